@@ -1,0 +1,9 @@
+//! The Lambda function list-issue-activity.
+
+use lambda_http::{Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let store = shell::start().await?;
+    run(service_fn(|request| list_issue_activity::handle(&store, request))).await
+}

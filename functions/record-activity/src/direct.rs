@@ -1,0 +1,60 @@
+//! Recording by direct invocation: the payload is one event or an array. Its callers are let in by IAM.
+
+use lambda_runtime::{Context, Diagnostic};
+use serde_json::{Value, json};
+use shared::Error;
+use shared::problem::Problem;
+use shared::record::Recorded;
+
+use crate::App;
+
+/// Records the payload.
+///
+/// # Errors
+/// When any event was not recorded, so that Lambda repeats an asynchronous invocation, and hands it to its
+/// failure destination in the end. The rest is recorded by then, and is not recorded again.
+pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
+    let (values, is_array) = crate::events(payload).map_err(|error| failure(&error, error.to_string()))?;
+    let id = |index| {
+        let request = &context.request_id;
+        (if is_array { format!("{request}.{index}") } else { request.clone() }, "id")
+    };
+    let results = app.record(values, None, id, shell::deadline(Some(context))).await;
+    let count = results.len();
+    let mut recorded = Vec::with_capacity(count);
+    let mut failed = Vec::new();
+    for (index, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(activity) => recorded.push(shown(&activity)),
+            Err(error) => failed.push((index, error)),
+        }
+    }
+    match failed.first() {
+        None if is_array => Ok(json!({ "results": recorded })),
+        None => Ok(recorded.pop().unwrap_or_default()),
+        Some((_, error)) => {
+            let each: Vec<String> = failed
+                .iter()
+                .map(|(index, error)| format!("event {index}: {}", Problem::new(error, None).detail))
+                .collect();
+            for (index, error) in &failed {
+                tracing::warn!(index, error = error.chain(), "an event was not recorded");
+            }
+            let summary = format!("{} of {count} events were not recorded: {}", failed.len(), each.join("; "));
+            Err(failure(error, summary))
+        }
+    }
+}
+
+fn shown(recorded: &Recorded) -> Value {
+    let status = match recorded {
+        Recorded::New(_) => "recorded",
+        Recorded::Repeat(_) => "repeated",
+    };
+    json!({ "status": status, "activity": recorded.activity() })
+}
+
+fn failure(error: &Error, error_message: String) -> Diagnostic {
+    let code = serde_json::to_value(Problem::new(error, None).code).unwrap_or_default();
+    Diagnostic { error_type: code.as_str().unwrap_or_default().into(), error_message }
+}

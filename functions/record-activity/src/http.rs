@@ -1,0 +1,132 @@
+//! Recording over HTTP.
+
+use std::convert::Infallible;
+
+use lambda_http::http::header::{CONTENT_TYPE, LOCATION};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Request, RequestExt as _, Response};
+use serde::Serialize;
+use shared::activity::Activity;
+use shared::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
+use shared::problem::Problem;
+use shared::record::Recorded;
+use shared::{Error, Result, json, listing};
+use uuid::Uuid;
+
+use crate::App;
+
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Room for the index that tells the events of an array apart: a dot and three digits.
+const MAX_KEY_LEN: usize = MAX_ID_LEN - 4;
+
+/// What became of one event of an array.
+#[derive(Debug, Serialize)]
+pub struct BatchResult {
+    /// 201 for a new activity, 200 for one that was there already, otherwise the problem's.
+    pub status: u16,
+    /// The activity, when it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+/// Records the event, or the events, of a request's body.
+///
+/// # Errors
+/// None: every failure is an answer.
+pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Infallible> {
+    shell::answer(&request, async {
+        shell::caller(&request)?.may_record()?;
+        let workspace = WorkspaceId::parse("ws_id", shell::path_parameter(&request, "ws_id")?)?;
+        if !shell::query(&request).is_empty() {
+            return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
+        }
+        let key = shell::header(&request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
+        let (values, is_array) = crate::events(json::parse(request.body())?)?;
+        let id = |index| match &key {
+            Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
+            Some(key) => (key.clone(), IDEMPOTENCY_KEY),
+            None => (format!("act-{}", Uuid::new_v4()), "id"),
+        };
+        let deadline = shell::deadline(request.lambda_context_ref());
+        let mut results = app.record(values, Some(&workspace), id, deadline).await;
+        if is_array {
+            return several(results);
+        }
+        match results.pop() {
+            Some(result) => one(result?),
+            None => Err(Error::internal("an event was left without a result")),
+        }
+    })
+    .await
+}
+
+/// Reads the key: an id, or one in quotes, as the header's draft standard writes it.
+fn key(text: &str) -> Result<String> {
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    if is_valid(bare) && bare.len() <= MAX_KEY_LEN {
+        return Ok(bare.to_owned());
+    }
+    let detail = format!("must be 1 to {MAX_KEY_LEN} characters of A-Z a-z 0-9 . _ : @ -");
+    Err(Error::bad_input(IDEMPOTENCY_KEY, detail))
+}
+
+fn one(recorded: Recorded) -> Result<Response<String>> {
+    let activity = recorded.activity();
+    let mut response = json_response(activity)?;
+    if let Recorded::New(activity) = &recorded {
+        *response.status_mut() = StatusCode::CREATED;
+        let location = format!("{}/{}", listing::path(&activity.workspace_id, None), activity.id);
+        let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// One result for each event, in their order. The status is 200 when all of them are in the log now, and 207
+/// when any is not.
+fn several(results: Vec<Result<Recorded>>) -> Result<Response<String>> {
+    let results: Vec<BatchResult> = results.into_iter().map(batch_result).collect();
+    let mut response = json_response(&results)?;
+    if results.iter().any(|result| result.problem.is_some()) {
+        *response.status_mut() = StatusCode::MULTI_STATUS;
+    }
+    Ok(response)
+}
+
+fn batch_result(result: Result<Recorded>) -> BatchResult {
+    match result {
+        Ok(Recorded::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
+        Ok(Recorded::Repeat(activity)) => BatchResult { status: 200, activity: Some(activity), problem: None },
+        Err(error) => {
+            if matches!(error, Error::Throttled(_) | Error::Unavailable(_) | Error::Internal(_)) {
+                tracing::error!(error = error.chain(), "an event of a batch failed");
+            }
+            let problem = Problem::new(&error, None);
+            BatchResult { status: problem.status, activity: None, problem: Some(problem) }
+        }
+    }
+}
+
+fn json_response(body: &impl Serialize) -> Result<Response<String>> {
+    let mut response = Response::new(serde_json::to_string(body).map_err(Error::internal)?);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ids_with_room_for_an_index() {
+        assert_eq!(key("abc-1").unwrap(), "abc-1");
+        assert_eq!(key("\"abc-1\"").unwrap(), "abc-1");
+        assert!(key(&"k".repeat(124)).is_ok());
+        for bad in ["", "\"", "\"\"", "a b", "a#b", &"k".repeat(125)] {
+            assert!(key(bad).is_err(), "{bad}");
+        }
+    }
+}

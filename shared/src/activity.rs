@@ -1,0 +1,149 @@
+//! The activity: one immutable record of who did what, where and when.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use crate::time::Timestamp;
+use crate::{Error, Result};
+
+/// Who can act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ActorType {
+    /// A person.
+    User,
+    /// An AI agent.
+    Agent,
+}
+
+impl ActorType {
+    /// Parses `user` or `agent`; an error names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self> {
+        match text {
+            "user" => Ok(Self::User),
+            "agent" => Ok(Self::Agent),
+            _ => Err(Error::bad_input(field, "must be user or agent")),
+        }
+    }
+
+    /// `user` or `agent`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// What was done: a dotted type of the form `noun.verb`, such as `issue.created`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Action(String);
+
+/// The longest action, in bytes.
+pub const MAX_ACTION_LEN: usize = 64;
+
+impl Action {
+    /// Parses an action; an error names `field`.
+    pub fn parse(field: &str, text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let word = |word: &str| {
+            word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if text.len() <= MAX_ACTION_LEN && text.contains('.') && text.split('.').all(word) {
+            return Ok(Self(text));
+        }
+        let detail = format!(
+            "must have the form noun.verb, such as issue.created: lowercase words of a-z 0-9 _ joined by dots, at \
+             most {MAX_ACTION_LEN} characters"
+        );
+        Err(Error::bad_input(field, detail))
+    }
+
+    /// The action's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A person or agent as an activity names them: with the name they had at the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Party {
+    /// The user or agent.
+    pub id: ActorId,
+    /// Name at the time of the event, at most 256 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Address at the time of the event, at most 320 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// One entry of the log. Serialized, it is the entry of the REST reference: its eight fields in its order,
+/// then those that are only there when set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Activity {
+    /// Unique in the workspace, for ever.
+    pub id: ActivityId,
+    /// Where it happened.
+    pub workspace_id: WorkspaceId,
+    /// The issue it belongs to, or null.
+    pub issue_id: Option<IssueId>,
+    /// Whether a person or an agent acted.
+    pub actor_type: ActorType,
+    /// Who acted.
+    pub actor_id: ActorId,
+    /// What was done.
+    #[cfg_attr(feature = "openapi", schema(example = "issue.created"))]
+    pub action: Action,
+    /// Data of the action, as its producer sent it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub details: Map<String, Value>,
+    /// When it happened, UTC: `2025-01-01T00:00:00`, with up to six fraction digits when they are not zero.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "2025-01-01T00:00:00"))]
+    pub created_at: Timestamp,
+    /// The user an agent acted for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<Party>,
+    /// Who was affected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affected: Option<Party>,
+    /// Labels to filter by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// The actor's name at the time; not part of the REST entry.
+    #[serde(skip)]
+    pub actor_name: Option<String>,
+    /// The actor's address at the time; not part of the REST entry.
+    #[serde(skip)]
+    pub actor_email: Option<String>,
+}
+
+impl Activity {
+    /// Where the activity stands in every feed.
+    pub fn position(&self) -> crate::keys::Position {
+        crate::keys::Position::new(self.created_at, &self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_have_the_form_noun_verb() {
+        for good in ["issue.created", "custom_field.created", "agent.run.finished", "a.b2"] {
+            assert!(Action::parse("action", good).is_ok(), "{good}");
+        }
+        for bad in ["", "issue", ".created", "issue.", "Issue.created", "issue..x", "1a.b", "a.b#c", "a.b c"] {
+            assert!(Action::parse("action", bad).is_err(), "{bad}");
+        }
+        assert!(Action::parse("action", format!("a.{}", "b".repeat(63))).is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! Several ordered partitions read as one, in as few requests as their filters allow.
+
+use std::collections::VecDeque;
+
+use futures_util::future::try_join_all;
+
+use super::Order;
+use super::plan::Plan;
+use crate::activity::Activity;
+use crate::keys::Position;
+use crate::store::{Chunk, Item, Residual, Row, Source, Span, Store};
+use crate::{Error, Result};
+
+/// Rounds of requests a page may take before it is returned short, with a link to the rest. A round reads up
+/// to 1 MB of each partition.
+const PAGE_ROUNDS: u32 = 16;
+/// Rounds that skipping an offset by reading may take: 64 MB, some 100,000 activities.
+const SKIP_ROUNDS: u32 = 64;
+/// The most activities asked for in one request; DynamoDB stops at 1 MB anyway.
+const MOST: usize = 10_000;
+
+/// Where a partition's reading stands.
+#[derive(Debug)]
+enum Next {
+    Start,
+    At(Item),
+    End,
+}
+
+#[derive(Debug)]
+struct Stream {
+    source: Source,
+    rows: VecDeque<Row>,
+    next: Next,
+    /// The last place read; nothing before it is still to come.
+    reached: Option<Position>,
+    scanned: usize,
+    matched: usize,
+}
+
+impl Stream {
+    fn new(source: Source) -> Self {
+        Self { source, rows: VecDeque::new(), next: Next::Start, reached: None, scanned: 0, matched: 0 }
+    }
+
+    fn is_starved(&self) -> bool {
+        self.rows.is_empty() && !matches!(self.next, Next::End)
+    }
+
+    /// How many to read so that `need` pass the filter, by how many passed so far.
+    fn sized(&self, need: usize) -> usize {
+        let size = match (self.scanned, self.matched) {
+            (0, _) => need,
+            (scanned, 0) => scanned.saturating_mul(4),
+            (scanned, matched) => need.saturating_mul(scanned).div_ceil(matched),
+        };
+        size.clamp(need.min(MOST), MOST)
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "matched at once, never kept")]
+enum Popped {
+    Row(Row),
+    /// A partition must be read further first.
+    Starved,
+    End,
+}
+
+/// A feed being read.
+#[derive(Debug)]
+pub(super) struct Merge<'a> {
+    store: &'a Store,
+    streams: Vec<Stream>,
+    span: Span,
+    order: Order,
+    residual: Residual,
+    rounds: u32,
+}
+
+impl<'a> Merge<'a> {
+    pub(super) fn new(store: &'a Store, plan: &Plan, order: Order) -> Self {
+        let streams = plan.sources.iter().cloned().map(Stream::new).collect();
+        Self { store, streams, span: plan.span.clone(), order, residual: plan.residual.clone(), rounds: 0 }
+    }
+
+    /// Hides what is for staff, also of what has been read already.
+    pub(super) fn set_hide_staff(&mut self, hide: bool) {
+        self.residual.hide_staff = hide;
+    }
+
+    /// Begins again, elsewhere.
+    pub(super) fn restart(&mut self, span: Span) {
+        self.span = span;
+        for stream in &mut self.streams {
+            *stream = Stream::new(stream.source.clone());
+        }
+    }
+
+    /// Reads on in every partition of which nothing is left, so that `need` activities are likely there.
+    pub(super) async fn fill(&mut self, need: usize) -> Result<()> {
+        self.rounds += 1;
+        let Self { store, span, order, residual, .. } = self;
+        let reads = self.streams.iter_mut().filter(|stream| stream.is_starved()).map(|stream| async {
+            let limit = stream.sized(need);
+            let start = match std::mem::replace(&mut stream.next, Next::End) {
+                Next::At(key) => Some(key),
+                Next::Start | Next::End => None,
+            };
+            let chunk = store.chunk(&stream.source, span, *order, residual, limit, start).await?;
+            stream.scanned += chunk.scanned;
+            stream.matched += chunk.rows.len();
+            stream.rows.extend(chunk.rows);
+            if let Some(key) = chunk.next {
+                let reached = Chunk::reached(&key);
+                stream.reached = Some(reached.ok_or_else(|| Error::internal("a page that ends nowhere"))?);
+                stream.next = Next::At(key);
+            }
+            Ok(())
+        });
+        try_join_all(reads).await.map(drop)
+    }
+
+    /// Takes the next `limit` activities after skipping `skip`, and says where the next page begins.
+    pub(super) async fn take(&mut self, mut skip: usize, limit: usize) -> Result<(Vec<Activity>, Option<Position>)> {
+        let mut page: Vec<Activity> = Vec::with_capacity(limit);
+        let rounds = if skip > 0 { SKIP_ROUNDS } else { PAGE_ROUNDS };
+        loop {
+            match self.pop() {
+                Popped::Row(row) if row.staff && self.residual.hide_staff => {}
+                Popped::Row(_) if skip > 0 => skip -= 1,
+                Popped::Row(row) if page.len() < limit => page.push(row.activity),
+                // One more than the page holds is there.
+                Popped::Row(_) => {
+                    let next = page.last().map(Activity::position);
+                    return Ok((page, next));
+                }
+                Popped::End => return Ok((page, None)),
+                Popped::Starved if self.rounds < rounds => {
+                    self.fill(skip.saturating_add(limit + 1 - page.len())).await?;
+                }
+                Popped::Starved if skip > 0 => {
+                    let detail = "is too deep for a filtered feed; follow the Link header instead, or narrow the \
+                                  feed with since and until";
+                    return Err(Error::bad_input("offset", detail));
+                }
+                Popped::Starved => {
+                    let next = self.frontier();
+                    return Ok((page, next));
+                }
+            }
+        }
+    }
+
+    /// Takes the next activity of all partitions, if it is certain that none comes before it.
+    fn pop(&mut self) -> Popped {
+        let order = self.order;
+        let before = |a: &Position, b: &Position| match order {
+            Order::Ascending => a < b,
+            Order::Descending => a > b,
+        };
+        let mut best: Option<(usize, Position)> = None;
+        for (index, stream) in self.streams.iter().enumerate() {
+            let Some(row) = stream.rows.front() else { continue };
+            let place = row.activity.position();
+            if best.as_ref().is_none_or(|(_, best)| before(&place, best)) {
+                best = Some((index, place));
+            }
+        }
+        let starved = self.streams.iter().any(Stream::is_starved);
+        let frontier = self.frontier();
+        match best {
+            None if starved => Popped::Starved,
+            None => Popped::End,
+            Some((_, place)) if starved && frontier.is_none_or(|frontier| before(&frontier, &place)) => Popped::Starved,
+            Some((index, _)) => self.streams[index].rows.pop_front().map_or(Popped::End, Popped::Row),
+        }
+    }
+
+    /// How far the partition that must be read further has been read: nothing before is still to come.
+    fn frontier(&self) -> Option<Position> {
+        let mut starved = self.streams.iter().filter(|stream| stream.is_starved()).map(|stream| &stream.reached);
+        let first = starved.next()?.clone();
+        starved.try_fold(first?, |least, reached| {
+            let reached = reached.clone()?;
+            Some(match self.order {
+                Order::Ascending => least.min(reached),
+                Order::Descending => least.max(reached),
+            })
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! Identifiers, parsed once at the edge. Past it, an id that exists is valid.
+
+use crate::{Error, Result};
+
+/// The longest identifier, in bytes: with three of them a key stays far below DynamoDB's 1,024.
+pub const MAX_ID_LEN: usize = 128;
+
+/// Whether `text` is 1 to [`MAX_ID_LEN`] of `A-Z a-z 0-9 . _ : @ -`.
+///
+/// Every one of these sorts between `-` and `z`, and none is `#`, which joins the parts of a key:
+/// [`crate::keys`] relies on both.
+pub fn is_valid(text: &str) -> bool {
+    (1..=MAX_ID_LEN).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b))
+}
+
+fn check(field: &str, text: &str) -> Result<()> {
+    if is_valid(text) {
+        return Ok(());
+    }
+    Err(Error::bad_input(field, format!("must be 1 to {MAX_ID_LEN} characters of A-Z a-z 0-9 . _ : @ -")))
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses an id; an error names `field`.
+            pub fn parse(field: &str, text: impl Into<String>) -> Result<Self> {
+                let text = text.into();
+                check(field, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The id's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// A workspace (GraphQL: project).
+    WorkspaceId
+);
+id!(
+    /// An issue (GraphQL: todo).
+    IssueId
+);
+id!(
+    /// An organization (GraphQL: company).
+    OrganizationId
+);
+id!(
+    /// An activity, unique in its workspace.
+    ActivityId
+);
+id!(
+    /// A user or an agent.
+    ActorId
+);
+id!(
+    /// A tag of an activity.
+    Tag
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_allowed_characters_and_no_other() {
+        for good in ["a", "act-abc123", "A.b_c:d@e-9", &"x".repeat(128)] {
+            assert!(is_valid(good), "{good}");
+        }
+        for bad in ["", "a#b", "a b", "a/b", "é", "a\0", "a~", "%2e", &"x".repeat(129)] {
+            assert!(!is_valid(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_the_field_at_fault() {
+        let error = WorkspaceId::parse("ws_id", "a#b").unwrap_err();
+        assert_eq!(error.to_string(), "ws_id: must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -");
+    }
+}

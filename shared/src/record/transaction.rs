@@ -1,0 +1,211 @@
+//! One transaction's life: sent, refused in part, sent again without that part, until it stands or time is up.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use super::{Home, Recorder};
+use crate::directory::{self, Change, Field};
+use crate::event::Event;
+use crate::ids::WorkspaceId;
+use crate::keys::{self, COUNTER_SHARDS, Position};
+use crate::store::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
+use crate::{Error, Result};
+
+/// The longest first pause before a refused transaction is tried again; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// What is in the log under an event's id.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Whether this event put it there.
+    pub(super) new: bool,
+    /// What it is.
+    pub(super) stored: StoredId,
+}
+
+/// Events that are recorded together.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    workspace: &'a WorkspaceId,
+    home: Home,
+    events: &'a [Event],
+    pending: Vec<usize>,
+    /// Fields of the directory that newer activities have decided.
+    decided: HashMap<((String, String), &'static str), Position>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(workspace: &'a WorkspaceId, home: Home, events: &'a [Event], pending: Vec<usize>) -> Self {
+        Self { workspace, home, events, pending, decided: HashMap::new() }
+    }
+
+    /// A group of as many events as one transaction holds, and those left over.
+    pub(super) fn fill(
+        workspace: &'a WorkspaceId,
+        home: Home,
+        events: &'a [Event],
+        mut indexes: Vec<usize>,
+    ) -> (Self, Vec<usize>) {
+        // An activity and its id item each, and two counters.
+        let most = ((TRANSACTION_ITEMS - 2) / 2).min(indexes.len());
+        let mut rest = indexes.split_off(most);
+        let mut group = Self::new(workspace, home, events, indexes);
+        while group.batch(0).weight() > TRANSACTION_ITEMS {
+            rest.splice(0..0, group.pending.pop());
+        }
+        (group, rest)
+    }
+
+    fn batch(&self, shard: u64) -> Batch<'a> {
+        let events: Vec<&'a Event> = self.pending.iter().map(|&index| &self.events[index]).collect();
+        let mark = self.home.mark.then(|| Change {
+            key: keys::directory_workspace(self.workspace),
+            sets: Vec::new(),
+            unclaimed: true,
+        });
+        let mut changes: Vec<Change> = Vec::new();
+        for change in mark.into_iter().chain(events.iter().filter_map(|event| directory::change(&event.activity))) {
+            match changes.iter_mut().find(|other| other.key == change.key) {
+                Some(other) => other.merge(change),
+                None => changes.push(change),
+            }
+        }
+        for Change { key, sets, .. } in &mut changes {
+            sets.retain(|set| {
+                let newer = self.decided.get(&(key.clone(), set.field.name()));
+                newer.is_none_or(|newer| set.at > *newer)
+            });
+        }
+        changes.retain(|change| !change.sets.is_empty() || change.unclaimed);
+        Batch {
+            workspace: self.workspace,
+            events,
+            org_key: self.home.org_key.clone(),
+            directory: changes,
+            shard,
+        }
+    }
+
+    /// Takes out the events whose ids are taken, given by their place in the batch.
+    fn take_out(&mut self, taken: Vec<(usize, StoredId)>) -> Vec<(usize, Result<Ended>)> {
+        let mut taken: HashMap<usize, StoredId> = taken.into_iter().collect();
+        let mut out = Vec::with_capacity(taken.len());
+        for (place, index) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            match taken.remove(&place) {
+                Some(stored) => out.push((index, Ok(Ended { new: false, stored }))),
+                None => self.pending.push(index),
+            }
+        }
+        out
+    }
+
+    fn all_recorded(self) -> impl Iterator<Item = (usize, Result<Ended>)> {
+        self.pending.into_iter().map(|index| {
+            let Event { activity, fingerprint, .. } = &self.events[index];
+            let stored = StoredId { fingerprint: fingerprint.clone(), created_at: activity.created_at };
+            (index, Ok(Ended { new: true, stored }))
+        })
+    }
+
+    fn all_failed(self, error: Error) -> impl Iterator<Item = (usize, Result<Ended>)> {
+        self.pending.into_iter().map(move |index| (index, Err(error.same())))
+    }
+
+    fn newer_decided(&mut self, key: &(String, String), fields: Vec<(Field, Position)>) {
+        for (field, at) in fields {
+            self.decided.insert((key.clone(), field.name()), at);
+        }
+    }
+}
+
+impl Recorder {
+    pub(super) async fn record_group(
+        &self,
+        mut group: Group<'_>,
+        deadline: Instant,
+    ) -> Vec<(usize, Result<Ended>)> {
+        let mut results = Vec::with_capacity(group.pending.len());
+        let mut shard = self.random(COUNTER_SHARDS);
+        let mut contentions = 0;
+        while !group.pending.is_empty() {
+            let batch = group.batch(shard);
+            match self.send(&batch, deadline).await {
+                Ok(Outcome::Committed) => {
+                    self.forget_if_changed(&batch);
+                    results.extend(group.all_recorded());
+                    break;
+                }
+                Err(error) => {
+                    results.extend(group.all_failed(error));
+                    break;
+                }
+                Ok(Outcome::Refused { taken, late, contended }) => {
+                    for (place, fields) in late {
+                        group.newer_decided(&batch.directory[place].key, fields);
+                    }
+                    results.extend(group.take_out(taken));
+                    if let Some(source) = contended {
+                        // Another shard may be free, and the next attempt is another transaction anyway.
+                        shard = (shard + 1) % COUNTER_SHARDS;
+                        if !self.pause(contentions, deadline).await {
+                            results.extend(group.all_failed(Error::Throttled(source)));
+                            break;
+                        }
+                        contentions += 1;
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    /// Sends one batch until it is answered. An answer that was lost is asked for again under the same token,
+    /// so that a batch that did commit is not refused for its own ids.
+    async fn send(&self, batch: &Batch<'_>, deadline: Instant) -> Result<Outcome> {
+        let token = Uuid::new_v4().to_string();
+        let mut attempt = 0;
+        loop {
+            let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
+            match timeout_at(deadline, self.store.record(batch, &token)).await.unwrap_or_else(late) {
+                Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
+                    tracing::warn!(error = error.chain(), attempt, "recording is tried again");
+                    if !self.pause(attempt, deadline).await {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Waits a random time up to a bound that doubles with each attempt; false when that leaves no time.
+    async fn pause(&self, attempt: u32, deadline: Instant) -> bool {
+        let bound = FIRST_PAUSE.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
+        let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        let pause = Duration::from_micros(self.random(micros));
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+
+    fn random(&self, below: u64) -> u64 {
+        self.jitter.lock().unwrap_or_else(PoisonError::into_inner).u64(..below)
+    }
+
+    /// What an activity has just changed is read anew before it is relied on.
+    fn forget_if_changed(&self, batch: &Batch<'_>) {
+        let entry = keys::directory_workspace(batch.workspace);
+        if batch.directory.iter().any(|change| change.key == entry) {
+            self.met().remove(batch.workspace);
+        }
+    }
+}

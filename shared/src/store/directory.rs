@@ -1,0 +1,102 @@
+//! Reads of the directory, all strongly consistent: a member removed is out at once.
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+
+use super::{Item, Store, failed, key};
+use crate::directory::{Field, Privacy, Role, Standing, Workspace};
+use crate::ids::{ActorId, OrganizationId, WorkspaceId};
+use crate::{Error, Result, keys};
+
+/// Name of the attribute that marks a workspace with activities in no organization's partition.
+pub(super) const UNCLAIMED: &str = "unclaimed";
+/// In a field's map: its value.
+pub(super) const VALUE: &str = "v";
+/// In a field's map: the position of the activity that set it.
+pub(super) const AT: &str = "at";
+
+/// Requests for what a busy table left out of an answer, before giving up.
+const ROUNDS: u32 = 4;
+
+impl Store {
+    /// A workspace and a user's role in it, in one request.
+    pub async fn access(
+        &self,
+        workspace: &WorkspaceId,
+        user: Option<&ActorId>,
+    ) -> Result<(Option<Workspace>, Option<Role>)> {
+        let workspace_key = keys::directory_workspace(workspace);
+        let member_key = user.map(|user| keys::directory_member(user, workspace));
+        let mut wanted = Some(vec![key(workspace_key.clone())]);
+        wanted.iter_mut().for_each(|keys| keys.extend(member_key.clone().map(key)));
+        let mut found = Vec::new();
+        for _ in 0..ROUNDS {
+            let Some(keys) = wanted.take() else { break };
+            let keys =
+                KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().map_err(Error::internal)?;
+            let request = self
+                .client
+                .batch_get_item()
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let mut answer = request.request_items(&self.table, keys).send().await.map_err(failed)?;
+            found.extend(answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default());
+            wanted = answer.unprocessed_keys.take().and_then(|mut left| left.remove(&self.table)).map(|left| left.keys);
+        }
+        if wanted.is_some() {
+            return Err(Error::Throttled("keys of the directory were left unread".into()));
+        }
+        let mut item = |(pk, sk): (String, String)| {
+            let same = |item: &Item, name: &str, text: &str| {
+                matches!(item.get(name), Some(AttributeValue::S(value)) if value == text)
+            };
+            let at = found.iter().position(|item| same(item, keys::PK, &pk) && same(item, keys::SK, &sk));
+            at.map(|at| found.swap_remove(at))
+        };
+        let role = member_key.and_then(&mut item).and_then(|item| field(&item, Field::Role).and_then(role));
+        Ok((item(workspace_key).and_then(|item| workspace_of(&item)), role))
+    }
+
+    /// What the recorder has to know of a workspace before it records there.
+    pub async fn standing(&self, workspace: &WorkspaceId) -> Result<Standing> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .set_key(Some(key(keys::directory_workspace(workspace))));
+        let Some(item) = request.send().await.map_err(failed)?.item else { return Ok(Standing::default()) };
+        let known = workspace_of(&item);
+        Ok(Standing {
+            known: known.is_some(),
+            organization: known.and_then(|workspace| workspace.organization),
+            unclaimed: item.contains_key(UNCLAIMED),
+        })
+    }
+}
+
+/// A field's value, when it was ever set.
+pub(super) fn field(item: &Item, field: Field) -> Option<&AttributeValue> {
+    item.get(field.name())?.as_m().ok()?.get(VALUE)
+}
+
+fn role(value: &AttributeValue) -> Option<Role> {
+    value.as_s().ok().and_then(|text| Role::parse(text))
+}
+
+/// A workspace's entry, once its `workspace.created` was recorded; before, there may only be settings.
+fn workspace_of(item: &Item) -> Option<Workspace> {
+    let text = |name| field(item, name).and_then(|value| value.as_s().ok()).cloned();
+    let flag = |name| field(item, name).and_then(|value| value.as_bool().ok()).copied();
+    Some(Workspace {
+        name: text(Field::Name)?,
+        slug: text(Field::Slug),
+        organization: text(Field::Organization).and_then(|id| OrganizationId::parse("organization", id).ok()),
+        activity_enabled: flag(Field::ActivityEnabled).unwrap_or(true),
+        privacy: match text(Field::Privacy).as_deref() {
+            None | Some("members") => Privacy::Members,
+            // Anything else hides rather than shows.
+            Some(_) => Privacy::Admins,
+        },
+        archived: flag(Field::Archived).unwrap_or(false),
+    })
+}

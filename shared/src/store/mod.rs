@@ -1,0 +1,80 @@
+//! The only place that knows DynamoDB. Its methods are named after what they are for, and say in their
+//! comments what holds under concurrency.
+
+mod client;
+mod counters;
+mod directory;
+mod item;
+mod page;
+mod write;
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub use client::{connect, tune};
+pub use counters::{Days, Slots, Tally};
+pub use page::{Chunk, Residual, Row, Source, Span};
+pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
+
+use crate::{Error, Result};
+
+/// A stored item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The `log` table.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// The table called `table`, reached through `client`.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// Opens the connection, so that the first request does not wait for TLS. What it reads does not exist.
+    ///
+    /// # Errors
+    /// As any read; a caller that is only starting may go on regardless.
+    pub async fn warm_up(&self) -> Result<()> {
+        let nothing = key(("WARM".into(), "UP".into()));
+        self.client.get_item().table_name(&self.table).set_key(Some(nothing)).send().await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+fn string(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn key((pk, sk): (String, String)) -> Item {
+    HashMap::from([(crate::keys::PK.into(), string(pk)), (crate::keys::SK.into(), string(sk))])
+}
+
+/// Sorts a failed request by what its caller can do about it.
+fn failed<E>(error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    const THROTTLES: &[&str] =
+        &["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
+    let code = error.code().unwrap_or_default().to_owned();
+    let ours = match &error {
+        SdkError::ServiceError(service) => service.raw().status().as_u16() < 500,
+        SdkError::ConstructionFailure(_) => true,
+        // A timeout, a connection lost, an answer cut short.
+        _ => false,
+    };
+    let source = Box::new(error);
+    match code.as_str() {
+        code if THROTTLES.contains(&code) => Error::Throttled(source),
+        "TransactionInProgressException" => Error::Unavailable(source),
+        _ if ours => Error::Internal(source),
+        _ => Error::Unavailable(source),
+    }
+}
