@@ -36,7 +36,7 @@ pub async fn list(store: &Store, request: Request<'_>) -> Result<Response<String
     let Request { caller, workspace, issue, .. } = request;
     let params = Params::parse(request.query)?;
     let query = params.query(workspace, issue)?;
-    let page = feed::read(store, &query, view(store, &caller, &query.workspace)).await?;
+    let page = Box::pin(feed::read(store, &query, view(store, &caller, &query.workspace))).await?;
     let mut response = Response::new(serde_json::to_string(&page.activities).map_err(Error::internal)?);
     if let Some(next) = &page.next {
         let path = path(&query.workspace, query.issue.as_ref());

@@ -32,6 +32,11 @@ impl Timestamp {
         Self(DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time))
     }
 
+    /// The instant, for other libraries.
+    pub fn utc(self) -> DateTime<Utc> {
+        self.0
+    }
+
     /// Parses RFC 3339, or the same without an offset, which means UTC. Digits past the microsecond are cut.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub async fn handle(store: &Store, request: Request) -> Result<Response<String>,
             if !query.is_empty() {
                 return Err(Error::bad_input("query", "must be empty: one activity takes no parameters"));
             }
-            return listing::one(store, &caller, &workspace, &id, if_none_match).await;
+            return Box::pin(listing::one(store, &caller, &workspace, &id, if_none_match)).await;
         }
         listing::list(store, listing::Request { caller, workspace, issue: None, query, if_none_match }).await
     })

@@ -72,14 +72,14 @@ impl Ranks<'_> {
     async fn from(&self, since: Option<Timestamp>) -> Result<u64> {
         match since {
             None => Ok(0),
-            Some(since) => self.before(since).await,
+            Some(since) => Box::pin(self.before(since)).await,
         }
     }
 
     async fn to(&self, until: Option<Timestamp>) -> Result<u64> {
         match until {
             None => Ok(self.days.values().map(|tally| tally.visible(self.view)).sum()),
-            Some(until) => self.before(until).await,
+            Some(until) => Box::pin(self.before(until)).await,
         }
     }
 

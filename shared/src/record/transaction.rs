@@ -172,9 +172,9 @@ impl Recorder {
         let mut attempt = 0;
         loop {
             let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
-            match timeout_at(deadline, self.store.record(batch, &token)).await.unwrap_or_else(late) {
+            match timeout_at(deadline, Box::pin(self.store.record(batch, &token))).await.unwrap_or_else(late) {
                 Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
-                    tracing::warn!(error = error.chain(), attempt, "recording is tried again");
+                    tracing::warn!(error = error.chain(), attempt, "recording failed for now");
                     if !self.pause(attempt, deadline).await {
                         return Err(error);
                     }

@@ -1,0 +1,4 @@
+//! stub
+pub mod engine;
+pub mod tables;
+pub mod template;

@@ -1,0 +1,151 @@
+//! Reads `template.yaml`, which is the truth about routes, tables and permissions.
+
+use yaml_serde::{Mapping, Value};
+
+/// The template this gateway was built with.
+const TEMPLATE: &str = include_str!("../../template.yaml");
+
+/// What the gateway and the checks need of the template.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// The HTTP API's routes.
+    pub routes: Vec<Route>,
+    /// How pages of other origins may call the API.
+    pub cors: Cors,
+    resources: Mapping,
+}
+
+/// A route of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The crate of the function that serves it.
+    pub function: String,
+    /// The HTTP method, in capitals.
+    pub method: String,
+    /// The path, with its parameters in braces.
+    pub path: String,
+    /// A token needs one of these, when there are any.
+    pub scopes: Vec<String>,
+}
+
+/// The API's CORS settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Headers a request may have.
+    pub allow_headers: Vec<String>,
+    /// Methods it may use.
+    pub allow_methods: Vec<String>,
+    /// Headers of a response that scripts may read.
+    pub expose_headers: Vec<String>,
+}
+
+/// A statement of a function's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// What it allows.
+    pub actions: Vec<String>,
+    /// On which resources, as the template's text writes them: `LogTable.Arn`, `${LogTable.Arn}/index/by-issue`.
+    pub resources: Vec<String>,
+    /// Whether it allows only within a certain operation, and which.
+    pub within: Vec<String>,
+}
+
+impl Template {
+    /// Reads the template built into this program.
+    ///
+    /// # Errors
+    /// What is missing, or is not of the form the gateway knows.
+    pub fn load() -> Result<Self, String> {
+        let root: Value = yaml_serde::from_str(TEMPLATE).map_err(|error| format!("template.yaml: {error}"))?;
+        let resources = map(&root, "Resources").ok_or("template.yaml: no Resources")?.clone();
+        let api = resources.get("HttpApi").ok_or("template.yaml: no HttpApi")?;
+        let cors = at(api, &["Properties", "CorsConfiguration"]).map(settled).ok_or("template.yaml: no CORS")?;
+        let cors = Cors {
+            allow_headers: strings(cors, "AllowHeaders"),
+            allow_methods: strings(cors, "AllowMethods"),
+            expose_headers: strings(cors, "ExposeHeaders"),
+        };
+        let mut template = Self { routes: Vec::new(), cors, resources };
+        template.routes = template.functions().flat_map(|(name, function)| routes(&name, function)).collect();
+        Ok(template)
+    }
+
+    /// The definition of the table with this logical id, as its `Properties` say.
+    pub fn table(&self, logical_id: &str) -> Option<&Value> {
+        self.resources.get(logical_id).and_then(|table| table.get("Properties"))
+    }
+
+    /// The statements of a function's policy, by the function's crate.
+    pub fn permissions(&self, function: &str) -> Vec<Statement> {
+        let found = self.functions().find(|(name, _)| name == function);
+        let policies = found.and_then(|(_, function)| at(function, &["Properties", "Policies"])).cloned();
+        let statements = list(policies.as_ref()).flat_map(|policy| list(policy.get("Statement")));
+        statements.map(statement).collect()
+    }
+
+    /// The functions, by their crates.
+    pub fn functions(&self) -> impl Iterator<Item = (String, &Value)> {
+        self.resources.values().filter_map(|resource| {
+            let is_function = resource.get("Type")?.as_str()? == "AWS::Serverless::Function";
+            let code = at(resource, &["Properties", "CodeUri"])?.as_str()?;
+            is_function.then(|| (code.trim_end_matches('/').rsplit('/').next().unwrap_or(code).to_owned(), resource))
+        })
+    }
+}
+
+fn routes(function: &str, resource: &Value) -> Vec<Route> {
+    let Some(Value::Mapping(events)) = at(resource, &["Properties", "Events"]) else { return Vec::new() };
+    let is_route = |event: &&Value| event.get("Type").and_then(Value::as_str) == Some("HttpApi");
+    let route = |event: &Value| {
+        let text = |name| Some(at(event, &["Properties", name])?.as_str()?.to_owned());
+        let scopes = at(event, &["Properties", "Auth"]).map(|auth| strings(auth, "AuthorizationScopes"));
+        Some(Route {
+            function: function.to_owned(),
+            method: text("Method")?.to_uppercase(),
+            path: text("Path")?,
+            scopes: scopes.unwrap_or_default(),
+        })
+    };
+    events.values().filter(is_route).filter_map(route).collect()
+}
+
+fn statement(statement: &Value) -> Statement {
+    let resources = list(statement.get("Resource")).map(|value| match value {
+        Value::Tagged(tagged) => tagged.value.as_str().unwrap_or_default().to_owned(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    });
+    let within = statement.get("Condition").and_then(|conditions| conditions.as_mapping()).into_iter().flat_map(
+        |conditions| conditions.values().flat_map(|terms| strings(terms, "dynamodb:EnclosingOperation")),
+    );
+    Statement { actions: strings(statement, "Action"), resources: resources.collect(), within: within.collect() }
+}
+
+/// The value behind an `!If`: what holds when its condition does.
+fn settled(value: &Value) -> &Value {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == "If" => tagged.value.get(1).unwrap_or(value),
+        other => other,
+    }
+}
+
+fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| value.get(*name))
+}
+
+fn map<'a>(value: &'a Value, name: &str) -> Option<&'a Mapping> {
+    value.get(name)?.as_mapping()
+}
+
+/// A list's items, or the one value that stands for a list of one.
+fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    let items: Vec<&Value> = match value {
+        None => Vec::new(),
+        Some(Value::Sequence(items)) => items.iter().collect(),
+        Some(one) => vec![one],
+    };
+    items.into_iter()
+}
+
+fn strings(value: &Value, name: &str) -> Vec<String> {
+    list(value.get(name)).filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}

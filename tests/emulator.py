@@ -1,0 +1,85 @@
+"""Sends the events of one function to its emulator; see emulator.sh.
+
+Prints a line for each event, and writes how many passed and how many failed to a file.
+"""
+
+import json
+import pathlib
+import sys
+import time
+import urllib.error
+import urllib.request
+
+
+def invoke(url, event):
+    """What the function makes of an event."""
+    request = urllib.request.Request(url + "/2015-03-31/functions/function/invocations", event)
+    for tries in range(100):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise ValueError(f"the emulator answered {error.code}: {error.read().decode()}") from error
+        except urllib.error.URLError:
+            # It is not listening yet.
+            if tries == 99:
+                raise
+            time.sleep(0.1)
+
+
+def header(answer, name):
+    for headers in (answer.get("headers") or {}, answer.get("multiValueHeaders") or {}):
+        for key, value in headers.items():
+            if key.lower() == name:
+                return value if isinstance(value, str) else ",".join(value)
+    return ""
+
+
+def fault(expected, answer):
+    """What is wrong with an answer; None if nothing is."""
+    members = answer if isinstance(answer, dict) else {}
+    error, status = members.get("errorType"), members.get("statusCode")
+    if expected == "ok":
+        return None if error is None and (status is None or status < 400) else "expected a result"
+    if expected == "error":
+        if error is None:
+            return "expected an error"
+        # A process that died is an error too, but not the function's own.
+        died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
+        return "the function crashed" if died else None
+    if status != int(expected):
+        return f"expected status {expected}"
+    if status == 304:
+        return "a body with status 304" if members.get("body") else None
+    try:
+        body = json.loads(members.get("body") or "")
+    except ValueError:
+        return "the body is not JSON"
+    if status >= 400:
+        if header(answer, "content-type").split(";")[0] != "application/problem+json":
+            return "the error is not application/problem+json"
+        if body.get("status") != status or not body.get("code"):
+            return "the problem lacks its status or its code"
+    return None
+
+
+def main(url, folder, counts):
+    passed = failed = 0
+    for file in sorted(folder.glob("*.json")):
+        name, expected = f"{folder.name}/{file.name}", file.suffixes[-2].lstrip(".")
+        started, answer = time.monotonic(), None
+        try:
+            answer = invoke(url, file.read_bytes())
+            wrong = fault(expected, answer)
+        except (ValueError, OSError) as error:
+            wrong = str(error)
+        if wrong:
+            failed += 1
+            print(f"FAIL {name}: {wrong}; got {json.dumps(answer)[:2000]}", flush=True)
+        else:
+            passed += 1
+            print(f"ok   {name} ({(time.monotonic() - started) * 1000:.0f} ms)", flush=True)
+    counts.write_text(f"{passed} {failed}\n")
+
+
+main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Sends every sample event to the built functions, each run by AWS's own Lambda runtime interface emulator, so that
+# what is tested is the binary, its start and the Lambda protocol:
+#
+#   tests/dynamodb-local.sh tests/emulator.sh target/debug
+#
+# The folder holds the functions' binaries and the gateway's, `local`, which makes the table and records the demo
+# workspace. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
+#   a number   an HTTP response with that status
+#   ok         the result of a direct invocation
+#   error      a failed direct invocation
+# They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+say() { echo "emulator.sh: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+[[ $# -eq 1 && -d $1 ]] || die "usage: tests/emulator.sh FOLDER-OF-BINARIES"
+bins=$(cd "$1" && pwd)
+[[ -n ${DYNAMODB_ENDPOINT:-} ]] || die "needs DYNAMODB_ENDPOINT; run it through tests/dynamodb-local.sh"
+
+# Set AWS_LAMBDA_RIE to use another emulator than the one of aws-sam-cli.
+rie=${AWS_LAMBDA_RIE:-$(python3 - <<'PY'
+import importlib.util, platform
+spec = importlib.util.find_spec("samcli")
+arch = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+if spec:
+    print(f"{spec.submodule_search_locations[0]}/local/rapid/aws-lambda-rie-{arch}")
+PY
+)}
+[[ -x $rie ]] || die "needs the Lambda emulator: pip install aws-sam-cli, for the python3 on the path"
+
+work=$(mktemp -d)
+running=
+stop() {
+  [[ -z $running ]] && return
+  kill "$running" 2>/dev/null || true
+  wait "$running" 2>/dev/null || true
+  running=
+}
+finish() {
+  stop
+  rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# The demo data the events are about. The gateway answers once it is all recorded.
+port=$(free_port)
+"$bins/local" --dynamodb-endpoint "$DYNAMODB_ENDPOINT" --port "$port" </dev/null >"$work/local.log" 2>&1 &
+running=$!
+for ((tries = 0; ; tries++)); do
+  curl --silent --fail --output /dev/null --max-time 5 "http://127.0.0.1:$port/openapi.json" && break
+  if ((tries == 300)) || ! kill -0 "$running" 2>/dev/null; then
+    say "the gateway did not start:"
+    cat "$work/local.log" >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+stop
+
+passed=0 failed=0
+for folder in "$root"/events/*/; do
+  function=$(basename "$folder")
+  [[ -x $bins/$function ]] || die "no binary $function in $bins"
+  port=$(free_port)
+  # As bare an environment as Lambda's: a function that leans on anything else fails here.
+  env -i PATH=/usr/bin:/bin \
+    AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
+    AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
+    AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
+    AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=INFO \
+    "$rie" --runtime-interface-emulator-address "127.0.0.1:$port" --runtime-api-address "127.0.0.1:$(free_port)" \
+    "$bins/$function" </dev/null >"$work/$function.log" 2>&1 &
+  running=$!
+  python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts"
+  stop
+  read -r ok bad <"$work/counts"
+  passed=$((passed + ok)) failed=$((failed + bad))
+  if ((bad)); then
+    say "the end of the log of $function:"
+    tail -n 40 "$work/$function.log" >&2
+  fi
+done
+
+echo "$passed passed, $failed failed"
+((failed == 0 && passed > 0))

@@ -1,0 +1,10 @@
+//! What tests and benchmarks share: a table of their own, the handlers around it, a client that counts and
+//! that fails on demand, and a checker of the whole table.
+
+mod check;
+mod transport;
+mod world;
+
+pub use check::{Contents, check};
+pub use transport::{Fault, Metered, Transport};
+pub use world::{Reply, World, token_claims};

@@ -1,0 +1,236 @@
+//! A table of its own, with the handlers around it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use chrono::DateTime;
+use lambda_http::{Request, Response};
+use local::engine::{self, Engine};
+use local::template::Template;
+use record_activity::App;
+use serde_json::{Value, json};
+use shared::event::{Defaults, Event};
+use shared::record::{Recorded, Recorder};
+use shared::store::Store;
+use shared::time::{Clock, Timestamp};
+
+use crate::transport::Transport;
+
+/// A table, the functions that use it, and a clock that stands still.
+pub struct World {
+    /// The table.
+    pub store: Store,
+    /// A client of its engine that neither counts nor fails.
+    pub client: Client,
+    /// The table's name.
+    pub table: String,
+    /// What the store's requests go through.
+    pub transport: Transport,
+    /// The recording function.
+    pub app: App,
+    /// The recorder, for tests that do without HTTP.
+    pub recorder: Recorder,
+    now: Arc<AtomicI64>,
+    engine: Option<Engine>,
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers, by their lowercase names.
+    pub headers: BTreeMap<String, String>,
+    /// The body; null when it is empty.
+    pub body: Value,
+}
+
+impl Reply {
+    /// The ids of a listed page.
+    pub fn ids(&self) -> Vec<&str> {
+        self.body.as_array().unwrap().iter().map(|activity| activity["id"].as_str().unwrap()).collect()
+    }
+
+    /// The path and query of the next page.
+    pub fn next(&self) -> Option<&str> {
+        self.headers.get("link").map(|link| {
+            link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap()
+        })
+    }
+}
+
+/// The claims of a token.
+pub fn token_claims(sub: &str, scope: &str) -> Value {
+    json!({ "sub": sub, "scope": scope, "iss": "https://issuer.example", "aud": "activity-log" })
+}
+
+impl World {
+    /// A new table, in an engine of its own, or in the one that `DYNAMODB_ENDPOINT` names.
+    pub async fn new() -> Self {
+        match std::env::var("DYNAMODB_ENDPOINT") {
+            Ok(endpoint) => Self::on(&endpoint, &format!("log-{}", uuid::Uuid::new_v4()), None).await,
+            Err(_) => {
+                let engine = Engine::start(None).await.unwrap();
+                let endpoint = engine.endpoint().to_owned();
+                Self::on(&endpoint, "log", Some(engine)).await
+            }
+        }
+    }
+
+    /// The table `table` at `endpoint`, made when it is not there.
+    pub async fn on(endpoint: &str, table: &str, engine: Option<Engine>) -> Self {
+        let transport = Transport::new();
+        let config = engine::loader(endpoint).load().await;
+        let config = aws_sdk_dynamodb::config::Builder::from(&config).http_client(transport.clone()).build();
+        let store = Store::new(Client::from_conf(config), table);
+        let client = engine::client(endpoint).await;
+        local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();
+        let now = Arc::new(AtomicI64::new(1_750_000_000_000_000));
+        let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1));
+        let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
+        Self { store, client, table: table.into(), transport, app, recorder, now, engine }
+    }
+
+    /// The clock, which stands still until [`World::advance`].
+    pub fn clock(&self) -> Clock {
+        clock(&self.now)
+    }
+
+    /// What the clock shows.
+    pub fn now(&self) -> Timestamp {
+        (self.clock())()
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, by: Duration) {
+        self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Stops the engine, if this world has one of its own.
+    pub async fn stop(self) {
+        if let Some(engine) = self.engine {
+            engine.stop().await;
+        }
+    }
+
+    /// Parses an event as the HTTP source would.
+    pub fn event(&self, value: Value) -> Event {
+        let now = self.now();
+        Event::parse(value, &Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now }).unwrap()
+    }
+
+    /// Records events that must be new.
+    pub async fn given(&self, events: impl IntoIterator<Item = Value>) {
+        let events: Vec<Event> = events.into_iter().map(|event| self.event(event)).collect();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        for result in self.recorder.record(&events, deadline).await {
+            assert!(matches!(result, Ok(Recorded::New(_))), "{result:?}");
+        }
+    }
+
+    /// Records the workspace `ws`, whose members are `owner`, `admin`, `member` and `client`.
+    pub async fn given_workspace(&self, ws: &str) {
+        let event = |id: &str, action: &str, details: Value| {
+            json!({
+                "id": format!("{ws}.{id}"), "workspace_id": ws, "actor_type": "user", "actor_id": "owner",
+                "action": action, "details": details, "created_at": "2020-01-01T00:00:00Z"
+            })
+        };
+        let created = json!({ "name": "Apollo", "slug": "apollo", "organization": "org-1" });
+        let members = ["owner", "admin", "member", "client"];
+        let added = members.map(|role| event(role, "member.added", json!({ "user": role, "role": role })));
+        self.given([event("created", "workspace.created", created)]).await;
+        self.given(added).await;
+    }
+
+    /// Gets a path with its query, as `sub` with `scope`.
+    pub async fn get_as(&self, sub: &str, scope: &str, path: &str) -> Reply {
+        self.send("GET", path, Some(token_claims(sub, scope)), &[], None).await
+    }
+
+    /// Gets a path with its query, as the workspace's owner.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.get_as("owner", "", path).await
+    }
+
+    /// Gets a path as the workspace's owner, as the text that is sent.
+    pub async fn get_raw(&self, path: &str) -> String {
+        let request = self.request("GET", path, Some(token_claims("owner", "")), &[], None);
+        self.handle("GET", path, request).await.into_body()
+    }
+
+    /// Posts a body to a workspace, with headers.
+    pub async fn post(&self, ws: &str, body: &str, headers: &[(&str, &str)]) -> Reply {
+        let path = format!("/api/v1/workspaces/{ws}/activity");
+        self.send("POST", &path, Some(token_claims("service", "activity:write")), headers, Some(body)).await
+    }
+
+    /// Sends a request through the function that serves its path.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        claims: Option<Value>,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Reply {
+        let response = self.handle(method, path, self.request(method, path, claims, headers, body)).await;
+        let text = |value: &lambda_http::http::HeaderValue| value.to_str().unwrap().to_owned();
+        Reply {
+            status: response.status().as_u16(),
+            headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            body: match response.body().as_str() {
+                "" => Value::Null,
+                body => serde_json::from_str(body).unwrap(),
+            },
+        }
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        claims: Option<Value>,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Request {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let segments: Vec<&str> = path.split('/').collect();
+        let parameters = match segments.as_slice() {
+            ["", "api", "v1", "workspaces", ws, "activity"] => json!({ "ws_id": ws }),
+            ["", "api", "v1", "workspaces", ws, "activity", id] => json!({ "ws_id": ws, "activity_id": id }),
+            ["", "api", "v1", "workspaces", ws, "issues", issue, "activity"] => {
+                json!({ "ws_id": ws, "issue_id": issue })
+            }
+            _ => panic!("no route for {path}"),
+        };
+        let headers: BTreeMap<&str, &str> = headers.iter().copied().chain([("host", "api.example")]).collect();
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+            "headers": headers, "pathParameters": parameters, "body": body, "isBase64Encoded": false,
+            "requestContext": {
+                "requestId": "req-1", "stage": "$default",
+                "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1" },
+                "authorizer": claims.map(|claims| json!({ "jwt": { "claims": claims, "scopes": null } })),
+            }
+        });
+        lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    async fn handle(&self, method: &str, path: &str, request: Request) -> Response<String> {
+        let Ok(response) = match (method, path.contains("/issues/")) {
+            ("POST", _) => record_activity::handle(&self.app, request).await,
+            (_, true) => list_issue_activity::handle(&self.store, request).await,
+            _ => list_workspace_activity::handle(&self.store, request).await,
+        };
+        response
+    }
+}
+
+fn clock(now: &Arc<AtomicI64>) -> Clock {
+    let now = Arc::clone(now);
+    Arc::new(move || Timestamp::truncate(DateTime::from_timestamp_micros(now.load(Ordering::SeqCst)).unwrap()))
+}

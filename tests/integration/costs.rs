@@ -1,0 +1,156 @@
+//! What operations cost in DynamoDB requests. Exact, so they are asserted.
+
+use harness::{Metered, World};
+use serde_json::{Value, json};
+
+use crate::event;
+
+const PAGE: &str = "/api/v1/workspaces/ws/activity";
+
+/// `n` events, one for each minute from the start of 2025.
+fn minutes(n: usize) -> Vec<Value> {
+    let start = chrono::DateTime::from_timestamp(1_735_689_600, 0).unwrap();
+    (0..n)
+        .map(|minute| {
+            let time = start + chrono::TimeDelta::minutes(i64::try_from(minute).unwrap());
+            event(&format!("e{minute:05}"), &time.to_rfc3339())
+        })
+        .collect()
+}
+
+async fn cost(world: &World, path: &str) -> (Metered, usize) {
+    world.transport.take();
+    let reply = world.get(path).await;
+    assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
+    (world.transport.take(), reply.ids().len())
+}
+
+#[tokio::test]
+async fn pages_cost_the_same_at_any_depth() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    for chunk in minutes(3000).chunks(490) {
+        world.given(chunk.to_vec()).await;
+    }
+    let (first, entries) = cost(&world, PAGE).await;
+    assert_eq!((first.total(), entries), (2, 50), "{first:?}");
+    for offset in [1, 49, 50, 1439, 1440, 1500, 2777, 2950] {
+        let (deep, entries) = cost(&world, &format!("{PAGE}?offset={offset}")).await;
+        assert_eq!((deep.total(), entries), (4, 50), "offset {offset}: {deep:?}");
+        // One slot holds ten of these; both counters are small.
+        assert!(deep.units <= 4.0 * first.units, "offset {offset}: {} units, first {}", deep.units, first.units);
+    }
+    let (past, entries) = cost(&world, &format!("{PAGE}?offset=1000000")).await;
+    assert_eq!(entries, 0);
+    assert!(past.total() <= 2, "{past:?}");
+    let (total, _) = cost(&world, &format!("{PAGE}?include=total")).await;
+    assert_eq!(total.total(), 3, "{total:?}");
+    let (total, _) = cost(&world, &format!("{PAGE}?include=total&offset=2000")).await;
+    assert_eq!(total.total(), 4, "{total:?}");
+    for filter in ["actor_id=ada", "action=issue.updated", "since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z"] {
+        let (filtered, entries) = cost(&world, &format!("{PAGE}?{filter}")).await;
+        assert_eq!((filtered.total(), entries), (2, 50), "{filter}: {filtered:?}");
+    }
+    let (issue, entries) = cost(&world, "/api/v1/workspaces/ws/issues/issue-1/activity").await;
+    assert_eq!((issue.total(), entries), (2, 50), "{issue:?}");
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn following_links_costs_two_requests_a_page() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.given(minutes(230)).await;
+    let mut path = PAGE.to_owned();
+    let mut seen = 0;
+    loop {
+        world.transport.take();
+        let reply = world.get(&path).await;
+        assert_eq!(world.transport.take().total(), 2, "{path}");
+        seen += reply.ids().len();
+        match reply.next() {
+            Some(next) => path = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 235);
+}
+
+#[tokio::test]
+async fn filters_read_little_more_than_they_return() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    // Of 2,000, one in ten is an agent's, spread evenly.
+    let events: Vec<Value> = minutes(2000)
+        .into_iter()
+        .enumerate()
+        .map(|(n, mut event)| {
+            if n % 10 == 0 {
+                event["actor_type"] = json!("agent");
+                event["tags"] = json!(["nightly"]);
+            }
+            event
+        })
+        .collect();
+    for chunk in events.chunks(490) {
+        world.given(chunk.to_vec()).await;
+    }
+    let (unfiltered, _) = cost(&world, PAGE).await;
+    for filter in ["actor_type=agent", "tag=nightly", "actor_id=ada&actor_type=agent"] {
+        let (filtered, entries) = cost(&world, &format!("{PAGE}?{filter}")).await;
+        assert_eq!(entries, 50, "{filter}");
+        assert!(filtered.total() <= 5, "{filter}: {filtered:?}");
+        assert!(filtered.units <= 12.0 * unfiltered.units, "{filter}: {} units", filtered.units);
+    }
+}
+
+#[tokio::test]
+async fn recording_one_is_one_write_and_a_read_at_the_first_meeting() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    for (n, reads) in [(0, 1), (1, 0), (2, 0)] {
+        world.transport.take();
+        let body = event(&format!("one-{n}"), "2025-01-01T00:00:00Z").to_string();
+        assert_eq!(world.post("ws", &body, &[]).await.status, 201);
+        let metered = world.transport.take();
+        assert_eq!(metered.requests["TransactWriteItems"], 1);
+        assert_eq!(metered.total(), 1 + reads, "{metered:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_written_49_at_a_time() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.given([event("first", "2025-01-01T00:00:00Z")]).await;
+    for (n, transactions) in [(1, 1), (49, 1), (50, 2), (98, 2), (99, 3), (490, 10)] {
+        let events: Vec<Value> =
+            (0..n).map(|i| event(&format!("batch-{n}-{i}"), "2025-01-01T08:00:00Z")).collect();
+        world.transport.take();
+        let reply = world.post("ws", &Value::from(events).to_string(), &[]).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.as_array().unwrap().iter().all(|result| result["status"] == 201));
+        // The first batch is the HTTP function's first meeting with the workspace.
+        let metered = world.transport.take();
+        assert_eq!(metered.requests["TransactWriteItems"], transactions, "{n}: {metered:?}");
+    }
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn an_activity_costs_at_most_12_write_units_alone_and_8_and_a_half_in_a_batch() {
+    // Only the embedded engine reports what an index costs in a transaction.
+    if std::env::var("DYNAMODB_ENDPOINT").is_ok() {
+        return;
+    }
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.given([event("first", "2025-01-01T00:00:00Z")]).await;
+    world.transport.take();
+    world.given([event("alone", "2025-01-01T00:00:00Z")]).await;
+    let alone = world.transport.take().units_of["TransactWriteItems"];
+    world.given((0..49).map(|i| event(&format!("batch-{i}"), "2025-01-01T00:00:00Z"))).await;
+    let batch = world.transport.take().units_of["TransactWriteItems"] / 49.0;
+    assert!(alone <= 12.0, "{alone} alone");
+    assert!(batch <= 8.5, "{batch} in a batch");
+}

@@ -1,0 +1,188 @@
+//! Who may see what, as the log itself says.
+
+use harness::{Reply, World};
+use serde_json::{Value, json};
+
+const PAGE: &str = "/api/v1/workspaces/ws/activity";
+
+fn change(id: &str, action: &str, details: Value, created_at: &str) -> Value {
+    json!({
+        "id": id, "workspace_id": "ws", "actor_type": "user", "actor_id": "owner", "action": action,
+        "details": details, "created_at": created_at
+    })
+}
+
+fn problem(reply: &Reply) -> (u16, &str, &str) {
+    let text = |name: &str| reply.body[name].as_str().unwrap();
+    (reply.status, text("code"), text("detail"))
+}
+
+#[tokio::test]
+async fn roles_decide() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    for (sub, scope, status) in [
+        ("owner", "", 200),
+        ("admin", "", 200),
+        ("member", "", 200),
+        ("client", "", 200),
+        ("stranger", "", 403),
+        ("auth0|stranger", "", 403),
+        ("stranger", "activity:write", 403),
+        ("service", "openid activity:read", 200),
+    ] {
+        assert_eq!(world.get_as(sub, scope, PAGE).await.status, status, "{sub} {scope}");
+    }
+    let stranger = world.get_as("stranger", "", PAGE).await;
+    let forbidden = "You do not have permission to view activities for this project";
+    assert_eq!(problem(&stranger), (403, "FORBIDDEN", forbidden));
+    let unknown = world.get("/api/v1/workspaces/elsewhere/activity").await;
+    assert_eq!(problem(&unknown), (404, "NOT_FOUND", "Project not found"));
+    let nobody = world.send("GET", PAGE, None, &[], None).await;
+    assert_eq!((nobody.status, nobody.headers["www-authenticate"].as_str()), (401, "Bearer"));
+}
+
+#[tokio::test]
+async fn another_tenants_workspace_is_never_readable() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.given_workspace("other").await;
+    let gone = change("gone", "member.removed", json!({ "user": "member" }), "2021-01-01T00:00:00Z");
+    world.given([gone]).await;
+    let mine = world.get("/api/v1/workspaces/other/activity?limit=1").await;
+    let cursor = mine.next().unwrap().split("cursor=").nth(1).unwrap().to_owned();
+    for path in [
+        PAGE.to_owned(),
+        format!("{PAGE}?limit=1"),
+        format!("{PAGE}?offset=1"),
+        format!("{PAGE}?actor_id=owner&include=total"),
+        format!("{PAGE}/ws.created"),
+        "/api/v1/workspaces/ws/issues/issue-1/activity".to_owned(),
+    ] {
+        assert_eq!(world.get_as("member", "", &path).await.status, 403, "{path}");
+    }
+    // A cursor of a workspace one may read opens no other.
+    assert_eq!(world.get_as("member", "", &format!("{PAGE}?cursor={cursor}")).await.status, 400);
+    // Nor does an id reach out of the workspace in the path.
+    let foreign = world.get("/api/v1/workspaces/other/activity/ws.created").await;
+    assert_eq!(foreign.status, 404);
+}
+
+#[tokio::test]
+async fn a_removed_member_is_out_at_once_and_can_come_back() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let member = json!({ "user": "member" });
+    let again = json!({ "user": "member", "role": "client" });
+    world.given([change("out", "member.removed", member, "2021-01-01T00:00:00Z")]).await;
+    assert_eq!(world.get_as("member", "", PAGE).await.status, 403);
+    world.given([change("back", "member.added", again, "2021-01-02T00:00:00Z")]).await;
+    assert_eq!(world.get_as("member", "", PAGE).await.status, 200);
+}
+
+#[tokio::test]
+async fn late_events_never_undo_newer_ones() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let role = |role: &str| json!({ "user": "member", "role": role });
+    world
+        .given([change("removed", "member.removed", json!({ "user": "member" }), "2022-01-01T00:00:00Z")])
+        .await;
+    world.given([change("late", "member.role_changed", role("admin"), "2021-01-01T00:00:00Z")]).await;
+    assert_eq!(world.get_as("member", "", PAGE).await.status, 403);
+
+    // Of one late event, what nobody decided since still counts.
+    let settings = |id: &str, details: Value, at: &str| change(id, "workspace.settings_updated", details, at);
+    world.given([settings("s2", json!({ "privacy": "members" }), "2022-01-01T00:00:00Z")]).await;
+    let both = json!({ "privacy": "admins", "activity_enabled": false });
+    world.given([settings("s1", both, "2021-01-01T00:00:00Z")]).await;
+    let reply = world.get_as("client", "", &format!("{PAGE}?include=total")).await;
+    assert_eq!((reply.status, reply.ids().len(), reply.headers["x-total-count"].as_str()), (200, 0, "0"));
+
+    // In one batch too, whatever the order in it.
+    world
+        .given([
+            settings("s5", json!({ "activity_enabled": true }), "2025-01-01T00:00:00Z"),
+            settings("s4", json!({ "activity_enabled": false }), "2024-01-01T00:00:00Z"),
+            settings("s0", json!({ "activity_enabled": false }), "2020-06-01T00:00:00Z"),
+        ])
+        .await;
+    assert_eq!(world.get_as("client", "", PAGE).await.ids(), ["ws.created"]);
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn privacy_and_tracking_hold_for_what_was_recorded_before() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let settings = |id: &str, details: Value, at: &str| change(id, "workspace.settings_updated", details, at);
+    world.given([settings("s1", json!({ "privacy": "admins" }), "2021-01-01T00:00:00Z")]).await;
+    for (sub, status) in [("owner", 200), ("admin", 200), ("member", 403), ("client", 403)] {
+        assert_eq!(world.get_as(sub, "", PAGE).await.status, status, "{sub}");
+        let one = world.get_as(sub, "", &format!("{PAGE}/ws.created")).await;
+        assert_eq!(one.status, status, "{sub}");
+    }
+    world.given([settings("s2", json!({ "activity_enabled": false }), "2021-01-02T00:00:00Z")]).await;
+    for path in [PAGE.to_owned(), format!("{PAGE}?offset=1"), format!("{PAGE}?actor_id=owner")] {
+        let reply = world.get(&format!("{path}{}include=total", if path.contains('?') { '&' } else { '?' })).await;
+        assert_eq!((reply.ids().len(), reply.headers["x-total-count"].as_str()), (0, "0"), "{path}");
+    }
+    assert_eq!(world.get(&format!("{PAGE}/ws.created")).await.status, 404);
+}
+
+#[tokio::test]
+async fn clients_see_no_staff_actions_and_no_trace_of_them() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let details = json!({ "title": "t", "identifier": "I-1" });
+    for n in 0..30 {
+        let at = format!("2021-01-01T00:{n:02}:00Z");
+        let mut issue = change(&format!("issue-{n}"), "issue.created", details.clone(), &at);
+        issue["issue_id"] = json!("issue-1");
+        let invited = change(&format!("invited-{n}"), "invitation.created", json!({}), &at);
+        world.given([issue, invited]).await;
+    }
+    let visible: Vec<String> =
+        (0..30).rev().map(|n| format!("issue-{n}")).chain(["ws.created".to_owned()]).collect();
+    for path in [format!("{PAGE}?include=total&limit=200"), format!("{PAGE}?include=total&limit=7")] {
+        let reply = world.get_as("client", "", &path).await;
+        assert_eq!(reply.headers["x-total-count"], "31");
+        assert_eq!(reply.ids(), visible[..reply.ids().len()]);
+    }
+    for offset in 0..32 {
+        let reply = world.get_as("client", "", &format!("{PAGE}?limit=3&offset={offset}")).await;
+        let end = (offset + 3).min(visible.len());
+        assert_eq!(reply.ids(), visible[offset.min(end)..end], "offset {offset}");
+        assert_eq!(reply.next().is_some(), end < visible.len(), "offset {offset}");
+    }
+    let filtered = world.get_as("client", "", &format!("{PAGE}?action=invitation.created&include=total")).await;
+    assert_eq!((filtered.ids().len(), filtered.headers["x-total-count"].as_str()), (0, "0"));
+    assert_eq!(world.get_as("client", "", &format!("{PAGE}/invited-3")).await.status, 404);
+    assert_eq!(world.get_as("member", "", &format!("{PAGE}/invited-3")).await.status, 200);
+    let all = world.get(&format!("{PAGE}?include=total")).await;
+    assert_eq!(all.headers["x-total-count"], "65");
+}
+
+#[tokio::test]
+async fn activities_from_before_their_workspace_was_known_are_kept_for_its_organization() {
+    let world = World::new().await;
+    let early = |id: &str| change(id, "deploy.finished", json!({}), "2019-01-01T00:00:00Z");
+    world.given([early("early-1")]).await;
+    world.given([early("early-2")]).await;
+    assert_eq!(world.get(PAGE).await.status, 404);
+    world.given_workspace("ws").await;
+    world.given([early("after")]).await;
+    assert_eq!(world.get(&format!("{PAGE}?include=total")).await.headers["x-total-count"], "8");
+    let of = |org: &'static str| {
+        let query = world.client.query().table_name(&world.table).index_name("by-organization");
+        let query = query.key_condition_expression("org_key = :o");
+        query.expression_attribute_values(":o", aws_sdk_dynamodb::types::AttributeValue::S(org.into())).send()
+    };
+    assert_eq!(of("ORG#?#ws").await.unwrap().count, 2);
+    assert_eq!(of("ORG#org-1").await.unwrap().count, 6);
+    let workspace = shared::ids::WorkspaceId::parse("w", "ws").unwrap();
+    let standing = world.store.standing(&workspace).await.unwrap();
+    assert!(standing.known && standing.unclaimed);
+    assert_eq!(standing.organization.unwrap().as_str(), "org-1");
+    harness::check(&world.client, &world.table).await;
+}

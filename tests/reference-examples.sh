@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Runs the reference's own examples, kept in tests/reference/, against the local gateway on a fresh table:
+#
+#   tests/reference-examples.sh target/debug/local
+#
+# Only what the reference leaves to the reader is filled in: the token and the two ids. The examples name port 8000,
+# so it has to be free. They need curl, and python3 with httpx, which is installed in the target folder when missing.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+say() { echo "reference-examples.sh: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+[[ $# -eq 1 && -x $1 ]] || die "usage: tests/reference-examples.sh BINARY-OF-THE-GATEWAY"
+gateway=http://localhost:8000
+ws_id=ws-demo
+issue_id=issue-demo-1
+
+if ! python3 -c 'import httpx' 2>/dev/null; then
+  venv=${CARGO_TARGET_DIR:-$root/target}/venv
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet httpx
+  PATH=$(cd "$venv" && pwd)/bin:$PATH
+fi
+
+python3 - <<'PY' || die "port 8000 is taken, and the examples name it"
+import socket, sys
+with socket.socket() as taken:
+    sys.exit(taken.connect_ex(("127.0.0.1", 8000)) == 0)
+PY
+
+work=$(mktemp -d)
+"$1" </dev/null >"$work/local.log" 2>&1 &
+server=$!
+stop() {
+  kill "$server" 2>/dev/null || true
+  wait "$server" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+for ((tries = 0; ; tries++)); do
+  curl --silent --fail --output /dev/null --max-time 5 "$gateway/openapi.json" && break
+  if ((tries == 300)) || ! kill -0 "$server" 2>/dev/null; then
+    say "the gateway did not start:"
+    cat "$work/local.log" >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+
+token=$(curl --silent --fail "$gateway/dev/token?sub=user-demo" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from /dev/token"
+
+# The Python examples say your-workspace-id, the curl examples "workspace-id".
+fill_in() {
+  sed -e "s/YOUR_TOKEN/$token/; s/your-jwt-token/$token/" \
+    -e "s/your-workspace-id/$ws_id/; s/\"workspace-id\"/\"$ws_id\"/" \
+    -e "s/your-issue-id/$issue_id/; s/\"issue-id\"/\"$issue_id\"/" "$root/tests/reference/$1" >"$work/$1"
+}
+
+passed=0 failed=0
+# example NAME COMMAND... -- PATTERN...: the command must succeed, and a line of what it prints match each pattern.
+example() {
+  local name=$1 missing='' status=0 command=()
+  shift
+  while [[ $1 != -- ]]; do command+=("$1"); shift; done
+  shift
+  "${command[@]}" </dev/null >"$work/printed" 2>&1 || status=$?
+  for pattern in "$@"; do
+    grep -qE -- "$pattern" "$work/printed" || missing+=" /$pattern/"
+  done
+  if ((status == 0)) && [[ -z $missing ]] && ! grep -q Traceback "$work/printed"; then
+    passed=$((passed + 1))
+    echo "ok   $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL $name: exit status $status${missing:+, nothing like$missing}; it printed:"
+    cat "$work/printed"
+  fi
+}
+
+fill_in list_workspace_activity.py
+example list_workspace_activity.py python3 "$work/list_workspace_activity.py" -- \
+  '^\[issue\.created\] by user:user-demo$' '^\[.*\] by agent:agent-demo$' "^  Details: \\{.*'title': "
+
+fill_in get_issue_activity.py
+example get_issue_activity.py python3 "$work/get_issue_activity.py" -- \
+  '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?: issue\.created$' \
+  '^  Actor: user user-demo$' "^  Details: \\{.*'identifier': "
+
+fill_in filter_recent_activity.py
+example filter_recent_activity.py python3 "$work/filter_recent_activity.py" -- \
+  '^issue\.created: [1-9][0-9]* events$' '^issue\.updated: [1-9][0-9]* events$'
+
+# Two arrays, one after the other: the workspace's feed and the issue's.
+fill_in curl.sh
+cat >"$work/two_feeds.py" <<'PY'
+import json, sys
+text, feeds, reader = sys.stdin.read(), [], json.JSONDecoder()
+while text := text.strip():
+    feed, end = reader.raw_decode(text)
+    feeds.append(feed)
+    text = text[end:]
+whole, issue = feeds
+assert whole and issue and len(whole) <= 20 and len(issue) <= 10
+for activity in whole + issue:
+    assert list(activity)[:8] == ["id", "workspace_id", "issue_id", "actor_type", "actor_id", "action", "details",
+                                  "created_at"], activity
+assert {activity["issue_id"] for activity in issue} == {"issue-demo-1"}
+assert all(feed == sorted(feed, key=lambda activity: activity["created_at"], reverse=True) for feed in feeds)
+print("two feeds")
+PY
+# shellcheck disable=SC2016
+example curl.sh bash -o pipefail -c 'bash "$0" | python3 "$1"' "$work/curl.sh" "$work/two_feeds.py" -- '^two feeds$'
+
+example fragments python3 "$root/tests/reference_fragments.py" "$token" "$ws_id" -- \
+  '^paginated_activity: [1-9]' '^actor_types: [1-9]' '^cached_activity: [1-9]' '^detect_anomalies: done$'
+
+echo "$passed passed, $failed failed"
+((failed == 0))
