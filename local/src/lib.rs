@@ -1,4 +1,38 @@
-//! stub
+//! Serves everything on one machine: the functions behind a gateway of their own, on DynamoDB embedded.
+//!
+//! Only `engine` knows the embedded engine, only `invocation` spells API Gateway's event, and `template` is the only
+//! source of routes and tables.
+
+mod answer;
+mod authorizer;
+pub mod demo;
 pub mod engine;
+mod functions;
+mod gateway;
+mod invocation;
+pub mod openapi;
 pub mod tables;
 pub mod template;
+pub mod token;
+pub mod verify;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+pub use gateway::Gateway;
+
+/// Serves `gateway` on `listener` until `shutdown` is ready; then takes no more requests, and returns when those
+/// under way are answered.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Gateway,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = gateway.router().into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}

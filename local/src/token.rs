@@ -117,7 +117,7 @@ async fn token(State(desk): State<Desk>, RawQuery(query): RawQuery, headers: Hea
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Err(error) => answer::refuse(&error),
+        Err(error) => answer::refuse(&error, &answer::request_id()),
     }
 }
 

@@ -1,0 +1,104 @@
+//! The API's JWT authorizer: who may pass, and what their token says.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use serde_json::{Map, Value};
+use shared::Error;
+use shared::problem::Problem;
+use shared::time::Timestamp;
+
+use crate::verify::{Claims, Verifier};
+
+/// Lets a request pass to a route that asks for one of `scopes`, or for none.
+///
+/// # Errors
+/// The problem to answer with: 401 without a valid token, 403 without a scope.
+pub(crate) fn authorize(
+    verifier: &Verifier,
+    headers: &HeaderMap,
+    scopes: &[String],
+    now: Timestamp,
+    request_id: &str,
+) -> Result<Claims, Problem> {
+    let refused = |detail| Problem::new(&Error::Unauthenticated(detail), Some(request_id));
+    let token = bearer(headers).ok_or_else(|| refused("A bearer token is required in the header Authorization"))?;
+    let claims = verifier.verify(token, now.utc().timestamp()).map_err(|refusal| refused(refusal.detail()))?;
+    if scopes.is_empty() || granted(&claims).any(|scope| scopes.iter().any(|wanted| wanted == scope)) {
+        return Ok(claims);
+    }
+    let detail = format!("This needs a token with the scope {}", scopes.join(" or "));
+    Err(Problem { detail, ..Problem::new(&Error::Forbidden(""), Some(request_id)) })
+}
+
+/// The token of the one `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+}
+
+/// The scopes of a token: one string, or, from some issuers, a list.
+fn granted(claims: &Claims) -> impl Iterator<Item = &str> {
+    let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    values.flat_map(|value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::String(text) => text.split_ascii_whitespace().collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Claims as the authorizer hands them to a function: all of them strings.
+pub(crate) fn as_strings(claims: Claims) -> Map<String, Value> {
+    fn text(value: Value) -> String {
+        match value {
+            Value::String(text) => text,
+            Value::Array(items) => format!("[{}]", items.into_iter().map(text).collect::<Vec<_>>().join(" ")),
+            other => other.to_string(),
+        }
+    }
+    claims.into_iter().map(|(name, value)| (name, Value::String(text(value)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn finds_the_one_bearer_token() {
+        let found = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value)));
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name, value);
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(found(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(found(&["bearer   abc "]).as_deref(), Some("abc"));
+        for none in [&[][..], &["abc"], &["Bearer"], &["Basic abc"], &["Bearer abc", "Bearer abc"]] {
+            assert_eq!(found(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_a_string_or_a_list() {
+        let scopes = |claims: Value| {
+            let claims = claims.as_object().unwrap().clone();
+            granted(&claims).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(scopes(json!({ "scope": "a b" })), ["a", "b"]);
+        assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
+        assert!(scopes(json!({ "scope": 1 })).is_empty());
+    }
+
+    #[test]
+    fn every_claim_becomes_a_string() {
+        let claims = json!({ "sub": "ada", "exp": 17, "aud": ["a", "b"], "admin": true });
+        let claims = as_strings(claims.as_object().unwrap().clone());
+        assert_eq!(Value::Object(claims), json!({ "sub": "ada", "exp": "17", "aud": "[a b]", "admin": "true" }));
+    }
+}

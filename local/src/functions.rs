@@ -1,0 +1,48 @@
+//! The functions behind the routes: the same handlers that Lambda runs.
+
+use lambda_http::{Request, Response};
+use record_activity::App;
+use shared::store::Store;
+use shared::time::Clock;
+
+/// A function that serves HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    ListWorkspaceActivity,
+    ListIssueActivity,
+    RecordActivity,
+}
+
+impl Function {
+    /// The function with this crate.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "list-workspace-activity" => Some(Self::ListWorkspaceActivity),
+            "list-issue-activity" => Some(Self::ListIssueActivity),
+            "record-activity" => Some(Self::RecordActivity),
+            _ => None,
+        }
+    }
+}
+
+/// The functions, each with what it keeps from one invocation to the next.
+pub(crate) struct Functions {
+    store: Store,
+    recording: App,
+}
+
+impl Functions {
+    pub(crate) fn new(store: Store, clock: Clock, jitter: fastrand::Rng) -> Self {
+        Self { recording: App::new(store.clone(), clock, jitter), store }
+    }
+
+    /// Answers one invocation.
+    pub(crate) async fn answer(&self, function: Function, request: Request) -> Response<String> {
+        let Ok(response) = match function {
+            Function::ListWorkspaceActivity => list_workspace_activity::handle(&self.store, request).await,
+            Function::ListIssueActivity => list_issue_activity::handle(&self.store, request).await,
+            Function::RecordActivity => record_activity::handle(&self.recording, request).await,
+        };
+        response
+    }
+}

@@ -1,0 +1,200 @@
+//! API Gateway on this machine: routes and scopes as `template.yaml` says, events as Lambda gets them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::http::{HeaderName, Method, Response};
+use axum::middleware::{self, Next};
+use axum::routing::any;
+use shared::Error;
+use shared::store::Store;
+use shared::time::Clock;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::functions::{Function, Functions};
+use crate::invocation::{self, Call};
+use crate::template::{Cors, Template};
+use crate::token::{AUDIENCE, Desk, Issuer};
+use crate::verify::Verifier;
+use crate::{answer, authorizer, openapi, token};
+
+/// Serves the routes of the template, with an issuer of development tokens.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    functions: Functions,
+    endpoints: BTreeMap<String, Vec<Endpoint>>,
+    cors: CorsLayer,
+    issuer: Arc<Issuer>,
+    verifier: Verifier,
+    clock: Clock,
+    domain: String,
+}
+
+/// A method of a path.
+struct Endpoint {
+    method: String,
+    /// `None` for a function that the gateway does not know.
+    function: Option<Function>,
+    route_key: String,
+    scopes: Vec<String>,
+}
+
+impl Gateway {
+    /// A gateway to the functions on `store`, at the address `issuer`, which is also what its tokens name as their
+    /// issuer. `clock` decides what is recorded when, and which tokens are valid.
+    pub fn new(store: Store, template: &Template, clock: Clock, issuer: String) -> Self {
+        Self::with_jitter(store, template, clock, issuer, fastrand::Rng::new())
+    }
+
+    /// The same, with the randomness that spreads the retries.
+    pub fn with_jitter(
+        store: Store,
+        template: &Template,
+        clock: Clock,
+        issuer: String,
+        jitter: fastrand::Rng,
+    ) -> Self {
+        let mut endpoints: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
+        for route in &template.routes {
+            let function = Function::named(&route.function);
+            if function.is_none() {
+                tracing::warn!(function = route.function, "template.yaml has a function that is not served here");
+            }
+            endpoints.entry(route.path.clone()).or_default().push(Endpoint {
+                method: route.method.clone(),
+                function,
+                route_key: format!("{} {}", route.method, route.path),
+                scopes: route.scopes.clone(),
+            });
+        }
+        let domain = issuer.split_once("://").map_or(issuer.as_str(), |(_, domain)| domain).to_owned();
+        let issuer = Arc::new(Issuer::new(issuer));
+        Self(Arc::new(Inner {
+            functions: Functions::new(store, Arc::clone(&clock), jitter),
+            endpoints,
+            cors: cors(&template.cors),
+            verifier: Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys()),
+            issuer,
+            clock,
+            domain,
+        }))
+    }
+
+    /// A token for `sub` with the scopes `scope`, words separated by spaces.
+    pub fn token(&self, sub: &str, scope: &str) -> String {
+        self.0.issuer.token(sub, scope, (self.0.clock)())
+    }
+
+    /// Everything there is to serve.
+    pub fn router(&self) -> Router {
+        let api = self.0.endpoints.keys().fold(Router::new(), |router, path| {
+            router.route(path, any(call).with_state((self.clone(), Arc::from(path.as_str()))))
+        });
+        let desk = Desk { issuer: Arc::clone(&self.0.issuer), clock: Arc::clone(&self.0.clock) };
+        api.fallback(async || answer::no_such_path(&answer::request_id()))
+            .layer(self.0.cors.clone())
+            .merge(token::routes(desk).merge(openapi::routes()).method_not_allowed_fallback(
+                // What is allowed instead, the router adds by itself.
+                async |method: Method| answer::method_not_allowed(&method, &[], &answer::request_id()),
+            ))
+            .layer(middleware::from_fn(log))
+    }
+}
+
+impl Inner {
+    /// Answers a request to `path`, a path as the template writes it.
+    async fn answer(
+        &self,
+        path: &str,
+        parameters: Result<RawPathParams, RawPathParamsRejection>,
+        peer: SocketAddr,
+        request: Request,
+    ) -> Response<Body> {
+        let request_id = &answer::request_id();
+        let endpoints = self.endpoints.get(path).map_or(&[][..], Vec::as_slice);
+        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.method == *request.method()) else {
+            let allowed: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect();
+            return answer::method_not_allowed(request.method(), &allowed, request_id);
+        };
+        let (parts, body) = request.into_parts();
+        let time = (self.clock)();
+        let claims = authorizer::authorize(&self.verifier, &parts.headers, &endpoint.scopes, time, request_id);
+        // The body is read in any case: a client that is still sending does not read the answer.
+        let body = invocation::read(body).await;
+        let claims = match claims {
+            Ok(claims) => authorizer::as_strings(claims),
+            Err(problem) => return answer::problem(problem),
+        };
+        let parameters = parameters.map_err(|_| Error::bad_input("path", "must be UTF-8, percent-encoded"));
+        let request = body.and_then(|body| {
+            let parameters = parameters?;
+            let path_parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            let (route_key, scopes, domain) = (&endpoint.route_key, &endpoint.scopes, &self.domain);
+            let parts = &parts;
+            Call { parts, body, request_id, peer, time, route_key, path_parameters, claims, scopes, domain }
+                .into_request()
+        });
+        match (request, endpoint.function) {
+            (Ok(request), Some(function)) => self.functions.answer(function, request).await.map(Body::from),
+            (Ok(_), None) => answer::refuse(&Error::internal("the function is not served here"), request_id),
+            (Err(error), _) => answer::refuse(&error, request_id),
+        }
+    }
+}
+
+type Served = (Gateway, Arc<str>);
+
+/// Answers a request in a task of its own: a panic becomes an answer, and a client that leaves does not stop what it
+/// has begun, as it does not stop a Lambda function.
+async fn call(
+    State((gateway, path)): State<Served>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Response<Body> {
+    let task = tokio::spawn(async move { gateway.0.answer(&path, parameters, peer, request).await });
+    task.await.unwrap_or_else(|error| {
+        let request_id = answer::request_id();
+        tracing::error!(%error, request_id, "a handler panicked");
+        answer::refuse(&Error::internal(error), &request_id)
+    })
+}
+
+/// Writes the access log.
+async fn log(request: Request, next: Next) -> Response<Body> {
+    let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+    let response = next.run(request).await;
+    tracing::info!("{method} {path} {} {} ms", response.status().as_u16(), started.elapsed().as_millis());
+    response
+}
+
+/// The answers to browsers. Any origin may try, as the template's default says: what opens the log is a token.
+fn cors(cors: &Cors) -> CorsLayer {
+    let headers = |names: &[String]| names.iter().filter_map(|name| name.parse().ok()).collect::<Vec<HeaderName>>();
+    let methods: Vec<Method> = cors.allow_methods.iter().filter_map(|name| name.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(methods)
+        .allow_headers(headers(&cors.allow_headers))
+        .expose_headers(headers(&cors.expose_headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_with_a_route_is_served() {
+        for route in Template::load().unwrap().routes {
+            assert!(Function::named(&route.function).is_some(), "{}", route.function);
+        }
+    }
+}
