@@ -42,7 +42,9 @@ pub(crate) fn method_not_allowed(method: &Method, allowed: &[&str], request_id: 
         code: Code::BadUserInput,
         ..Problem::new(&Error::bad_input("method", ""), Some(request_id))
     });
-    if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) && !allowed.is_empty() {
+    if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", "))
+        && !allowed.is_empty()
+    {
         response.headers_mut().insert(ALLOW, allowed);
     }
     response

@@ -21,8 +21,10 @@ pub(crate) fn authorize(
     request_id: &str,
 ) -> Result<Claims, Problem> {
     let refused = |detail| Problem::new(&Error::Unauthenticated(detail), Some(request_id));
-    let token = bearer(headers).ok_or_else(|| refused("A bearer token is required in the header Authorization"))?;
-    let claims = verifier.verify(token, now.utc().timestamp()).map_err(|refusal| refused(refusal.detail()))?;
+    let token =
+        bearer(headers).ok_or_else(|| refused("A bearer token is required in the header Authorization"))?;
+    let claims =
+        verifier.verify(token, now.utc().timestamp()).map_err(|refusal| refused(refusal.detail()))?;
     if scopes.is_empty() || granted(&claims).any(|scope| scopes.iter().any(|wanted| wanted == scope)) {
         return Ok(claims);
     }
@@ -99,6 +101,9 @@ mod tests {
     fn every_claim_becomes_a_string() {
         let claims = json!({ "sub": "ada", "exp": 17, "aud": ["a", "b"], "admin": true });
         let claims = as_strings(claims.as_object().unwrap().clone());
-        assert_eq!(Value::Object(claims), json!({ "sub": "ada", "exp": "17", "aud": "[a b]", "admin": "true" }));
+        assert_eq!(
+            Value::Object(claims),
+            json!({ "sub": "ada", "exp": "17", "aud": "[a b]", "admin": "true" })
+        );
     }
 }

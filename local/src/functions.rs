@@ -8,18 +8,18 @@ use shared::time::Clock;
 /// A function that serves HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
-    ListWorkspaceActivity,
-    ListIssueActivity,
-    RecordActivity,
+    ListWorkspace,
+    ListIssue,
+    Record,
 }
 
 impl Function {
     /// The function with this crate.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
-            "list-workspace-activity" => Some(Self::ListWorkspaceActivity),
-            "list-issue-activity" => Some(Self::ListIssueActivity),
-            "record-activity" => Some(Self::RecordActivity),
+            "list-workspace-activity" => Some(Self::ListWorkspace),
+            "list-issue-activity" => Some(Self::ListIssue),
+            "record-activity" => Some(Self::Record),
             _ => None,
         }
     }
@@ -39,9 +39,9 @@ impl Functions {
     /// Answers one invocation.
     pub(crate) async fn answer(&self, function: Function, request: Request) -> Response<String> {
         let Ok(response) = match function {
-            Function::ListWorkspaceActivity => list_workspace_activity::handle(&self.store, request).await,
-            Function::ListIssueActivity => list_issue_activity::handle(&self.store, request).await,
-            Function::RecordActivity => record_activity::handle(&self.recording, request).await,
+            Function::ListWorkspace => list_workspace_activity::handle(&self.store, request).await,
+            Function::ListIssue => list_issue_activity::handle(&self.store, request).await,
+            Function::Record => record_activity::handle(&self.recording, request).await,
         };
         response
     }

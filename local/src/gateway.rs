@@ -66,7 +66,10 @@ impl Gateway {
         for route in &template.routes {
             let function = Function::named(&route.function);
             if function.is_none() {
-                tracing::warn!(function = route.function, "template.yaml has a function that is not served here");
+                tracing::warn!(
+                    function = route.function,
+                    "template.yaml has a function that is not served here"
+                );
             }
             endpoints.entry(route.path.clone()).or_default().push(Endpoint {
                 method: route.method.clone(),
@@ -120,13 +123,15 @@ impl Inner {
     ) -> Response<Body> {
         let request_id = &answer::request_id();
         let endpoints = self.endpoints.get(path).map_or(&[][..], Vec::as_slice);
-        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.method == *request.method()) else {
+        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.method == request.method().as_str())
+        else {
             let allowed: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect();
             return answer::method_not_allowed(request.method(), &allowed, request_id);
         };
         let (parts, body) = request.into_parts();
         let time = (self.clock)();
-        let claims = authorizer::authorize(&self.verifier, &parts.headers, &endpoint.scopes, time, request_id);
+        let claims =
+            authorizer::authorize(&self.verifier, &parts.headers, &endpoint.scopes, time, request_id);
         // The body is read in any case: a client that is still sending does not read the answer.
         let body = invocation::read(body).await;
         let claims = match claims {
@@ -136,7 +141,8 @@ impl Inner {
         let parameters = parameters.map_err(|_| Error::bad_input("path", "must be UTF-8, percent-encoded"));
         let request = body.and_then(|body| {
             let parameters = parameters?;
-            let path_parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            let path_parameters =
+                parameters.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
             let (route_key, scopes, domain) = (&endpoint.route_key, &endpoint.scopes, &self.domain);
             let parts = &parts;
             Call { parts, body, request_id, peer, time, route_key, path_parameters, claims, scopes, domain }
@@ -178,7 +184,8 @@ async fn log(request: Request, next: Next) -> Response<Body> {
 
 /// The answers to browsers. Any origin may try, as the template's default says: what opens the log is a token.
 fn cors(cors: &Cors) -> CorsLayer {
-    let headers = |names: &[String]| names.iter().filter_map(|name| name.parse().ok()).collect::<Vec<HeaderName>>();
+    let headers =
+        |names: &[String]| names.iter().filter_map(|name| name.parse().ok()).collect::<Vec<HeaderName>>();
     let methods: Vec<Method> = cors.allow_methods.iter().filter_map(|name| name.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(Any)

@@ -57,7 +57,8 @@ impl Call<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         context.deadline = u64::try_from((now + TIME_LIMIT).as_millis()).unwrap_or(u64::MAX);
         let request = lambda_http::request::from_str(&self.into_event().to_string());
-        let request = request.map_err(|error| Error::bad_input("request", format!("cannot be read: {error}")))?;
+        let request =
+            request.map_err(|error| Error::bad_input("request", format!("cannot be read: {error}")))?;
         Ok(request.with_lambda_context(context))
     }
 
@@ -72,7 +73,10 @@ impl Call<'_> {
         joined.insert(HOST.as_str(), self.domain.to_owned());
         joined.insert("x-forwarded-for", self.peer.ip().to_string());
         joined.insert("x-forwarded-proto", "http".to_owned());
-        joined.insert("x-forwarded-port", self.domain.rsplit_once(':').map_or("80", |(_, port)| port).to_owned());
+        joined.insert(
+            "x-forwarded-port",
+            self.domain.rsplit_once(':').map_or("80", |(_, port)| port).to_owned(),
+        );
         let user_agent = joined.get(USER_AGENT.as_str()).cloned();
         let (body, is_base64) = match String::from_utf8(self.body) {
             Ok(text) => (text, false),

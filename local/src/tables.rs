@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, TableStatus,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableStatus,
 };
 use yaml_serde::Value;
 
@@ -19,8 +19,14 @@ use crate::template::Template;
 ///
 /// # Errors
 /// One line: an endpoint that does not answer, or a definition that is not understood.
-pub async fn ensure(client: &Client, template: &Template, logical_id: &str, name: &str) -> Result<bool, String> {
-    let definition = template.table(logical_id).ok_or_else(|| format!("template.yaml defines no {logical_id}"))?;
+pub async fn ensure(
+    client: &Client,
+    template: &Template,
+    logical_id: &str,
+    name: &str,
+) -> Result<bool, String> {
+    let definition =
+        template.table(logical_id).ok_or_else(|| format!("template.yaml defines no {logical_id}"))?;
     let attributes = items(definition, "AttributeDefinitions").map(|attribute| {
         AttributeDefinition::builder()
             .attribute_name(text(attribute, "AttributeName"))
@@ -33,7 +39,9 @@ pub async fn ensure(client: &Client, template: &Template, logical_id: &str, name
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .set_attribute_definitions(Some(attributes.collect::<Result<_, _>>().map_err(|error| error.to_string())?))
+        .set_attribute_definitions(Some(
+            attributes.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
+        ))
         .set_key_schema(Some(key_schema(definition)?))
         .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes));
     match request.send().await {
@@ -48,7 +56,8 @@ pub async fn ensure(client: &Client, template: &Template, logical_id: &str, name
 async fn wait(client: &Client, name: &str) -> Result<(), String> {
     for _ in 0..100 {
         let table = client.describe_table().table_name(name).send().await;
-        let table = table.map_err(|error| format!("cannot read the table {name}: {}", DisplayErrorContext(&error)))?;
+        let table = table
+            .map_err(|error| format!("cannot read the table {name}: {}", DisplayErrorContext(&error)))?;
         if table.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }

@@ -56,10 +56,12 @@ impl Template {
     /// # Errors
     /// What is missing, or is not of the form the gateway knows.
     pub fn load() -> Result<Self, String> {
-        let root: Value = yaml_serde::from_str(TEMPLATE).map_err(|error| format!("template.yaml: {error}"))?;
+        let root: Value =
+            yaml_serde::from_str(TEMPLATE).map_err(|error| format!("template.yaml: {error}"))?;
         let resources = map(&root, "Resources").ok_or("template.yaml: no Resources")?.clone();
         let api = resources.get("HttpApi").ok_or("template.yaml: no HttpApi")?;
-        let cors = at(api, &["Properties", "CorsConfiguration"]).map(settled).ok_or("template.yaml: no CORS")?;
+        let cors =
+            at(api, &["Properties", "CorsConfiguration"]).map(settled).ok_or("template.yaml: no CORS")?;
         let cors = Cors {
             allow_headers: strings(cors, "AllowHeaders"),
             allow_methods: strings(cors, "AllowMethods"),
@@ -88,7 +90,8 @@ impl Template {
         self.resources.values().filter_map(|resource| {
             let is_function = resource.get("Type")?.as_str()? == "AWS::Serverless::Function";
             let code = at(resource, &["Properties", "CodeUri"])?.as_str()?;
-            is_function.then(|| (code.trim_end_matches('/').rsplit('/').next().unwrap_or(code).to_owned(), resource))
+            is_function
+                .then(|| (code.trim_end_matches('/').rsplit('/').next().unwrap_or(code).to_owned(), resource))
         })
     }
 }
@@ -114,10 +117,15 @@ fn statement(statement: &Value) -> Statement {
         Value::Tagged(tagged) => tagged.value.as_str().unwrap_or_default().to_owned(),
         other => other.as_str().unwrap_or_default().to_owned(),
     });
-    let within = statement.get("Condition").and_then(|conditions| conditions.as_mapping()).into_iter().flat_map(
-        |conditions| conditions.values().flat_map(|terms| strings(terms, "dynamodb:EnclosingOperation")),
-    );
-    Statement { actions: strings(statement, "Action"), resources: resources.collect(), within: within.collect() }
+    let within =
+        statement.get("Condition").and_then(|conditions| conditions.as_mapping()).into_iter().flat_map(
+            |conditions| conditions.values().flat_map(|terms| strings(terms, "dynamodb:EnclosingOperation")),
+        );
+    Statement {
+        actions: strings(statement, "Action"),
+        resources: resources.collect(),
+        within: within.collect(),
+    }
 }
 
 /// The value behind an `!If`: what holds when its condition does.

@@ -52,7 +52,7 @@ impl Issuer {
         let issued = now.utc().timestamp();
         let mut claims = json!({
             "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": issued, "exp": issued + LIFETIME,
-            "jti": uuid::Uuid::new_v4(),
+            "jti": uuid::Uuid::new_v4().to_string(),
         });
         if !scope.is_empty() {
             claims["scope"] = scope.into();
@@ -70,7 +70,8 @@ impl Issuer {
 
     fn jwks(&self) -> Value {
         let point = self.key.verifying_key().to_encoded_point(false);
-        let text = |coordinate: Option<&p256::FieldBytes>| coordinate.map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        let text =
+            |coordinate: Option<&p256::FieldBytes>| coordinate.map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
         json!({ "keys": [{
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": KEY_ID,
             "x": text(point.x()), "y": text(point.y()),
@@ -99,7 +100,10 @@ pub(crate) struct Desk {
 pub(crate) fn routes(desk: Desk) -> Router {
     Router::new()
         .route("/dev/token", get(token))
-        .route("/.well-known/jwks.json", get(async |State(desk): State<Desk>| json_response(&desk.issuer.jwks())))
+        .route(
+            "/.well-known/jwks.json",
+            get(async |State(desk): State<Desk>| json_response(&desk.issuer.jwks())),
+        )
         .route(
             "/.well-known/openid-configuration",
             get(async |State(desk): State<Desk>| json_response(&desk.issuer.configuration())),
@@ -159,7 +163,10 @@ impl Wish {
         let scope = scope.unwrap_or_default();
         let allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
         if scope.len() > 1024 || !scope.chars().all(allowed) {
-            return Err(Error::bad_input("scope", "must be words separated by spaces, at most 1024 characters"));
+            return Err(Error::bad_input(
+                "scope",
+                "must be words separated by spaces, at most 1024 characters",
+            ));
         }
         Ok(Self { sub, scope })
     }
@@ -196,7 +203,8 @@ mod tests {
 
     #[test]
     fn tokens_are_for_this_machine_only() {
-        let under = |host: &'static str| local(&HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]));
+        let under =
+            |host: &'static str| local(&HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]));
         for host in ["localhost", "localhost:8000", "127.0.0.1:8000"] {
             assert!(under(host).is_ok(), "{host}");
         }

@@ -111,7 +111,8 @@ impl Verifier {
             return Err(Refusal::Issuer);
         }
         // Some issuers, Cognito among them, put the audience of an access token into client_id.
-        let ours = |value: &Value| value.as_str().is_some_and(|text| self.audiences.iter().any(|ours| ours == text));
+        let ours =
+            |value: &Value| value.as_str().is_some_and(|text| self.audiences.iter().any(|ours| ours == text));
         let for_us = match claims.get("aud").or_else(|| claims.get("client_id")) {
             Some(Value::Array(audiences)) => audiences.iter().any(ours),
             Some(audience) => ours(audience),
@@ -124,7 +125,8 @@ impl Verifier {
             return Err(Refusal::Expired);
         }
         // A start that is no number is not known to be past.
-        let begun = |name| claims.get(name).is_none_or(|start| start.as_f64().is_some_and(|at| at - LEEWAY <= now));
+        let begun =
+            |name| claims.get(name).is_none_or(|start| start.as_f64().is_some_and(|at| at - LEEWAY <= now));
         if begun("nbf") && begun("iat") { Ok(()) } else { Err(Refusal::NotYetValid) }
     }
 }

@@ -26,7 +26,9 @@ impl Caller {
     /// [`Error::Unauthenticated`] without a subject.
     pub fn from_claims(sub: Option<&str>, scope: Option<&str>) -> Result<Self> {
         let sub = sub.ok_or(Error::Unauthenticated("The token has no subject"))?;
-        let scopes = scope.unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+        // The gateway hands a list on as text in brackets.
+        let scopes = scope.unwrap_or_default().split([' ', ',', '[', ']']).filter(|scope| !scope.is_empty());
+        let scopes = scopes.map(str::to_owned).collect();
         Ok(Self { user: ActorId::parse("sub", sub).ok(), scopes })
     }
 
@@ -37,7 +39,11 @@ impl Caller {
 
     /// Checks that the caller may record.
     pub fn may_record(&self) -> Result<()> {
-        if self.has(WRITE) { Ok(()) } else { Err(Error::Forbidden("Recording needs the scope activity:write")) }
+        if self.has(WRITE) {
+            Ok(())
+        } else {
+            Err(Error::Forbidden("Recording needs the scope activity:write"))
+        }
     }
 }
 
@@ -106,6 +112,8 @@ mod tests {
     fn scopes_are_whole_words() {
         let caller = Caller::from_claims(Some("u"), Some("activity:writer xactivity:read")).unwrap();
         assert!(caller.may_record().is_err() && !caller.has(READ));
+        let listed = Caller::from_claims(Some("u"), Some("[openid activity:write]")).unwrap();
+        assert!(listed.may_record().is_ok() && !listed.has(READ));
         assert!(Caller::from_claims(None, Some("activity:read")).is_err());
     }
 }

@@ -39,12 +39,19 @@ impl ActorType {
 
 /// What was done: a dotted type of the form `noun.verb`, such as `issue.created`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Action(String);
 
 /// The longest action, in bytes.
 pub const MAX_ACTION_LEN: usize = 64;
+
+#[cfg(feature = "openapi")]
+crate::schema::text!(
+    Action,
+    "What was done: a dotted type of the form `noun.verb`.",
+    r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$",
+    MAX_ACTION_LEN
+);
 
 impl Action {
     /// Parses an action; an error names `field`.
@@ -77,9 +84,11 @@ pub struct Party {
     /// The user or agent.
     pub id: ActorId,
     /// Name at the time of the event, at most 256 characters.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Address at the time of the event, at most 320 characters.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
 }
@@ -94,6 +103,7 @@ pub struct Activity {
     /// Where it happened.
     pub workspace_id: WorkspaceId,
     /// The issue it belongs to, or null.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub issue_id: Option<IssueId>,
     /// Whether a person or an agent acted.
     pub actor_type: ActorType,
@@ -105,13 +115,15 @@ pub struct Activity {
     /// Data of the action, as its producer sent it.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub details: Map<String, Value>,
-    /// When it happened, UTC: `2025-01-01T00:00:00`, with up to six fraction digits when they are not zero.
+    /// When it happened, UTC: `2025-01-01T00:00:00`, with three or six fraction digits when they are not zero.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "2025-01-01T00:00:00"))]
     pub created_at: Timestamp,
     /// The user an agent acted for.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Party>,
     /// Who was affected.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affected: Option<Party>,
     /// Labels to filter by.
@@ -141,7 +153,8 @@ mod tests {
         for good in ["issue.created", "custom_field.created", "agent.run.finished", "a.b2"] {
             assert!(Action::parse("action", good).is_ok(), "{good}");
         }
-        for bad in ["", "issue", ".created", "issue.", "Issue.created", "issue..x", "1a.b", "a.b#c", "a.b c"] {
+        for bad in ["", "issue", ".created", "issue.", "Issue.created", "issue..x", "1a.b", "a.b#c", "a.b c"]
+        {
             assert!(Action::parse("action", bad).is_err(), "{bad}");
         }
         assert!(Action::parse("action", format!("a.{}", "b".repeat(63))).is_err());

@@ -176,7 +176,11 @@ pub fn change(activity: &Activity) -> Option<Change> {
         _ => return None,
     };
     let set = |(field, value)| Set { field, value, at: activity.position() };
-    (!fields.is_empty()).then(|| Change { key, sets: fields.into_iter().map(set).collect(), unclaimed: false })
+    (!fields.is_empty()).then(|| Change {
+        key,
+        sets: fields.into_iter().map(set).collect(),
+        unclaimed: false,
+    })
 }
 
 /// The organization that `activity` says its workspace belongs to.

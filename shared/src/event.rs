@@ -140,7 +140,8 @@ fn party(members: &mut Members, name: &str) -> Result<Option<Party>> {
 }
 
 fn tags(value: Option<Value>) -> Result<Vec<Tag>> {
-    let refused = || Error::bad_input("tags", format!("must be an array of at most {MAX_TAGS} different ids"));
+    let refused =
+        || Error::bad_input("tags", format!("must be an array of at most {MAX_TAGS} different ids"));
     let values = match value {
         None => return Ok(Vec::new()),
         Some(Value::Array(values)) if values.len() <= MAX_TAGS => values,
@@ -246,7 +247,10 @@ mod tests {
             (with("/created_at", json!("yesterday")), "created_at: "),
             (with("/created_at", json!("2025-06-01T12:05:00.000001Z")), "created_at: must be at most 5"),
             (with("/colour", json!("red")), "colour: is not known here"),
-            (with("/details/title", json!("x".repeat(MAX_EVENT_LEN))), "body: an event must be at most 65536"),
+            (
+                with("/details/title", json!("x".repeat(MAX_EVENT_LEN))),
+                "body: an event must be at most 65536",
+            ),
             (json!("text"), "body: must be an object"),
         ] {
             let message = refused(value);

@@ -8,13 +8,13 @@ mod rank;
 
 use std::future::Future;
 
+use crate::Result;
 use crate::access::View;
 use crate::activity::{Action, Activity, ActorType};
 use crate::ids::{ActorId, IssueId, Tag, WorkspaceId};
 use crate::keys::Position;
 use crate::store::{Days, Store};
 use crate::time::Timestamp;
-use crate::Result;
 use merge::Merge;
 use plan::Plan;
 use rank::Ranks;
@@ -101,7 +101,9 @@ pub async fn read(store: &Store, query: &Query, access: impl Future<Output = Res
     let mut merge = Merge::new(store, &plan, query.order);
     let (view, first, days) = tokio::join!(
         access,
-        async { if seeks { Ok(()) } else { merge.fill(skipped(offset).saturating_add(query.limit + 1)).await } },
+        async {
+            if seeks { Ok(()) } else { merge.fill(skipped(offset).saturating_add(query.limit + 1)).await }
+        },
         async {
             let wanted = plan.is_counted() && (seeks || query.total);
             if wanted { store.days(&query.workspace).await } else { Ok(Days::new()) }

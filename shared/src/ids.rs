@@ -22,12 +22,14 @@ fn check(field: &str, text: &str) -> Result<()> {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
+    (#[doc = $doc:literal] $name:ident) => {
+        #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         pub struct $name(String);
+
+        #[cfg(feature = "openapi")]
+        crate::schema::text!($name, $doc, "^[A-Za-z0-9._:@-]+$", MAX_ID_LEN);
 
         impl $name {
             /// Parses an id; an error names `field`.

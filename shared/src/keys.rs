@@ -198,8 +198,13 @@ mod tests {
     fn positions_read_back_and_forged_ones_do_not() {
         let at = position("2025-01-01T00:00:00Z", "a");
         assert_eq!(Position::parse(at.as_str()), Some(at));
-        for bad in ["", "~", "2025-01-01T00:00:00.000000", "2025-01-01T00:00:00Z#a", "2025-01-01T00:00:00.000000#a b"]
-        {
+        for bad in [
+            "",
+            "~",
+            "2025-01-01T00:00:00.000000",
+            "2025-01-01T00:00:00Z#a",
+            "2025-01-01T00:00:00.000000#a b",
+        ] {
             assert_eq!(Position::parse(bad), None, "{bad}");
         }
     }

@@ -17,7 +17,17 @@ pub const MAX_LIMIT: usize = 200;
 pub const MAX_VALUES: usize = 20;
 
 const NAMES: &[&str] = &[
-    "limit", "offset", "cursor", "order", "actor_type", "actor_id", "action", "tag", "since", "until", "include",
+    "limit",
+    "offset",
+    "cursor",
+    "order",
+    "actor_type",
+    "actor_id",
+    "action",
+    "tag",
+    "since",
+    "until",
+    "include",
 ];
 
 /// A query string's parameters, decoded.
@@ -35,7 +45,10 @@ impl Params {
             None => Ok(Self(pairs)),
             Some((name, _)) => {
                 let name: String = name.chars().take(64).collect();
-                Err(Error::bad_input(name, format!("is not a parameter here; allowed are {}", NAMES.join(", "))))
+                Err(Error::bad_input(
+                    name,
+                    format!("is not a parameter here; allowed are {}", NAMES.join(", ")),
+                ))
             }
         }
     }
@@ -62,7 +75,10 @@ impl Params {
             return Err(Error::bad_input("since", "must be before until"));
         }
         let filter = Filter {
-            actor_type: self.single("actor_type")?.map(|text| ActorType::parse("actor_type", text)).transpose()?,
+            actor_type: self
+                .single("actor_type")?
+                .map(|text| ActorType::parse("actor_type", text))
+                .transpose()?,
             actors: self.many("actor_id", |text| ActorId::parse("actor_id", text))?,
             actions: self.many("action", |text| Action::parse("action", text))?,
             tags: self.many("tag", |text| Tag::parse("tag", text))?,

@@ -24,9 +24,11 @@ pub struct Problem {
     /// What was wrong and what is allowed, for people.
     pub detail: String,
     /// The parameter, header or member at fault.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Names this request in our logs.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -60,11 +62,15 @@ impl Problem {
     /// The problem that an error is to its caller. Causes stay inside.
     pub fn new(error: &Error, request_id: Option<&str>) -> Self {
         let (status, code, field) = match error {
-            Error::BadInput { field, .. } => (StatusCode::BAD_REQUEST, Code::BadUserInput, Some(field.clone())),
+            Error::BadInput { field, .. } => {
+                (StatusCode::BAD_REQUEST, Code::BadUserInput, Some(field.clone()))
+            }
             Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated, None),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, Code::Forbidden, None),
             Error::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound, None),
-            Error::Conflict { field, .. } => (StatusCode::CONFLICT, Code::Conflict, Some((*field).to_owned())),
+            Error::Conflict { field, .. } => {
+                (StatusCode::CONFLICT, Code::Conflict, Some((*field).to_owned()))
+            }
             Error::TooLarge { field, .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, Some(field.clone()))
             }
@@ -73,7 +79,9 @@ impl Problem {
             Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None),
         };
         let detail = match error {
-            Error::BadInput { field, detail } | Error::TooLarge { field, detail } => format!("{field} {detail}"),
+            Error::BadInput { field, detail } | Error::TooLarge { field, detail } => {
+                format!("{field} {detail}")
+            }
             Error::Conflict { detail, .. } => detail.clone(),
             other => other.to_string(),
         };

@@ -108,16 +108,21 @@ impl Recorder {
         let mut results = Vec::with_capacity(firsts.len() + others.len());
         for (index, ended) in self.record_distinct(workspace, events, firsts, deadline).await {
             let event = &events[index];
-            results.push((index, ended.and_then(|ended| {
-                stored.insert(&event.activity.id, ended.stored.clone());
-                settle(event, &ended)
-            })));
+            results.push((
+                index,
+                ended.and_then(|ended| {
+                    stored.insert(&event.activity.id, ended.stored.clone());
+                    settle(event, &ended)
+                }),
+            ));
         }
         for index in others {
             let event = &events[index];
             let result = match stored.get(&event.activity.id) {
                 Some(stored) => settle(event, &Ended { new: false, stored: stored.clone() }),
-                None => Err(Error::Unavailable("the event before it with the same id was not recorded".into())),
+                None => {
+                    Err(Error::Unavailable("the event before it with the same id was not recorded".into()))
+                }
             };
             results.push((index, result));
         }

@@ -77,13 +77,15 @@ impl Timestamp {
     }
 }
 
-/// The reference's form: `2025-01-01T00:00:00`, with up to six fraction digits when they are not zero.
+/// The reference's form: `2025-01-01T00:00:00`, with three or six fraction digits when they are not zero: other
+/// numbers of digits, Python before 3.11 cannot read.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whole = self.0.format("%Y-%m-%dT%H:%M:%S");
         match self.0.timestamp_subsec_micros() {
             0 => write!(f, "{whole}"),
-            micros => write!(f, "{whole}.{}", format!("{micros:06}").trim_end_matches('0')),
+            micros if micros % 1000 == 0 => write!(f, "{whole}.{:03}", micros / 1000),
+            micros => write!(f, "{whole}.{micros:06}"),
         }
     }
 }
@@ -108,7 +110,7 @@ mod tests {
             ("2025-01-01T00:00:00Z", "2025-01-01T00:00:00"),
             ("2025-01-01T00:00:00", "2025-01-01T00:00:00"),
             ("2025-01-01T02:00:00+02:00", "2025-01-01T00:00:00"),
-            ("2025-01-01T00:00:00.120000Z", "2025-01-01T00:00:00.12"),
+            ("2025-01-01T00:00:00.120000Z", "2025-01-01T00:00:00.120"),
             ("2025-01-01T00:00:00.000001", "2025-01-01T00:00:00.000001"),
             ("2025-01-01T00:00:00.1234567Z", "2025-01-01T00:00:00.123456"),
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00"),
@@ -120,8 +122,15 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_time() {
         for bad in [
-            "", "now", "2025-01-01", "2025-13-01T00:00:00Z", "10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z",
-            "0001-01-01T00:00:00+01:00", "2025-01-01T00:00:00 Z", "٢٠٢٥-01-01T00:00:00Z",
+            "",
+            "now",
+            "2025-01-01",
+            "2025-13-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+01:00",
+            "2025-01-01T00:00:00 Z",
+            "٢٠٢٥-01-01T00:00:00Z",
         ] {
             assert!(Timestamp::parse("since", bad).is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! The transport under the SDK: it counts requests and capacity, and fails on demand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Metered {
     pub units: f64,
     /// The same by operation.
     pub units_of: BTreeMap<String, f64>,
+    /// Operations with the index they read, empty for the table itself.
+    pub touched: BTreeSet<(String, String)>,
 }
 
 impl Metered {
@@ -110,8 +112,10 @@ impl Transport {
         if fails { Fault::ALL[random.usize(..Fault::ALL.len())] } else { Fault::None }
     }
 
-    fn count(&self, operation: &str, body: &Value) {
+    fn count(&self, operation: &str, sent: &Value, body: &Value) {
         let mut state = self.state.lock().unwrap();
+        let index = sent["IndexName"].as_str().unwrap_or_default();
+        state.metered.touched.insert((operation.into(), index.into()));
         *state.metered.requests.entry(operation.into()).or_default() += 1;
         let consumed = match &body["ConsumedCapacity"] {
             Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
@@ -148,19 +152,14 @@ impl HttpConnector for Connector {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
             let fault = transport.next_fault(&operation);
-            let items = match (fault, request.body().bytes()) {
-                (Fault::Conflict, Some(bytes)) => {
-                    let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                    body["TransactItems"].as_array().map_or(1, Vec::len)
-                }
-                _ => 1,
-            };
+            let sent: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
             match fault {
                 Fault::None | Fault::LostAnswer => {}
                 Fault::Unsent => return Err(ConnectorError::io("connection reset before sending".into())),
                 Fault::Throttled => return answer(400, "ThrottlingException", json!({})),
                 Fault::ServerError => return answer(500, "InternalServerError", json!({})),
                 Fault::Conflict => {
+                    let items = sent["TransactItems"].as_array().map_or(1, Vec::len);
                     let mut reasons = vec![json!({ "Code": "None" }); items];
                     reasons[items / 2] = json!({ "Code": "TransactionConflict" });
                     let reasons = json!({ "CancellationReasons": reasons });
@@ -171,7 +170,7 @@ impl HttpConnector for Connector {
             let status = response.status();
             let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
-            transport.count(&operation, &serde_json::from_slice(&body).unwrap_or_default());
+            transport.count(&operation, &sent, &serde_json::from_slice(&body).unwrap_or_default());
             if fault == Fault::LostAnswer {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 return Err(ConnectorError::io("connection reset before the answer".into()));

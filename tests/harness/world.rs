@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use chrono::DateTime;
-use lambda_http::{Request, Response};
+use lambda_http::{LambdaEvent, Request, Response};
 use local::engine::{self, Engine};
 use local::template::Template;
 use record_activity::App;
@@ -18,6 +18,9 @@ use shared::store::Store;
 use shared::time::{Clock, Timestamp};
 
 use crate::transport::Transport;
+
+/// When every world begins, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
+const START: i64 = 1_795_392_000_000_000;
 
 /// A table, the functions that use it, and a clock that stands still.
 pub struct World {
@@ -88,7 +91,7 @@ impl World {
         let store = Store::new(Client::from_conf(config), table);
         let client = engine::client(endpoint).await;
         local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();
-        let now = Arc::new(AtomicI64::new(1_750_000_000_000_000));
+        let now = Arc::new(AtomicI64::new(START));
         let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1));
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
         Self { store, client, table: table.into(), transport, app, recorder, now, engine }
@@ -187,6 +190,30 @@ impl World {
                 body => serde_json::from_str(body).unwrap(),
             },
         }
+    }
+
+    /// Sends a whole event, as API Gateway would or a direct caller, to the function with this crate. Gives the
+    /// HTTP status, or whether a direct invocation succeeded, and what was answered.
+    pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
+        if function == "record-activity" {
+            let mut context = lambda_http::Context::default();
+            context.request_id = uuid::Uuid::new_v4().to_string();
+            let event = LambdaEvent { payload: event.clone(), context };
+            return match record_activity::invoke(&self.app, event).await {
+                Ok(answer) => match answer.get("statusCode") {
+                    Some(status) => (status.to_string(), answer),
+                    None => ("ok".into(), answer),
+                },
+                Err(error) => ("error".into(), json!({ "error": error.error_message })),
+            };
+        }
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        let Ok(response) = match function {
+            "list-workspace-activity" => list_workspace_activity::handle(&self.store, request).await,
+            "list-issue-activity" => list_issue_activity::handle(&self.store, request).await,
+            other => panic!("no function {other}"),
+        };
+        (response.status().as_u16().to_string(), json!({ "body": response.body() }))
     }
 
     fn request(

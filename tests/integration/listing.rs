@@ -28,7 +28,7 @@ async fn an_entry_is_the_references() {
             }),
         ])
         .await;
-    insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=2")).await, @r#"[{"id":"act-abc124","workspace_id":"ws","issue_id":null,"actor_type":"agent","actor_id":"agent-1","action":"run.finished","details":{"a":[true,null,1.5,"é"],"z":1},"created_at":"2025-01-01T00:00:00.00012","on_behalf_of":{"id":"user-abc123"},"affected":{"id":"user-2","name":"Bob"},"tags":["nightly"]},{"id":"act-abc123","workspace_id":"ws","issue_id":"issue-abc123","actor_type":"user","actor_id":"user-abc123","action":"issue.created","details":{"identifier":"ISS-1","title":"Fix login bug"},"created_at":"2025-01-01T00:00:00"}]"#);
+    insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=2")).await, @r#"[{"id":"act-abc124","workspace_id":"ws","issue_id":null,"actor_type":"agent","actor_id":"agent-1","action":"run.finished","details":{"a":[true,null,1.5,"é"],"z":1},"created_at":"2025-01-01T00:00:00.000120","on_behalf_of":{"id":"user-abc123"},"affected":{"id":"user-2","name":"Bob"},"tags":["nightly"]},{"id":"act-abc123","workspace_id":"ws","issue_id":"issue-abc123","actor_type":"user","actor_id":"user-abc123","action":"issue.created","details":{"identifier":"ISS-1","title":"Fix login bug"},"created_at":"2025-01-01T00:00:00"}]"#);
     insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=0")).await, @r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"BAD_USER_INPUT","detail":"limit must be a whole number from 1 to 200","field":"limit","request_id":"req-1"}"#);
 }
 

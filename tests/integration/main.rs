@@ -6,6 +6,8 @@ mod faults;
 mod listing;
 mod model;
 mod recording;
+mod samples;
+mod template;
 
 use std::time::Duration;
 

@@ -40,7 +40,8 @@ pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Resu
             for (index, error) in &failed {
                 tracing::warn!(index, error = error.chain(), "an event was not recorded");
             }
-            let summary = format!("{} of {count} events were not recorded: {}", failed.len(), each.join("; "));
+            let summary =
+                format!("{} of {count} events were not recorded: {}", failed.len(), each.join("; "));
             Err(failure(error, summary))
         }
     }

@@ -21,13 +21,16 @@ const MAX_KEY_LEN: usize = MAX_ID_LEN - 4;
 
 /// What became of one event of an array.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchResult {
     /// 201 for a new activity, 200 for one that was there already, otherwise the problem's.
     pub status: u16,
     /// The activity, when it is in the log.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
     /// Why it is not.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
 }
@@ -99,7 +102,9 @@ fn several(results: Vec<Result<Recorded>>) -> Result<Response<String>> {
 fn batch_result(result: Result<Recorded>) -> BatchResult {
     match result {
         Ok(Recorded::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
-        Ok(Recorded::Repeat(activity)) => BatchResult { status: 200, activity: Some(activity), problem: None },
+        Ok(Recorded::Repeat(activity)) => {
+            BatchResult { status: 200, activity: Some(activity), problem: None }
+        }
         Err(error) => {
             if matches!(error, Error::Throttled(_) | Error::Unavailable(_) | Error::Internal(_)) {
                 tracing::error!(error = error.chain(), "an event of a batch failed");

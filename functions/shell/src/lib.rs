@@ -65,7 +65,8 @@ pub fn caller(request: &Request) -> Result<Caller> {
     };
     let claims = claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))?;
     let claim = |name: &str| claims.get(name).map(String::as_str);
-    Caller::from_claims(claim("sub"), claim("scope"))
+    // Issuers call it one or the other; the gateway's own check of scopes takes both.
+    Caller::from_claims(claim("sub"), claim("scope").or_else(|| claim("scp")))
 }
 
 /// A parameter of the path, decoded.

@@ -58,7 +58,8 @@ fn digest(query: &Query, signed: &[u8]) -> [u8; DIGEST] {
         until,
         *order == Order::Ascending,
     ]);
-    let whole = Sha256::new().chain_update(scope.to_string()).chain_update([0]).chain_update(signed).finalize();
+    let whole =
+        Sha256::new().chain_update(scope.to_string()).chain_update([0]).chain_update(signed).finalize();
     let mut digest = [0; DIGEST];
     digest.copy_from_slice(&whole[..DIGEST]);
     digest

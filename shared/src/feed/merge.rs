@@ -121,7 +121,11 @@ impl<'a> Merge<'a> {
     }
 
     /// Takes the next `limit` activities after skipping `skip`, and says where the next page begins.
-    pub(super) async fn take(&mut self, mut skip: usize, limit: usize) -> Result<(Vec<Activity>, Option<Position>)> {
+    pub(super) async fn take(
+        &mut self,
+        mut skip: usize,
+        limit: usize,
+    ) -> Result<(Vec<Activity>, Option<Position>)> {
         let mut page: Vec<Activity> = Vec::with_capacity(limit);
         let rounds = if skip > 0 { SKIP_ROUNDS } else { PAGE_ROUNDS };
         loop {
@@ -171,14 +175,17 @@ impl<'a> Merge<'a> {
         match best {
             None if starved => Popped::Starved,
             None => Popped::End,
-            Some((_, place)) if starved && frontier.is_none_or(|frontier| before(&frontier, &place)) => Popped::Starved,
+            Some((_, place)) if starved && frontier.is_none_or(|frontier| before(&frontier, &place)) => {
+                Popped::Starved
+            }
             Some((index, _)) => self.streams[index].rows.pop_front().map_or(Popped::End, Popped::Row),
         }
     }
 
     /// How far the partition that must be read further has been read: nothing before is still to come.
     fn frontier(&self) -> Option<Position> {
-        let mut starved = self.streams.iter().filter(|stream| stream.is_starved()).map(|stream| &stream.reached);
+        let mut starved =
+            self.streams.iter().filter(|stream| stream.is_starved()).map(|stream| &stream.reached);
         let first = starved.next()?.clone();
         starved.try_fold(first?, |least, reached| {
             let reached = reached.clone()?;

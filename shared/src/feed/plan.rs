@@ -45,7 +45,9 @@ impl Plan {
             vec![by_time(Some("by-issue"), keys::ISSUE, keys::issue(workspace, issue))]
         } else if !filter.actors.is_empty() && few_actors {
             let actors = std::mem::take(&mut residual.actors).into_iter();
-            actors.map(|actor| by_time(Some("by-actor"), keys::ACTOR, keys::actor(workspace, &actor))).collect()
+            actors
+                .map(|actor| by_time(Some("by-actor"), keys::ACTOR, keys::actor(workspace, &actor)))
+                .collect()
         } else if !filter.actions.is_empty() {
             let actions = std::mem::take(&mut residual.actions).into_iter();
             let by_action = |action| Source {
@@ -80,7 +82,8 @@ impl Plan {
         let counts = self.sources.iter().map(|source| store.count(source, &self.whole, &residual, requests));
         let counts: Option<Vec<u64>> = try_join_all(counts).await?.into_iter().collect();
         let too_much = || {
-            let detail = "total would read more than 400 MB; narrow the feed with since and until, or leave it out";
+            let detail =
+                "total would read more than 400 MB; narrow the feed with since and until, or leave it out";
             Error::bad_input("include", detail)
         };
         Ok(counts.ok_or_else(too_much)?.into_iter().sum())

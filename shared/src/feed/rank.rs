@@ -8,7 +8,7 @@ use crate::access::View;
 use crate::ids::WorkspaceId;
 use crate::keys::{self, Position};
 use crate::store::{Days, Residual, Source, Span, Store};
-use crate::time::Timestamp;
+use crate::time::{SLOTS_A_DAY, Timestamp};
 use crate::{Error, Result};
 
 /// Requests that counting part of a slot may take: 64 MB within ten minutes.
@@ -34,7 +34,9 @@ impl Ranks<'_> {
     pub(super) async fn seek(&self, query: &Query, offset: u64) -> Result<Option<(Span, usize)>> {
         let rank = match query.order {
             Order::Ascending => self.from(query.since).await?.checked_add(offset),
-            Order::Descending => self.to(query.until).await?.checked_sub(1).and_then(|last| last.checked_sub(offset)),
+            Order::Descending => {
+                self.to(query.until).await?.checked_sub(1).and_then(|last| last.checked_sub(offset))
+            }
         };
         let Some(mut rank) = rank else { return Ok(None) };
         let mut days = self.days.iter().map(|(day, tally)| (*day, tally.visible(self.view)));
@@ -66,7 +68,15 @@ impl Ranks<'_> {
             };
             return Ok(Some((span, usize::try_from(skip).map_err(Error::internal)?)));
         }
-        Err(Error::internal(format!("the slots of {day} hold fewer than its month says")))
+        // A transaction just committed may show in the month before it shows in the day; its activity is then the
+        // day's last.
+        let mut span = plan::whole(query);
+        let end = Position::start_of(Timestamp::of_slot(day, SLOTS_A_DAY));
+        match query.order {
+            Order::Ascending => span.from = end,
+            Order::Descending => span.to = end,
+        }
+        Ok(Some((span, 0)))
     }
 
     async fn from(&self, since: Option<Timestamp>) -> Result<u64> {
@@ -111,6 +121,8 @@ impl Ranks<'_> {
         let span = Span { from: Position::start_of(start), to: Position::start_of(time) };
         let residual = Residual { hide_staff: self.view == View::Client, ..Residual::default() };
         let count = self.store.count(&source, &span, &residual, SLOT_REQUESTS).await?;
-        count.ok_or_else(|| Error::bad_input("since", "falls into ten minutes with more than 64 MB of activities"))
+        count.ok_or_else(|| {
+            Error::bad_input("since", "falls into ten minutes with more than 64 MB of activities")
+        })
     }
 }

@@ -41,7 +41,12 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(workspace: &'a WorkspaceId, home: Home, events: &'a [Event], pending: Vec<usize>) -> Self {
+    pub(super) fn new(
+        workspace: &'a WorkspaceId,
+        home: Home,
+        events: &'a [Event],
+        pending: Vec<usize>,
+    ) -> Self {
         Self { workspace, home, events, pending, decided: HashMap::new() }
     }
 
@@ -70,7 +75,9 @@ impl<'a> Group<'a> {
             unclaimed: true,
         });
         let mut changes: Vec<Change> = Vec::new();
-        for change in mark.into_iter().chain(events.iter().filter_map(|event| directory::change(&event.activity))) {
+        for change in
+            mark.into_iter().chain(events.iter().filter_map(|event| directory::change(&event.activity)))
+        {
             match changes.iter_mut().find(|other| other.key == change.key) {
                 Some(other) => other.merge(change),
                 None => changes.push(change),
@@ -172,7 +179,8 @@ impl Recorder {
         let mut attempt = 0;
         loop {
             let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
-            match timeout_at(deadline, Box::pin(self.store.record(batch, &token))).await.unwrap_or_else(late) {
+            match timeout_at(deadline, Box::pin(self.store.record(batch, &token))).await.unwrap_or_else(late)
+            {
                 Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
                     tracing::warn!(error = error.chain(), attempt, "recording failed for now");
                     if !self.pause(attempt, deadline).await {

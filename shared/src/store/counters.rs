@@ -76,7 +76,8 @@ impl Store {
         let mut slots = [Tally::default(); SLOTS_A_DAY as usize];
         for item in self.counters(workspace, &keys::day_counter_prefix(day)).await? {
             for (name, count) in numbers(&item) {
-                let slot = usize::from_str_radix(name.trim_start_matches('s'), 16).map_err(Error::internal)?;
+                let slot =
+                    usize::from_str_radix(name.trim_start_matches('s'), 16).map_err(Error::internal)?;
                 let slot = slots.get_mut(slot).ok_or_else(|| Error::internal("a slot past the day's end"))?;
                 slot.add(tally(count?, name.starts_with('s')));
             }

@@ -31,23 +31,28 @@ impl Store {
         let mut found = Vec::new();
         for _ in 0..ROUNDS {
             let Some(keys) = wanted.take() else { break };
-            let keys =
-                KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().map_err(Error::internal)?;
-            let request = self
-                .client
-                .batch_get_item()
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build()
+                .map_err(Error::internal)?;
+            let request =
+                self.client.batch_get_item().return_consumed_capacity(ReturnConsumedCapacity::Total);
             let mut answer = request.request_items(&self.table, keys).send().await.map_err(failed)?;
-            found.extend(answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default());
-            wanted = answer.unprocessed_keys.take().and_then(|mut left| left.remove(&self.table)).map(|left| left.keys);
+            found.extend(
+                answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default(),
+            );
+            wanted = answer
+                .unprocessed_keys
+                .take()
+                .and_then(|mut left| left.remove(&self.table))
+                .map(|left| left.keys);
         }
         if wanted.is_some() {
             return Err(Error::Throttled("keys of the directory were left unread".into()));
         }
         let mut item = |(pk, sk): (String, String)| {
-            let same = |item: &Item, name: &str, text: &str| {
-                matches!(item.get(name), Some(AttributeValue::S(value)) if value == text)
-            };
+            let same = |item: &Item, name: &str, text: &str| matches!(item.get(name), Some(AttributeValue::S(value)) if value == text);
             let at = found.iter().position(|item| same(item, keys::PK, &pk) && same(item, keys::SK, &sk));
             at.map(|at| found.swap_remove(at))
         };

@@ -149,7 +149,9 @@ impl Store {
                 .set_key(Some(key(at)))
                 .send()
         };
-        let Some(mut found) = get(keys::id_item(workspace, id)).await.map_err(failed)?.item else { return Ok(None) };
+        let Some(mut found) = get(keys::id_item(workspace, id)).await.map_err(failed)?.item else {
+            return Ok(None);
+        };
         let at = Timestamp::parse("at", &item::text(&mut found, super::directory::AT)?)?;
         let at = (keys::workspace(workspace), keys::activity(&Position::new(at, id)));
         let Some(found) = get(at).await.map_err(failed)?.item else {
@@ -198,12 +200,16 @@ impl Filter {
     fn of(residual: &Residual) -> Self {
         let mut filter = Self::default();
         if let Some(actor_type) = residual.actor_type {
-            filter.any("actor_type", std::iter::once(actor_type.as_str()), |name, value| format!("{name} = {value}"));
+            filter.any("actor_type", std::iter::once(actor_type.as_str()), |name, value| {
+                format!("{name} = {value}")
+            });
         }
         let equals = |name: &str, value: &str| format!("{name} = {value}");
         filter.any("actor_id", residual.actors.iter().map(ActorId::as_str), equals);
         filter.any("action", residual.actions.iter().map(Action::as_str), equals);
-        filter.any("tags", residual.tags.iter().map(Tag::as_str), |name, value| format!("contains({name}, {value})"));
+        filter.any("tags", residual.tags.iter().map(Tag::as_str), |name, value| {
+            format!("contains({name}, {value})")
+        });
         if residual.hide_staff {
             filter.names.insert("#staff".into(), STAFF.into());
             filter.terms.push("attribute_not_exists(#staff)".into());
