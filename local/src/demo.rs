@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{SubsecRound as _, TimeDelta};
 use serde_json::{Value, json};
 use shared::Error;
 use shared::event::{Defaults, Event};
@@ -24,6 +24,7 @@ pub const OWNER: &str = "user-demo";
 /// # Errors
 /// One line: why it could not be recorded.
 pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Result<(), String> {
+    let now = Timestamp::truncate(now.utc().trunc_subsecs(0));
     let parse = |(hours, value)| {
         let created_at = now.plus(-TimeDelta::hours(hours));
         Event::parse(value, &Defaults { id: (String::new(), "id"), workspace: None, created_at, now })

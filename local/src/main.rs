@@ -122,7 +122,8 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     };
     let client = engine::client(&endpoint).await;
     let template = Template::load()?;
-    tables::ensure(&client, &template, "LogTable", LOG_TABLE).await?;
+    let made = tables::ensure(&client, &template, "LogTable", LOG_TABLE).await;
+    made.map_err(|error| format!("{endpoint}: {error}"))?;
     let store = Store::new(client, LOG_TABLE);
     let url = format!("http://localhost:{port}");
     let clock = system_clock();
@@ -130,8 +131,8 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
         demo::record(store.clone(), fastrand::Rng::new(), clock()).await?;
     }
     let gateway = Gateway::new(store, &template, clock, url.clone());
-    let mut greeting = format!("Activity Log on {url}, described on {url}/docs\n");
-    greeting += &format!("Tokens: {url}/dev/token?sub=user-demo&scope=activity:write\n");
+    let mut greeting = format!("Activity Log   {url}\nDocumentation  {url}/docs\n");
+    greeting += &format!("Tokens         {url}/dev/token?sub=service&scope=activity:write\n");
     if !args.no_demo {
         greeting += &demo::invitation(&url, &gateway.token(demo::OWNER, ""));
     }

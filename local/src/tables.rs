@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableStatus,
@@ -49,7 +48,7 @@ pub async fn ensure(
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
             wait(client, name).await.map(|()| false)
         }
-        Err(error) => Err(format!("cannot make the table {name}: {}", DisplayErrorContext(&error))),
+        Err(error) => Err(format!("cannot make the table {name}: {}", cause(&error))),
     }
 }
 
@@ -57,7 +56,7 @@ async fn wait(client: &Client, name: &str) -> Result<(), String> {
     for _ in 0..100 {
         let table = client.describe_table().table_name(name).send().await;
         let table = table
-            .map_err(|error| format!("cannot read the table {name}: {}", DisplayErrorContext(&error)))?;
+            .map_err(|error| format!("cannot read the table {name}: {}", cause(&error)))?;
         if table.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }
@@ -97,4 +96,10 @@ fn items<'a>(definition: &'a Value, name: &str) -> impl Iterator<Item = &'a Valu
 
 fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The error with all its causes, in one line; the SDK's own display adds all it knows of the request.
+fn cause(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

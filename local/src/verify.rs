@@ -150,3 +150,6 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     };
     named.is_none_or(|named| named == only).then_some(only)
 }
+
+#[cfg(test)]
+mod tests;

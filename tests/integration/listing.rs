@@ -194,10 +194,11 @@ async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
     }
     let mut path = format!("{PAGE}?actor_type=agent");
     let mut found = Vec::new();
-    let mut pages = 0;
+    let mut queries = Vec::new();
     loop {
+        world.transport.take();
         let reply = world.get(&path).await;
-        pages += 1;
+        queries.push(world.transport.take().requests["Query"]);
         found.extend(reply.ids().into_iter().map(str::to_owned));
         match reply.next() {
             Some(next) => path = next.to_owned(),
@@ -205,5 +206,9 @@ async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
         }
     }
     assert_eq!(found, ["act-0000"]);
-    assert!(pages > 1, "{pages} pages");
+    assert!(queries.iter().all(|&queries| queries <= 16), "{queries:?}");
+    // DynamoDB Local cuts what it returns at 1 MB, not what it reads, and finds it all at once.
+    if std::env::var("DYNAMODB_ENDPOINT").is_err() {
+        assert!(queries.len() > 1, "{queries:?}");
+    }
 }

@@ -1,0 +1,234 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{EncodingKey, Header};
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use serde_json::json;
+
+use super::*;
+
+const ISSUER: &str = "https://issuer.example";
+const NOW: i64 = 1_750_000_000;
+
+/// An issuer's private key.
+fn private() -> SigningKey {
+    SigningKey::from_slice(&[7; 32]).unwrap()
+}
+
+fn key_set(more: Value) -> JwkSet {
+    let point = private().verifying_key().to_encoded_point(false);
+    let (x, y) = (URL_SAFE_NO_PAD.encode(point.x().unwrap()), URL_SAFE_NO_PAD.encode(point.y().unwrap()));
+    let mut key = json!({ "kty": "EC", "crv": "P-256", "kid": "ec-1", "x": x, "y": y });
+    key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(json!({ "keys": [key] })).unwrap()
+}
+
+fn verify(token: &str) -> Result<Claims, Refusal> {
+    Verifier::new(ISSUER, vec!["activity-log".into()], &key_set(json!({}))).verify(token, NOW)
+}
+
+fn claims() -> Value {
+    json!({ "iss": ISSUER, "aud": "activity-log", "sub": "ada", "exp": NOW + 600, "iat": NOW, "nbf": NOW })
+}
+
+fn header() -> Value {
+    json!({ "alg": "ES256", "kid": "ec-1" })
+}
+
+fn signed(header: &Value, claims: &Value) -> String {
+    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let message = format!("{}.{}", encode(header), encode(claims));
+    let signature: Signature = private().sign(message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+}
+
+/// What comes of a token whose claim `name` is `value`; null takes it out.
+fn claiming(name: &str, value: Value) -> Result<(), Refusal> {
+    let mut claims = claims();
+    claims[name] = value;
+    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    verify(&signed(&header(), &claims)).map(|_| ())
+}
+
+#[test]
+fn a_good_token_tells_its_claims() {
+    let read = verify(&signed(&header(), &claims())).unwrap();
+    assert_eq!(Value::Object(read), claims());
+}
+
+#[test]
+fn time_is_the_callers_with_some_leeway() {
+    for (name, value, expected) in [
+        ("exp", json!(NOW - 29), Ok(())),
+        ("exp", json!(NOW - 30), Err(Refusal::Expired)),
+        ("exp", json!((NOW - 31) as f64 + 0.5), Err(Refusal::Expired)),
+        ("exp", json!(-1), Err(Refusal::Expired)),
+        ("exp", json!("1900000000"), Err(Refusal::Expired)),
+        ("exp", Value::Null, Err(Refusal::Expired)),
+        ("nbf", json!(NOW + 30), Ok(())),
+        ("nbf", json!(NOW + 31), Err(Refusal::NotYetValid)),
+        ("nbf", json!("soon"), Err(Refusal::NotYetValid)),
+        ("nbf", Value::Null, Ok(())),
+        ("iat", json!(NOW + 31), Err(Refusal::NotYetValid)),
+        ("iat", Value::Null, Ok(())),
+    ] {
+        assert_eq!(claiming(name, value.clone()), expected, "{name} {value}");
+    }
+}
+
+#[test]
+fn issuer_and_audience_must_be_ours() {
+    for (name, value, expected) in [
+        ("iss", json!("https://issuer.example/"), Err(Refusal::Issuer)),
+        ("iss", json!(["https://issuer.example"]), Err(Refusal::Issuer)),
+        ("iss", Value::Null, Err(Refusal::Issuer)),
+        ("aud", json!(["other", "activity-log"]), Ok(())),
+        ("aud", json!("other"), Err(Refusal::Audience)),
+        ("aud", json!("activity-log "), Err(Refusal::Audience)),
+        ("aud", json!([]), Err(Refusal::Audience)),
+        ("aud", json!({ "activity-log": true }), Err(Refusal::Audience)),
+        ("aud", Value::Null, Err(Refusal::Audience)),
+    ] {
+        assert_eq!(claiming(name, value.clone()), expected, "{name} {value}");
+    }
+    let mut claims = claims();
+    claims["client_id"] = json!("activity-log");
+    claims["aud"] = json!("other");
+    assert_eq!(verify(&signed(&header(), &claims)), Err(Refusal::Audience), "aud goes first");
+    claims.as_object_mut().unwrap().remove("aud");
+    assert!(verify(&signed(&header(), &claims)).is_ok());
+}
+
+#[test]
+fn the_key_decides_the_algorithm() {
+    let unsigned = |alg: &str| {
+        let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        format!("{}.{}.", encode(json!({ "alg": alg, "kid": "ec-1" })), encode(claims()))
+    };
+    assert_eq!(verify(&unsigned("none")), Err(Refusal::Malformed));
+    assert_eq!(verify(&unsigned("ES256")), Err(Refusal::Signature));
+    // The public key in every form that could pass for a secret.
+    let point = private().verifying_key().to_encoded_point(false);
+    let jwk = serde_json::to_vec(&key_set(json!({})).keys[0]).unwrap();
+    for secret in [point.as_bytes(), &point.as_bytes()[1..], jwk.as_slice()] {
+        let header = Header { kid: Some("ec-1".into()), ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret)).unwrap();
+        assert_eq!(verify(&token), Err(Refusal::Algorithm));
+    }
+    for alg in ["ES384", "RS256", "EdDSA"] {
+        let token = signed(&json!({ "alg": alg, "kid": "ec-1" }), &claims());
+        assert_eq!(verify(&token), Err(Refusal::Algorithm), "{alg}");
+    }
+}
+
+#[test]
+fn the_key_must_be_known() {
+    assert_eq!(
+        verify(&signed(&json!({ "alg": "ES256", "kid": "ec-2" }), &claims())),
+        Err(Refusal::UnknownKey)
+    );
+    assert_eq!(verify(&signed(&json!({ "alg": "ES256" }), &claims())), Err(Refusal::UnknownKey));
+}
+
+#[test]
+fn a_key_brought_along_is_no_key() {
+    let own = SigningKey::from_slice(&[9; 32]).unwrap();
+    let point = own.verifying_key().to_encoded_point(false);
+    let (x, y) = (URL_SAFE_NO_PAD.encode(point.x().unwrap()), URL_SAFE_NO_PAD.encode(point.y().unwrap()));
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": "ec-1", "x": x, "y": y });
+    let header = json!({ "alg": "ES256", "kid": "ec-1", "jwk": jwk });
+    let unsigned = signed(&header, &claims());
+    let message = unsigned.rsplit_once('.').unwrap().0;
+    let signature: Signature = own.sign(message.as_bytes());
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()));
+    assert_eq!(verify(&token), Err(Refusal::Signature));
+}
+
+#[test]
+fn nothing_signed_may_change() {
+    let token = signed(&header(), &claims());
+    let mut parts = token.split('.');
+    let (head, payload, signature) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let mut other = claims();
+    other["sub"] = json!("grace");
+    let other = URL_SAFE_NO_PAD.encode(other.to_string());
+    assert_eq!(verify(&format!("{head}.{other}.{signature}")), Err(Refusal::Signature));
+    let longer = URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "kid": "ec-1", "x": 1 }).to_string());
+    assert_eq!(verify(&format!("{longer}.{payload}.{signature}")), Err(Refusal::Signature));
+    let swapped: String = signature.chars().rev().collect();
+    assert!(verify(&format!("{head}.{payload}.{swapped}")).is_err());
+}
+
+#[test]
+fn garbage_is_refused() {
+    let token = signed(&header(), &claims());
+    let critical = json!({ "alg": "ES256", "kid": "ec-1", "crit": ["b64"], "b64": false });
+    for garbage in [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "é.é.é",
+        "Bearer",
+        &token[1..],
+        &format!("{token}."),
+        &format!("{token}=="),
+        &format!(" {token}"),
+        &token.replace('.', ","),
+        &"a.".repeat(10_000),
+        &signed(&critical, &claims()),
+        &signed(&header(), &json!("text")),
+        &signed(&header(), &json!([1])),
+    ] {
+        assert_eq!(verify(garbage).map(|_| ()), Err(Refusal::Malformed), "{garbage}");
+    }
+}
+
+#[test]
+fn keys_that_check_no_signature_of_ours_are_left_out() {
+    let token = signed(&header(), &claims());
+    let with = |more: Value| {
+        Verifier::new(ISSUER, vec!["activity-log".into()], &key_set(more)).verify(&token, NOW).map(|_| ())
+    };
+    assert_eq!(with(json!({ "use": "sig", "alg": "ES256" })), Ok(()));
+    for more in [
+        json!({ "use": "enc" }),
+        json!({ "alg": "RS256" }),
+        json!({ "alg": "ES384" }),
+        json!({ "alg": "unheard-of" }),
+        json!({ "crv": "P-521" }),
+        json!({ "kty": "oct", "k": "c2VjcmV0" }),
+        json!({ "kty": "unheard-of" }),
+        json!({ "kid": null }),
+    ] {
+        assert_eq!(with(more.clone()), Err(Refusal::UnknownKey), "{more}");
+    }
+}
+
+/// Made by OpenSSL.
+#[test]
+fn rsa_issuers_are_understood() {
+    let n = "uR-_lGJW2EJ9GGYyf4QyEg0dMHu2JWs8PyT_wue-ZQCXryUM9L3fiCyqjXe9iZmIS2cGIK94lnFvUSI4KQmF60jgzsBhh2i9u9Qa\
+             Ol4qSZr_j4xaplTlaEoKYtknOUe3ISVuJjca6NSP8Oj6983Qaqa8tbhyuHgdWhGofSWwObg8oSHjL6I3OeoywwMCHTD_2LQAgEMH\
+             g9ecaEpds1IC0dcftMw2y561Ir8babLD03FDBpAXzRKBeUOHMfqiCbhoWuCzLCSpnSZdc7vWxsLOCETQoiGv9uuoowqaWcKKGmmH\
+             HWsIHwH2tvbWMa7M_WrqjnPeFCkqBOAVL7axvw7yYQ";
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6InJzYS0xIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwiYXVkIjoiYWN0\
+                 aXZpdHktbG9nIiwic3ViIjoiYWRhIiwiZXhwIjoxNzUwMDAwNjAwfQ.kC6Kj_SP5SB_BcBZgzeqg81jwgLpjSW_Cy_nZscS6\
+                 Wg38QoYzO2fPmsHR0Rw97SYHGaoGQP0IOD10sXQKwnOmIdb_0JRMjqe124Fb0JypgD3lnPlvcRdhFg3Xz3WXBSlJUwZT-f_C\
+                 Hwmn5FZOtSn4IbPtSxbsQj7G658V947QKcVB05SDDr5NwRJSjYu2xdR2vC0DgxooZxebsYYVigE7L0z_Y_CVSt4tcguAES0T\
+                 6LSCRsORncIanP89WZaqBw4PMkd7_5NABk4RSrRjlHIf73mjyb14LBW51YH-k6tmtHOY1vv8JYTHSuikJvzW4YHk76r5PM4U\
+                 d2c3-REVtGC_g";
+    let verify = |more: Value, token: &str| {
+        let mut key = json!({ "kty": "RSA", "kid": "rsa-1", "n": n, "e": "AQAB" });
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let keys = serde_json::from_value(json!({ "keys": [key] })).unwrap();
+        Verifier::new(ISSUER, vec!["activity-log".into()], &keys).verify(token, NOW).map(|_| ())
+    };
+    assert_eq!(verify(json!({}), token), Ok(()));
+    assert_eq!(verify(json!({ "alg": "RS256" }), token), Ok(()));
+    assert_eq!(verify(json!({ "alg": "RS512" }), token), Err(Refusal::Algorithm));
+    assert_eq!(verify(json!({ "alg": "PS256" }), token), Err(Refusal::Algorithm));
+    assert_eq!(verify(json!({ "alg": "ES256" }), token), Err(Refusal::UnknownKey));
+    assert_eq!(verify(json!({}), &token.replace("eyJpc3Mi", "eyJJc3Mi")), Err(Refusal::Signature));
+}
