@@ -164,3 +164,114 @@ pub(crate) async fn read(body: Body) -> Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::is_valid;
+
+    use super::*;
+
+    fn call<'a>(parts: &'a Parts, body: &[u8], scopes: &'a [String]) -> Call<'a> {
+        Call {
+            parts,
+            body: body.to_vec(),
+            request_id: "req-1",
+            peer: SocketAddr::from(([127, 0, 0, 1], 54_321)),
+            time: Timestamp::parse("now", "2026-11-20T09:30:00.25Z").unwrap(),
+            route_key: "GET /w/{ws_id}",
+            path_parameters: Map::from_iter([("ws_id".to_owned(), json!("a/b"))]),
+            claims: Map::from_iter([("sub".to_owned(), json!("ada"))]),
+            scopes,
+            domain: "localhost:8000",
+        }
+    }
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let request = axum::http::Request::builder().uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn is_the_event_of_an_http_api() {
+        let headers = [
+            ("Host", "evil.example"),
+            ("X-Forwarded-Proto", "::"),
+            ("User-Agent", "curl"),
+            ("Accept", "a"),
+            ("Accept", "b"),
+            ("Cookie", "c=1; d=2"),
+        ];
+        let parts = parts("/w/a%2Fb?tag=x&tag=y%20z&limit=", &headers);
+        assert_eq!(
+            call(&parts, b"", &[]).into_event(),
+            json!({
+                "version": "2.0",
+                "routeKey": "GET /w/{ws_id}",
+                "rawPath": "/w/a%2Fb",
+                "rawQueryString": "tag=x&tag=y%20z&limit=",
+                "cookies": ["c=1", "d=2"],
+                "headers": {
+                    "accept": "a,b",
+                    "host": "localhost:8000",
+                    "user-agent": "curl",
+                    "x-forwarded-for": "127.0.0.1",
+                    "x-forwarded-port": "8000",
+                    "x-forwarded-proto": "http",
+                },
+                "queryStringParameters": { "tag": "x,y z", "limit": "" },
+                "pathParameters": { "ws_id": "a/b" },
+                "requestContext": {
+                    "accountId": "000000000000",
+                    "apiId": "local",
+                    "authorizer": { "jwt": { "claims": { "sub": "ada" }, "scopes": null } },
+                    "domainName": "localhost:8000",
+                    "domainPrefix": "localhost",
+                    "http": {
+                        "method": "GET",
+                        "path": "/w/a%2Fb",
+                        "protocol": "HTTP/1.1",
+                        "sourceIp": "127.0.0.1",
+                        "userAgent": "curl",
+                    },
+                    "requestId": "req-1",
+                    "routeKey": "GET /w/{ws_id}",
+                    "stage": "$default",
+                    "time": "20/Nov/2026:09:30:00 +0000",
+                    "timeEpoch": 1_795_167_000_250_i64,
+                },
+                "isBase64Encoded": false,
+            })
+        );
+    }
+
+    #[test]
+    fn bodies_are_text_or_base64() {
+        let parts = parts("/", &[]);
+        let scopes = ["activity:write".to_owned()];
+        let text = call(&parts, "é".as_bytes(), &scopes).into_event();
+        assert_eq!((&text["body"], &text["isBase64Encoded"]), (&json!("é"), &json!(false)));
+        assert_eq!(text["requestContext"]["authorizer"]["jwt"]["scopes"], json!(["activity:write"]));
+        let bytes = call(&parts, b"\xff\0", &[]).into_event();
+        assert_eq!((&bytes["body"], &bytes["isBase64Encoded"]), (&json!("/wA="), &json!(true)));
+    }
+
+    #[test]
+    fn the_function_gets_what_was_sent() {
+        let parts = parts("/w/a%2Fb?x=%7B%20'&y", &[("Host", "%:["), ("X-Forwarded-Proto", " "), ("A", "é")]);
+        let request = call(&parts, b"\xff\0", &[]).into_request().unwrap();
+        assert_eq!(request.uri().query(), parts.uri.query());
+        assert_eq!(request.body().as_ref(), b"\xff\0");
+        assert_eq!(request.headers()["a"].as_bytes(), "é".as_bytes());
+        assert_eq!(request.path_parameters().first("ws_id"), Some("a/b"));
+        let context = request.lambda_context();
+        assert!(is_valid(&context.request_id) && context.deadline > 1_700_000_000_000);
+    }
+
+    #[tokio::test]
+    async fn bodies_have_a_limit() {
+        assert_eq!(read(Body::from(vec![b'x'; MAX_BODY])).await.unwrap().len(), MAX_BODY);
+        let error = read(Body::from(vec![b'x'; MAX_BODY + 1])).await.unwrap_err();
+        assert!(error.to_string().starts_with("body: must be at most 6291456 bytes"));
+    }
+}

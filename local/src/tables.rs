@@ -55,8 +55,7 @@ pub async fn ensure(
 async fn wait(client: &Client, name: &str) -> Result<(), String> {
     for _ in 0..100 {
         let table = client.describe_table().table_name(name).send().await;
-        let table = table
-            .map_err(|error| format!("cannot read the table {name}: {}", cause(&error)))?;
+        let table = table.map_err(|error| format!("cannot read the table {name}: {}", cause(&error)))?;
         if table.table.and_then(|table| table.table_status) == Some(TableStatus::Active) {
             return Ok(());
         }

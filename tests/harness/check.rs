@@ -58,9 +58,12 @@ pub async fn check(client: &Client, table: &str) -> Contents {
     }
     assert_eq!(ids.len(), activities.len(), "id items without an activity");
     assert_eq!(counted, expected, "the counters");
-    for (index, attribute) in
-        [("by-issue", "issue_key"), ("by-actor", "actor_key"), ("by-action", "action_key"), ("by-organization", "org_key")]
-    {
+    for (index, attribute) in [
+        ("by-issue", "issue_key"),
+        ("by-actor", "actor_key"),
+        ("by-action", "action_key"),
+        ("by-organization", "org_key"),
+    ] {
         let mut indexed = scan(client, table, Some(index)).await;
         let mut belong: Vec<&Item> =
             activities.values().map(|(_, item)| *item).filter(|item| item.contains_key(attribute)).collect();

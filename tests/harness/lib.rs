@@ -2,9 +2,11 @@
 //! that fails on demand, and a checker of the whole table.
 
 mod check;
+mod http;
 mod transport;
 mod world;
 
 pub use check::{Contents, check};
+pub use http::exchange;
 pub use transport::{Fault, Metered, Transport};
 pub use world::{Reply, World, token_claims};

@@ -59,9 +59,9 @@ impl Reply {
 
     /// The path and query of the next page.
     pub fn next(&self) -> Option<&str> {
-        self.headers.get("link").map(|link| {
-            link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap()
-        })
+        self.headers
+            .get("link")
+            .map(|link| link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap())
     }
 }
 
@@ -122,7 +122,8 @@ impl World {
     /// Parses an event as the HTTP source would.
     pub fn event(&self, value: Value) -> Event {
         let now = self.now();
-        Event::parse(value, &Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now }).unwrap()
+        Event::parse(value, &Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now })
+            .unwrap()
     }
 
     /// Records events that must be new.
@@ -234,7 +235,8 @@ impl World {
             }
             _ => panic!("no route for {path}"),
         };
-        let headers: BTreeMap<&str, &str> = headers.iter().copied().chain([("host", "api.example")]).collect();
+        let headers: BTreeMap<&str, &str> =
+            headers.iter().copied().chain([("host", "api.example")]).collect();
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
             "headers": headers, "pathParameters": parameters, "body": body, "isBase64Encoded": false,
@@ -259,5 +261,7 @@ impl World {
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {
     let now = Arc::clone(now);
-    Arc::new(move || Timestamp::truncate(DateTime::from_timestamp_micros(now.load(Ordering::SeqCst)).unwrap()))
+    Arc::new(move || {
+        Timestamp::truncate(DateTime::from_timestamp_micros(now.load(Ordering::SeqCst)).unwrap())
+    })
 }

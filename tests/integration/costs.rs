@@ -38,7 +38,12 @@ async fn pages_cost_the_same_at_any_depth() {
         let (deep, entries) = cost(&world, &format!("{PAGE}?offset={offset}")).await;
         assert_eq!((deep.total(), entries), (4, 50), "offset {offset}: {deep:?}");
         // One slot holds ten of these; both counters are small.
-        assert!(deep.units <= 4.0 * first.units, "offset {offset}: {} units, first {}", deep.units, first.units);
+        assert!(
+            deep.units <= 4.0 * first.units,
+            "offset {offset}: {} units, first {}",
+            deep.units,
+            first.units
+        );
     }
     let (past, entries) = cost(&world, &format!("{PAGE}?offset=1000000")).await;
     assert_eq!(entries, 0);
@@ -47,7 +52,9 @@ async fn pages_cost_the_same_at_any_depth() {
     assert_eq!(total.total(), 3, "{total:?}");
     let (total, _) = cost(&world, &format!("{PAGE}?include=total&offset=2000")).await;
     assert_eq!(total.total(), 4, "{total:?}");
-    for filter in ["actor_id=ada", "action=issue.updated", "since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z"] {
+    for filter in
+        ["actor_id=ada", "action=issue.updated", "since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z"]
+    {
         let (filtered, entries) = cost(&world, &format!("{PAGE}?{filter}")).await;
         assert_eq!((filtered.total(), entries), (2, 50), "{filter}: {filtered:?}");
     }

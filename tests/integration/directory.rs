@@ -124,7 +124,8 @@ async fn privacy_and_tracking_hold_for_what_was_recorded_before() {
     }
     world.given([settings("s2", json!({ "activity_enabled": false }), "2021-01-02T00:00:00Z")]).await;
     for path in [PAGE.to_owned(), format!("{PAGE}?offset=1"), format!("{PAGE}?actor_id=owner")] {
-        let reply = world.get(&format!("{path}{}include=total", if path.contains('?') { '&' } else { '?' })).await;
+        let reply =
+            world.get(&format!("{path}{}include=total", if path.contains('?') { '&' } else { '?' })).await;
         assert_eq!((reply.ids().len(), reply.headers["x-total-count"].as_str()), (0, "0"), "{path}");
     }
     assert_eq!(world.get(&format!("{PAGE}/ws.created")).await.status, 404);
@@ -155,7 +156,8 @@ async fn clients_see_no_staff_actions_and_no_trace_of_them() {
         assert_eq!(reply.ids(), visible[offset.min(end)..end], "offset {offset}");
         assert_eq!(reply.next().is_some(), end < visible.len(), "offset {offset}");
     }
-    let filtered = world.get_as("client", "", &format!("{PAGE}?action=invitation.created&include=total")).await;
+    let filtered =
+        world.get_as("client", "", &format!("{PAGE}?action=invitation.created&include=total")).await;
     assert_eq!((filtered.ids().len(), filtered.headers["x-total-count"].as_str()), (0, "0"));
     assert_eq!(world.get_as("client", "", &format!("{PAGE}/invited-3")).await.status, 404);
     assert_eq!(world.get_as("member", "", &format!("{PAGE}/invited-3")).await.status, 200);

@@ -74,7 +74,10 @@ async fn a_page_cut_at_a_megabyte_is_not_the_end() {
         let reply = world.get(&path).await;
         let expected: Vec<String> = (0..40).rev().map(|n| format!("act-{n:02}")).collect();
         assert_eq!(reply.ids(), expected, "{path}");
-        assert_eq!(reply.next().is_some(), !path.contains("ISSUE") && !path.contains("issue") && !path.contains("ada"));
+        assert_eq!(
+            reply.next().is_some(),
+            !path.contains("ISSUE") && !path.contains("issue") && !path.contains("ada")
+        );
     }
     // Skipping goes past the cut too, by counters and by reading.
     for path in [format!("{PAGE}?limit=1&offset=39"), format!("{ISSUE}?limit=1&offset=39")] {
@@ -94,7 +97,12 @@ async fn cursors_survive_inserts_between_pages() {
     assert_eq!(first.ids(), ["act-9", "act-8", "act-7", "act-6"]);
     // Newer ones, one in the page just read, one just after it, and one that shares the last time.
     world
-        .given([event("new", &at(50)), event("between", &at(18)), event("next", &at(15)), event("act-6.", &at(16))])
+        .given([
+            event("new", &at(50)),
+            event("between", &at(18)),
+            event("next", &at(15)),
+            event("act-6.", &at(16)),
+        ])
         .await;
     let second = world.get(first.next().unwrap()).await;
     assert_eq!(second.ids(), ["next", "act-5", "act-4", "act-3"]);
@@ -111,7 +119,9 @@ async fn entity_tags_answer_for_all_a_response_says() {
     let first = world.get(PAGE).await;
     let tag = first.headers["etag"].clone();
     assert!(tag.starts_with("W/\""));
-    for tags in [tag.clone(), format!("\"x\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".to_owned()] {
+    for tags in
+        [tag.clone(), format!("\"x\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".to_owned()]
+    {
         let same = read(PAGE.into(), tags.clone()).await;
         assert_eq!((same.status, same.body, &same.headers["etag"]), (304, Value::Null, &tag), "{tags}");
     }
@@ -133,7 +143,15 @@ async fn entity_tags_answer_for_all_a_response_says() {
 async fn bad_parameters_are_refused_before_anything_is_read() {
     let world = World::new().await;
     world.given_workspace("ws").await;
-    let cursor = world.get(&format!("{PAGE}?limit=1")).await.next().unwrap().split("cursor=").nth(1).unwrap().to_owned();
+    let cursor = world
+        .get(&format!("{PAGE}?limit=1"))
+        .await
+        .next()
+        .unwrap()
+        .split("cursor=")
+        .nth(1)
+        .unwrap()
+        .to_owned();
     world.transport.take();
     for (query, field) in [
         ("limit=0", "limit"),

@@ -3,6 +3,7 @@
 mod costs;
 mod directory;
 mod faults;
+mod gateway;
 mod listing;
 mod model;
 mod recording;

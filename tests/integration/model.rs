@@ -38,7 +38,15 @@ const ACTIONS: &[&str] = &["deploy.finished", "deploy.started", "invitation.crea
 fn entry() -> impl Strategy<Value = Entry> {
     let tags = prop::collection::btree_set(0..3usize, 0..3);
     (0..TIMES.len(), prop::option::of(0..2usize), 0..3usize, any::<bool>(), 0..ACTIONS.len(), tags).prop_map(
-        |(at, issue, actor, agent, action, tags)| Entry { id: String::new(), at, issue, actor, agent, action, tags },
+        |(at, issue, actor, agent, action, tags)| Entry {
+            id: String::new(),
+            at,
+            issue,
+            actor,
+            agent,
+            action,
+            tags,
+        },
     )
 }
 
@@ -58,9 +66,8 @@ struct Question {
 }
 
 fn question() -> impl Strategy<Value = Question> {
-    let some = |of: usize| {
-        prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)]
-    };
+    let some =
+        |of: usize| prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)];
     let bound = || prop::option::weighted(0.3, 0..TIMES.len());
     let flags = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, any::<bool>()));
     let filters = (some(3), some(ACTIONS.len()), some(3), prop::option::weighted(0.3, 0..2usize));
@@ -98,7 +105,9 @@ impl Question {
     fn path(&self) -> String {
         let mut path = match self.issue {
             None => format!("/api/v1/workspaces/ws/activity?limit={}", self.limit),
-            Some(issue) => format!("/api/v1/workspaces/ws/issues/issue-{issue}/activity?limit={}", self.limit),
+            Some(issue) => {
+                format!("/api/v1/workspaces/ws/issues/issue-{issue}/activity?limit={}", self.limit)
+            }
         };
         let mut add = |name: &str, value: &str| path.push_str(&format!("&{name}={value}"));
         self.actors.iter().for_each(|actor| add("actor_id", &format!("actor-{actor}")));

@@ -168,7 +168,8 @@ async fn concurrent_recording_of_the_same_ids_records_each_once() {
             for n in 0..20 {
                 // Each in another order, alone and in twos.
                 let n = (n * 7 + writer * 3) % 20;
-                let events = [n, (n + 1) % 20].map(|n| world.event(event(&format!("act-{n}"), "2025-01-01T00:00:00Z")));
+                let events = [n, (n + 1) % 20]
+                    .map(|n| world.event(event(&format!("act-{n}"), "2025-01-01T00:00:00Z")));
                 for result in world.recorder.record(&events[..1 + writer % 2], soon()).await {
                     new += usize::from(matches!(result.unwrap(), Recorded::New(_)));
                 }
@@ -188,7 +189,12 @@ async fn concurrent_recording_of_the_same_ids_records_each_once() {
 async fn a_batch_that_touches_many_days_is_split() {
     let world = World::new().await;
     let events: Vec<Value> = (0..400)
-        .map(|n| event(&format!("act-{n}"), &format!("{}-{:02}-{:02}T00:00:00Z", 1990 + n / 12, 1 + n % 12, 1 + n % 28)))
+        .map(|n| {
+            event(
+                &format!("act-{n}"),
+                &format!("{}-{:02}-{:02}T00:00:00Z", 1990 + n / 12, 1 + n % 12, 1 + n % 28),
+            )
+        })
         .collect();
     let reply = world.post("ws", &Value::from(events).to_string(), &[]).await;
     assert_eq!(reply.status, 200);
@@ -198,7 +204,8 @@ async fn a_batch_that_touches_many_days_is_split() {
 #[tokio::test]
 async fn the_largest_events_fit() {
     let world = World::new().await;
-    let mut events: Vec<Value> = (0..49).map(|n| event(&format!("big-{n}"), "2025-01-01T00:00:00Z")).collect();
+    let mut events: Vec<Value> =
+        (0..49).map(|n| event(&format!("big-{n}"), "2025-01-01T00:00:00Z")).collect();
     for event in &mut events {
         let room = shared::event::MAX_EVENT_LEN - event.to_string().len() - r#","x":"""#.len();
         event["details"]["x"] = json!("é".repeat(room / 2));
@@ -230,11 +237,17 @@ async fn direct_invocations_answer_or_fail_as_a_whole() {
     assert_eq!(conflict.error_type, "CONFLICT");
     other["id"] = json!("req-7");
     let partly = invoke(json!([event("fine", "2025-01-01T00:00:00Z"), other]), "req-9").await.unwrap_err();
-    assert!(partly.error_message.starts_with("1 of 2 events were not recorded: event 1: req-7"), "{partly:?}");
+    assert!(
+        partly.error_message.starts_with("1 of 2 events were not recorded: event 1: req-7"),
+        "{partly:?}"
+    );
     let nowhere = json!({ "actor_type": "user", "actor_id": "u", "action": "a.b" });
     assert_eq!(invoke(nowhere, "req-10").await.unwrap_err().error_type, "BAD_USER_INPUT");
     assert_eq!(invoke(json!("text"), "req-11").await.unwrap_err().error_type, "BAD_USER_INPUT");
-    assert_eq!(check(&world.client, &world.table).await.activities["ws"], ["fine", "req-7", "req-8.0", "req-8.1"]);
+    assert_eq!(
+        check(&world.client, &world.table).await.activities["ws"],
+        ["fine", "req-7", "req-8.0", "req-8.1"]
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use serde_json::Value;
 /// The sample events of a function in the order of their names, with what they are expected to come to.
 pub fn samples(function: &str) -> Vec<(PathBuf, String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(function);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
         .into_iter()

@@ -39,7 +39,11 @@ fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
                 assert!(READS.contains(&action.as_str()) || write, "{function} may {action}");
                 if write {
                     assert_eq!(*function, "record-activity", "{function} may {action}");
-                    assert_eq!(statement.within, ["TransactWriteItems"], "{function} may {action} at any time");
+                    assert_eq!(
+                        statement.within,
+                        ["TransactWriteItems"],
+                        "{function} may {action} at any time"
+                    );
                 }
             }
             for resource in &statement.resources {
@@ -73,7 +77,10 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
             };
             for action in actions {
                 let action = format!("dynamodb:{action}");
-                assert!(allows(&statements, &action, &resource, &operation), "{function}: {action} on {resource}");
+                assert!(
+                    allows(&statements, &action, &resource, &operation),
+                    "{function}: {action} on {resource}"
+                );
                 used.insert((action, resource.clone()));
             }
         }

@@ -1,5 +1,7 @@
 //! Reads of the directory, all strongly consistent: a member removed is out at once.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::{Item, Store, failed, key};
@@ -16,6 +18,8 @@ pub(super) const AT: &str = "at";
 
 /// Requests for what a busy table left out of an answer, before giving up.
 const ROUNDS: u32 = 4;
+/// Pause before the second of them; it doubles with each.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Store {
     /// A workspace and a user's role in it, in one request.
@@ -24,40 +28,31 @@ impl Store {
         workspace: &WorkspaceId,
         user: Option<&ActorId>,
     ) -> Result<(Option<Workspace>, Option<Role>)> {
-        let workspace_key = keys::directory_workspace(workspace);
-        let member_key = user.map(|user| keys::directory_member(user, workspace));
-        let mut wanted = Some(vec![key(workspace_key.clone())]);
-        wanted.iter_mut().for_each(|keys| keys.extend(member_key.clone().map(key)));
-        let mut found = Vec::new();
-        for _ in 0..ROUNDS {
-            let Some(keys) = wanted.take() else { break };
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build()
-                .map_err(Error::internal)?;
+        let workspace_key = key(keys::directory_workspace(workspace));
+        let member_key = user.map(|user| key(keys::directory_member(user, workspace)));
+        let mut wanted: Vec<Item> = std::iter::once(&workspace_key).chain(&member_key).cloned().collect();
+        let mut found: Vec<Item> = Vec::new();
+        for round in 0..ROUNDS {
+            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let request =
                 self.client.batch_get_item().return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let mut answer = request.request_items(&self.table, keys).send().await.map_err(failed)?;
+            let request = request.request_items(&self.table, keys.map_err(Error::internal)?);
+            let mut answer = request.send().await.map_err(failed)?;
             found.extend(
-                answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default(),
+                answer.responses.iter_mut().filter_map(|tables| tables.remove(&self.table)).flatten(),
             );
-            wanted = answer
-                .unprocessed_keys
-                .take()
-                .and_then(|mut left| left.remove(&self.table))
-                .map(|left| left.keys);
+            let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
+            wanted = left.map(|left| left.keys).unwrap_or_default();
+            if wanted.is_empty() {
+                let item =
+                    |at: &Item| found.iter().find(|item| at.iter().all(|(k, v)| item.get(k) == Some(v)));
+                let role =
+                    member_key.as_ref().and_then(item).and_then(|item| role(field(item, Field::Role)?));
+                return Ok((item(&workspace_key).and_then(workspace_of), role));
+            }
+            tokio::time::sleep(PAUSE * 2u32.pow(round)).await;
         }
-        if wanted.is_some() {
-            return Err(Error::Throttled("keys of the directory were left unread".into()));
-        }
-        let mut item = |(pk, sk): (String, String)| {
-            let same = |item: &Item, name: &str, text: &str| matches!(item.get(name), Some(AttributeValue::S(value)) if value == text);
-            let at = found.iter().position(|item| same(item, keys::PK, &pk) && same(item, keys::SK, &sk));
-            at.map(|at| found.swap_remove(at))
-        };
-        let role = member_key.and_then(&mut item).and_then(|item| field(&item, Field::Role).and_then(role));
-        Ok((item(workspace_key).and_then(|item| workspace_of(&item)), role))
+        Err(Error::Throttled("keys of the directory were left unread".into()))
     }
 
     /// What the recorder has to know of a workspace before it records there.

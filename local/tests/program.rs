@@ -1,0 +1,157 @@
+//! The program as a user meets it: its options, its first words, its end, and its data after a crash.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A gateway that runs until it is dropped.
+struct Running {
+    child: Child,
+    port: u16,
+    /// What it printed when it was ready.
+    greeting: String,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let args: Vec<&str> = ["--port", "0"].iter().chain(args).copied().collect();
+        let mut child = program(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        // The address comes first; what follows is written at once.
+        while lines.read_line(&mut greeting).unwrap() > 0 && !greeting.contains("Tokens") {}
+        let demo = !args.contains(&"--no-demo");
+        while demo && !greeting.contains("curl") && lines.read_line(&mut greeting).unwrap() > 0 {}
+        let port = greeting.split("http://localhost:").nth(1).unwrap();
+        let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+        Self { child, port, greeting }
+    }
+
+    fn request(&self, line: &str, token: Option<&str>, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}");
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn token(&self, query: &str) -> String {
+        let answer = self.request(&format!("GET /dev/token?{query}"), None, "");
+        answer.split("\"access_token\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    fn signal(&mut self, name: &str) -> Option<i32> {
+        let killed = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A folder of its own, gone when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[track_caller]
+fn one_line(output: &Output, status: i32, part: &str) {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(said.contains(part), "{said}");
+}
+
+#[test]
+fn bad_options_and_broken_surroundings_are_one_line() {
+    let folder = Folder::new("bad-options");
+    let no_database = folder.file("no-database");
+    std::fs::write(&no_database, "This is a text, and no database, however long one makes it. ".repeat(100))
+        .unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = |args: &[&str]| program(args).output().unwrap();
+    one_line(&run(&["--port", &port]), 1, &port);
+    one_line(&run(&["--port", "0", "--db-path", &no_database]), 1, "no-database");
+    one_line(&run(&["--port", "0", "--db-path", &folder.file("nowhere/at/all")]), 1, "nowhere");
+    one_line(&run(&["--port", "0", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 1, "");
+    one_line(&run(&["--port", "eighty"]), 2, "eighty");
+    one_line(&run(&["--prot", "80"]), 2, "--prot");
+    one_line(&run(&["--dynamodb-endpoint", "localhost"]), 2, "http://");
+    one_line(&run(&["--db-path", "x", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 2, "--db-path");
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for option in ["--port", "--db-path", "--dynamodb-endpoint", "--no-demo"] {
+        assert!(help.contains(option), "{help}");
+    }
+}
+
+#[test]
+fn its_first_words_work_as_pasted_and_a_signal_ends_it_cleanly() {
+    for signal in ["-INT", "-TERM"] {
+        let mut running = Running::start(&[]);
+        let line = running.greeting.lines().find(|line| line.starts_with("curl ")).unwrap();
+        let token = line.split("Bearer ").nth(1).unwrap().trim_end_matches('\'');
+        let feed = running.request("GET /api/v1/workspaces/ws-demo/activity", Some(token), "");
+        assert!(feed.starts_with("HTTP/1.1 200 ") && feed.contains("\"act-demo-1\""), "{feed}");
+        assert_eq!(running.signal(signal), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn what_was_recorded_is_there_after_a_crash() {
+    let folder = Folder::new("crash");
+    let db = folder.file("log.db");
+    let mut before = Running::start(&["--db-path", &db]);
+    let writer = before.token("sub=service&scope=activity:write");
+    let body = r#"{"id":"kept","actor_type":"user","actor_id":"ada","action":"deploy.finished"}"#;
+    let post = "POST /api/v1/workspaces/ws-demo/activity";
+    assert!(before.request(post, Some(&writer), body).starts_with("HTTP/1.1 201 "));
+    assert_eq!(before.signal("-KILL"), None);
+
+    let after = Running::start(&["--db-path", &db]);
+    let reader = after.token("sub=user-demo");
+    let feed = after.request("GET /api/v1/workspaces/ws-demo/activity?include=total", Some(&reader), "");
+    assert!(feed.contains("x-total-count: 13") && feed.contains("\"kept\""), "{feed}");
+    let writer = after.token("sub=service&scope=activity:write");
+    assert!(after.request(post, Some(&writer), body).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn without_the_demo_there_is_nothing() {
+    let running = Running::start(&["--no-demo"]);
+    let token = running.token("sub=user-demo");
+    let answer = running.request("GET /api/v1/workspaces/ws-demo/activity", Some(&token), "");
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Project not found"), "{answer}");
+}

@@ -1,0 +1,33 @@
+//! The least of an HTTP client: what it sends is what it was told, however malformed.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::Reply;
+
+/// Sends a request as it is written here, line by line, and reads the answer to its end. A `Connection: close` and
+/// the body's length are added.
+pub async fn exchange(server: SocketAddr, head: &[&str], body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let mut request = head.join("\r\n");
+    request += &format!("\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // A server that refuses a long body may close before it has read it.
+    stream.write_all(body).await.ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_lowercase(), value.to_owned())
+    };
+    let body = String::from_utf8(answer[end + 4..].to_vec()).unwrap();
+    let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    Reply { status, headers: lines.map(header).collect(), body }
+}

@@ -1,0 +1,180 @@
+//! The local gateway over real HTTP: tokens, routes, errors, and its description of itself.
+
+use std::net::SocketAddr;
+
+use harness::{Reply, World, exchange};
+use local::Gateway;
+use local::template::Template;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::event;
+use crate::samples::demo;
+
+const PAGE: &str = "/api/v1/workspaces/ws-demo/activity";
+
+/// A gateway that serves until it is dropped.
+struct Served {
+    address: SocketAddr,
+    gateway: Gateway,
+    world: World,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let world = demo().await;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let issuer = format!("http://localhost:{}", address.port());
+        let gateway = Gateway::new(world.store.clone(), &Template::load().unwrap(), world.clock(), issuer);
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(local::serve(listener, gateway.clone(), async {
+            stopped.await.ok();
+        }));
+        Self { address, gateway, world, _stop: stop }
+    }
+
+    async fn send(&self, line: &str, headers: &[String], body: &[u8]) -> Reply {
+        let line = format!("{line} HTTP/1.1");
+        let head: Vec<&str> = [line.as_str(), "host: localhost"]
+            .into_iter()
+            .chain(headers.iter().map(String::as_str))
+            .collect();
+        exchange(self.address, &head, body).await
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Reply {
+        self.send(&format!("GET {path}"), &[format!("authorization: Bearer {token}")], b"").await
+    }
+
+    fn reader(&self) -> String {
+        self.gateway.token("user-demo", "")
+    }
+}
+
+fn code(reply: &Reply) -> (u16, &str) {
+    assert_eq!(reply.headers["content-type"], "application/problem+json", "{reply:?}");
+    assert_eq!(reply.body["status"], reply.status);
+    (reply.status, reply.body["code"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn lists_and_records_as_the_functions_do() {
+    let served = Served::new().await;
+    let token = served.reader();
+    let first = served.get(&format!("{PAGE}?limit=2&include=total"), &token).await;
+    assert_eq!((first.status, first.ids().len(), first.headers["x-total-count"].as_str()), (200, 2, "12"));
+    let second = served.get(first.next().unwrap(), &token).await;
+    assert_eq!((second.status, second.ids().len()), (200, 2));
+    assert_ne!(first.ids(), second.ids());
+    let issue = served.get("/api/v1/workspaces/ws-demo/issues/issue-demo-1/activity", &token).await;
+    assert!(issue.body.as_array().unwrap().iter().all(|entry| entry["issue_id"] == "issue-demo-1"));
+    // Parameters of the path are decoded.
+    assert_eq!(served.get("/api/v1/workspaces/ws%2Ddemo/activity", &token).await.status, 200);
+
+    let mut body = event("act-1", "2025-01-01T00:00:00Z");
+    body["workspace_id"] = json!("ws-demo");
+    let headers = [format!("authorization: Bearer {}", served.gateway.token("service", "activity:write"))];
+    let post = format!("POST {PAGE}");
+    let recorded = served.send(&post, &headers, body.to_string().as_bytes()).await;
+    assert_eq!(recorded.status, 201, "{recorded:?}");
+    assert_eq!(served.get(&recorded.headers["location"], &token).await.body, recorded.body);
+    assert_eq!(served.send(&post, &headers, body.to_string().as_bytes()).await.status, 200);
+    harness::check(&served.world.client, &served.world.table).await;
+}
+
+#[tokio::test]
+async fn tokens_are_verified_before_anything_is_read() {
+    let served = Served::new().await;
+    let expired = served.reader();
+    served.world.advance(std::time::Duration::from_secs(2 * 3600));
+    let good = served.reader();
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = head.split_once('.').unwrap();
+    let other = served.gateway.token("user-other", "");
+    let payload = other.split('.').nth(1).unwrap();
+    for bad in [
+        "",
+        "x",
+        "a.b.c",
+        &expired,
+        &good[1..],
+        &format!("{good}x"),
+        &format!("{header}.{payload}.{signature}"),
+        &format!("{head}."),
+    ] {
+        let reply = served.get(PAGE, bad).await;
+        assert_eq!(code(&reply), (401, "UNAUTHENTICATED"), "{bad}");
+        assert!(reply.headers["www-authenticate"].starts_with("Bearer"), "{bad}");
+    }
+    let get = format!("GET {PAGE}");
+    for headers in [vec![], vec!["authorization: Basic dXNlcjpwYXNz".to_owned()]] {
+        assert_eq!(code(&served.send(&get, &headers, b"").await), (401, "UNAUTHENTICATED"));
+    }
+    assert_eq!(served.get(PAGE, &good).await.status, 200);
+    let body = event("act-1", "2025-01-01T00:00:00Z").to_string();
+    let headers = [format!("authorization: Bearer {good}")];
+    let refused = served.send(&format!("POST {PAGE}"), &headers, body.as_bytes()).await;
+    assert_eq!(code(&refused), (403, "FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn every_path_and_method_has_a_clear_answer() {
+    let served = Served::new().await;
+    let token = served.reader();
+    for path in ["/", "/api/v1", "/api/v2/workspaces/ws-demo/activity", "//", "/%00"] {
+        assert_eq!(code(&served.get(path, &token).await), (404, "NOT_FOUND"), "{path}");
+    }
+    for workspace in ["", "ws%23demo", "ws%2Fdemo", "%20", "%F0%9F%92%A9"] {
+        let path = format!("/api/v1/workspaces/{workspace}/activity");
+        let reply = served.get(&path, &token).await;
+        assert_eq!(
+            (code(&reply), &reply.body["field"]),
+            ((400, "BAD_USER_INPUT"), &json!("ws_id")),
+            "{path}"
+        );
+    }
+    assert_eq!(code(&served.get("/api/v1/workspaces/%FF/activity", &token).await).0, 400);
+    let unknown = served.get(&format!("{PAGE}?page=2"), &token).await;
+    assert_eq!((code(&unknown).0, &unknown.body["field"]), (400, &json!("page")));
+    let headers = [format!("authorization: Bearer {token}")];
+    let delete = served.send(&format!("DELETE {PAGE}"), &headers, b"").await;
+    assert_eq!((delete.status, delete.headers["allow"].as_str()), (405, "GET, POST"));
+    let origin = ["origin: https://app.example".to_owned(), "access-control-request-method: GET".to_owned()];
+    let preflight = served.send(&format!("OPTIONS {PAGE}"), &origin, b"").await;
+    assert_eq!((preflight.status, preflight.headers["access-control-allow-origin"].as_str()), (200, "*"));
+    let writer = [format!("authorization: Bearer {}", served.gateway.token("s", "activity:write"))];
+    let large = served.send(&format!("POST {PAGE}"), &writer, &vec![b' '; 6 * 1024 * 1024 + 1]).await;
+    assert_eq!(code(&large), (413, "PAYLOAD_TOO_LARGE"));
+    // Whatever came before, it still serves.
+    assert_eq!(served.get(PAGE, &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn development_tokens_are_given_to_anyone_who_asks_properly() {
+    let served = Served::new().await;
+    let reply = served.send("GET /dev/token?sub=user-demo&scope=activity:write", &[], b"").await;
+    assert_eq!(
+        (reply.status, &reply.body["token_type"], &reply.body["expires_in"]),
+        (200, &json!("Bearer"), &json!(3600))
+    );
+    let token = reply.body["access_token"].as_str().unwrap();
+    assert_eq!(served.get(PAGE, token).await.status, 200);
+    for query in ["sub=", "sub=a&sub=b", "user=x"] {
+        assert_eq!(code(&served.send(&format!("GET /dev/token?{query}"), &[], b"").await).0, 400, "{query}");
+    }
+    let keys = served.send("GET /.well-known/jwks.json", &[], b"").await;
+    assert!(keys.body["keys"][0]["d"].is_null(), "a private key");
+    assert_eq!(keys.body["keys"][0]["alg"], "ES256");
+}
+
+#[tokio::test]
+async fn it_describes_itself() {
+    let served = Served::new().await;
+    let document: Value = serde_json::from_str(&local::openapi::document()).unwrap();
+    assert_eq!(served.send("GET /openapi.json", &[], b"").await.body, document);
+    let page = served.send("GET /docs/", &[], b"").await;
+    assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html"));
+}
