@@ -6,8 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use lambda_http::tracing::subscriber::filter::EnvFilter;
-use lambda_http::tracing::subscriber::fmt;
 use local::engine::{self, Engine};
 use local::template::Template;
 use local::{Gateway, demo, openapi, tables};
@@ -15,6 +13,7 @@ use shared::store::Store;
 use shared::time::system_clock;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// The table of activities, wherever it is.
 const LOG_TABLE: &str = "activity-log";

@@ -1,5 +1,7 @@
 //! The program as a user meets it: its options, its first words, its end, and its data after a crash.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

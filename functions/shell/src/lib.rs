@@ -11,6 +11,7 @@ use shared::problem::Problem;
 use shared::store::Store;
 use shared::{Error, Result};
 use tokio::time::Instant;
+use tracing::Level;
 
 /// Time kept back at an invocation's end, to answer that the rest was not done.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -22,7 +23,7 @@ const UNTOLD: Duration = Duration::from_secs(10);
 /// # Errors
 /// When `LOG_TABLE` is not set: the function cannot work, and Lambda should say so at once.
 pub async fn start() -> Result<Store, lambda_http::Error> {
-    lambda_http::tracing::init_default_subscriber();
+    start_log();
     let table = std::env::var("LOG_TABLE").map_err(|_| "LOG_TABLE must name the table")?;
     let store = Store::new(shared::store::connect().await, table);
     if let Err(error) = store.warm_up().await {
@@ -30,6 +31,18 @@ pub async fn start() -> Result<Store, lambda_http::Error> {
         tracing::warn!(error = error.chain(), "the table did not answer at start");
     }
     Ok(store)
+}
+
+/// Writes the log as Lambda wants it: lines of JSON with a time and a level, each with the invocation's request id.
+fn start_log() {
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_max_level(level.unwrap_or(Level::INFO))
+        .init();
 }
 
 /// Answers `request` with what `handler` makes of it; an error becomes a problem, and is logged, here only.
