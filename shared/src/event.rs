@@ -10,7 +10,7 @@ use crate::activity::{Action, Activity, ActorType, MAX_ACTION_LEN, Party};
 use crate::ids::{ActivityId, ActorId, IssueId, MAX_ID_LEN, Tag, WorkspaceId};
 use crate::json::Members;
 use crate::time::Timestamp;
-use crate::{Error, Result, catalog};
+use crate::{Error, Result, catalog, directory};
 
 /// The largest event, in bytes of its compact JSON: 49 of them fit DynamoDB's transaction limit of 4 MB.
 pub const MAX_EVENT_LEN: usize = 64 * 1024;
@@ -20,6 +20,9 @@ pub const MAX_BATCH: usize = 500;
 pub const MAX_TAGS: usize = 50;
 /// How far ahead of our clock a producer's may be.
 pub const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// The same for events that change the directory: until then, one from a right clock, such as a member's removal,
+/// would count as the older and change nothing.
+pub const MAX_AHEAD_IN_DIRECTORY: TimeDelta = TimeDelta::seconds(5);
 
 const MEMBERS: &str = "id, workspace_id, issue_id, actor_type, actor_id, actor, on_behalf_of, action, details, \
                        affected, tags, created_at";
@@ -45,8 +48,10 @@ pub struct Event {
     /// Whether the producer gave the time; a time of ours differs between two deliveries of one event, so it
     /// is no part of the content.
     pub timed: bool,
-    /// Tells one content from another; see [`fingerprint`].
+    /// Tells one content from another: equal for equal content.
     pub fingerprint: String,
+    /// Bytes of its compact JSON, which its stored form does not exceed by much.
+    pub size: usize,
 }
 
 impl Event {
@@ -55,7 +60,8 @@ impl Event {
     /// # Errors
     /// [`Error::BadInput`] of the member at fault; [`Error::TooLarge`] past [`MAX_EVENT_LEN`].
     pub fn parse(value: Value, defaults: &Defaults) -> Result<Self> {
-        if value.to_string().len() > MAX_EVENT_LEN {
+        let size = value.to_string().len();
+        if size > MAX_EVENT_LEN {
             return Err(Error::too_large("body", format!("an event must be at most {MAX_EVENT_LEN} bytes")));
         }
         let mut members = Members::of_event(value)?;
@@ -105,8 +111,12 @@ impl Event {
             return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));
         }
         catalog::check(&activity)?;
+        if directory::change(&activity).is_some() && created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY) {
+            let detail = "must be at most 5 seconds ahead for an action that decides who may read";
+            return Err(Error::bad_input("created_at", detail));
+        }
         let fingerprint = fingerprint(&activity)?;
-        Ok(Self { activity, timed, fingerprint })
+        Ok(Self { activity, timed, fingerprint, size })
     }
 }
 
@@ -168,7 +178,9 @@ fn fingerprint(activity: &Activity) -> Result<String> {
         members.remove("created_at");
         members.insert("actor".into(), json!([activity.actor_name, activity.actor_email]));
     }
-    Ok(URL_SAFE_NO_PAD.encode(&Sha256::digest(content.to_string().as_bytes())[..16]))
+    let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(content.to_string().as_bytes())[..16]);
+    // Stored for ever; should what is digested ever change, so does the number.
+    Ok(format!("1.{digest}"))
 }
 
 #[cfg(test)]
@@ -246,6 +258,11 @@ mod tests {
             (with("/tags", json!(["a", "b c"])), "tags[1]: "),
             (with("/created_at", json!("yesterday")), "created_at: "),
             (with("/created_at", json!("2025-06-01T12:05:00.000001Z")), "created_at: must be at most 5"),
+            (
+                json!({"workspace_id": "w", "actor_type": "user", "actor_id": "u", "action": "member.removed",
+                       "details": {"user": "v"}, "created_at": "2025-06-01T12:00:05.000001Z"}),
+                "created_at: must be at most 5 seconds",
+            ),
             (with("/colour", json!("red")), "colour: is not known here"),
             (
                 with("/details/title", json!("x".repeat(MAX_EVENT_LEN))),
@@ -271,8 +288,22 @@ mod tests {
     fn content_is_everything_but_the_time() {
         let of = |value| Event::parse(value, &defaults()).unwrap().fingerprint;
         let base = of(event());
-        let reordered: Value = serde_json::from_str(&event().to_string().replacen('{', "{ ", 1)).unwrap();
-        assert_eq!(of(reordered), base);
+        // What is stored must be told from a repeat for ever.
+        assert_eq!(base, "1.-KDKgMwGVoC1QyRbqJ4uuw");
+        let reversed = |value: &Value| {
+            let members: Vec<String> = value
+                .as_object()
+                .unwrap()
+                .iter()
+                .rev()
+                .map(|(name, value)| format!("{name:?} : {value}"))
+                .collect();
+            format!("{{ {} }}", members.join(", "))
+        };
+        let details = reversed(&event()["details"]);
+        let reordered = reversed(&event()).replacen(&event()["details"].to_string(), &details, 1);
+        assert!(reordered.contains(&details) && reordered.starts_with("{ \"workspace_id\""), "{reordered}");
+        assert_eq!(of(crate::json::parse(reordered.as_bytes()).unwrap()), base);
         assert_eq!(of(with("/created_at", Value::Null)), base);
         for (pointer, value) in [
             ("/id", json!("act-2")),

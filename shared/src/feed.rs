@@ -7,6 +7,9 @@ mod plan;
 mod rank;
 
 use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::Result;
 use crate::access::View;
@@ -18,6 +21,10 @@ use crate::time::Timestamp;
 use merge::Merge;
 use plan::Plan;
 use rank::Ranks;
+
+/// Time in which reads may begin. The last of them may take as long as the client lets it, 8 s, and the function must
+/// still be able to answer; its `Timeout` is in `template.yaml`.
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// Which way a feed runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +83,8 @@ pub struct Query {
 /// A page of a feed.
 #[derive(Debug, PartialEq)]
 pub struct Page {
-    /// The activities, in order. Fewer than the limit only when there are no more, or when what was read to
-    /// find them reached the read budget; then `next` is set.
+    /// The activities, in order. Fewer than the limit only when there are no more, or, with `next` set, when
+    /// more would not fit an answer ([`crate::wire::MAX`]), or finding them reached the read budget.
     pub activities: Vec<Activity>,
     /// Where the next page begins; `None` when this one is the last.
     pub next: Option<Position>,
@@ -98,11 +105,13 @@ pub async fn read(store: &Store, query: &Query, access: impl Future<Output = Res
     };
     // Counters say where in a feed they count an offset lies; in others it is skipped by reading.
     let seeks = plan.is_counted() && offset > 0;
-    let mut merge = Merge::new(store, &plan, query.order);
+    let until = Instant::now() + READ_TIME;
+    let mut merge = Merge::new(store, &plan, query.order, until);
     let (view, first, days) = tokio::join!(
         access,
         async {
-            if seeks { Ok(()) } else { merge.fill(skipped(offset).saturating_add(query.limit + 1)).await }
+            // No more than a page: nobody knows yet whether the caller may have it.
+            if seeks { Ok(()) } else { merge.fill(query.limit + 1).await }
         },
         async {
             let wanted = plan.is_counted() && (seeks || query.total);
@@ -116,7 +125,7 @@ pub async fn read(store: &Store, query: &Query, access: impl Future<Output = Res
     let (days, hide_staff) = (days?, view == View::Client);
     first?;
     merge.set_hide_staff(hide_staff);
-    let ranks = Ranks { store, workspace: &query.workspace, days: &days, view };
+    let ranks = Ranks { store, workspace: &query.workspace, days: &days, view, until };
     let page = async {
         if !seeks {
             return merge.take(skipped(offset), query.limit).await;
@@ -129,7 +138,7 @@ pub async fn read(store: &Store, query: &Query, access: impl Future<Output = Res
         match query.total {
             false => Ok(None),
             true if plan.is_counted() => ranks.between(query.since, query.until).await.map(Some),
-            true => plan.count(store, hide_staff).await.map(Some),
+            true => plan.count(store, hide_staff, until).await.map(Some),
         }
     };
     let ((activities, next), total) = futures_util::future::try_join(page, total).await?;

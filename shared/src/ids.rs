@@ -7,11 +7,15 @@ pub const MAX_ID_LEN: usize = 128;
 
 /// Whether `text` is 1 to [`MAX_ID_LEN`] of `A-Z a-z 0-9 . _ : @ -`.
 ///
+/// `.` and `..` are none: clients take them out of a path before they send it.
+///
 /// Every one of these sorts between `-` and `z`, and none is `#`, which joins the parts of a key:
 /// [`crate::keys`] relies on both.
 pub fn is_valid(text: &str) -> bool {
     (1..=MAX_ID_LEN).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b))
+        && text != "."
+        && text != ".."
 }
 
 fn check(field: &str, text: &str) -> Result<()> {
@@ -87,7 +91,7 @@ mod tests {
         for good in ["a", "act-abc123", "A.b_c:d@e-9", &"x".repeat(128)] {
             assert!(is_valid(good), "{good}");
         }
-        for bad in ["", "a#b", "a b", "a/b", "é", "a\0", "a~", "%2e", &"x".repeat(129)] {
+        for bad in ["", ".", "..", "a#b", "a b", "a/b", "é", "a\0", "a~", "%2e", &"x".repeat(129)] {
             assert!(!is_valid(bad), "{bad}");
         }
     }

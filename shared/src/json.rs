@@ -9,13 +9,20 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::BadInput`] of `body` when it is not one JSON value, repeats a member, nests deeper than 128, or
-/// holds a number no 64-bit integer or double can.
+/// holds a whole number that neither 64 bits nor a double keep exactly. Fractions are kept as doubles.
 pub fn parse(body: &[u8]) -> Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Strict
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Error::bad_input("body", format!("must be JSON: {error}")))
+    let read: Result<Exact, _> = serde_json::from_slice(body);
+    read.map(|read| read.0).map_err(|error| Error::bad_input("body", format!("must be JSON: {error}")))
+}
+
+/// A JSON value that is read strictly wherever it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exact(pub Value);
+
+impl<'de> serde::Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Strict.deserialize(deserializer).map(Self)
+    }
 }
 
 struct Strict;
@@ -164,6 +171,15 @@ mod tests {
     fn keeps_what_it_was_given() {
         let body = r#"{"a":[1,-2,1.5,"é\n",null,true],"b":{"c":18446744073709551615}}"#;
         assert_eq!(parse(body.as_bytes()).unwrap().to_string(), body);
+    }
+
+    #[test]
+    fn doubles_are_kept_to_the_last_bit() {
+        for text in ["494.77467143561597", "9.283518009983946e-8", "0.1", "1e-7", "9007199254740991.5"] {
+            let read = parse(text.as_bytes()).unwrap();
+            assert_eq!(read.as_f64(), text.parse().ok());
+            assert_eq!(parse(read.to_string().as_bytes()).unwrap(), read);
+        }
     }
 
     #[test]

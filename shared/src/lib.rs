@@ -21,5 +21,6 @@ pub mod record;
 mod schema;
 pub mod store;
 pub mod time;
+pub mod wire;
 
 pub use error::{Error, Result};

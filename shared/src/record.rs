@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::activity::Activity;
 use crate::event::Event;
@@ -138,7 +138,7 @@ impl Recorder {
         deadline: Instant,
     ) -> Vec<(usize, Result<Ended>)> {
         let mut results = Vec::new();
-        let mut home = self.home(workspace).await;
+        let mut home = self.home(workspace, deadline).await;
         if matches!(&home, Ok(home) if home.org_key == keys::unclaimed(workspace)) {
             // The event that names the organization already belongs to it. It goes first and alone: were it
             // refused, nothing else may have relied on what it says.
@@ -152,7 +152,7 @@ impl Recorder {
                 }
             }
             if !first.is_empty() {
-                home = self.home(workspace).await;
+                home = self.home(workspace, deadline).await;
             }
             indexes = rest;
         }
@@ -165,19 +165,22 @@ impl Recorder {
         };
         while !indexes.is_empty() {
             let (group, rest) = Group::fill(workspace, home.clone(), events, indexes);
-            results.extend(self.record_group(group, deadline).await);
-            home.mark = false;
+            let ended = self.record_group(group, deadline).await;
+            // The mark stands once anything was committed together with it.
+            home.mark &= !ended.iter().any(|(_, ended)| matches!(ended, Ok(ended) if ended.new));
+            results.extend(ended);
             indexes = rest;
         }
         results
     }
 
     /// Where a workspace's activities go: read once, and again as long as it may change.
-    async fn home(&self, workspace: &WorkspaceId) -> Result<Home> {
+    async fn home(&self, workspace: &WorkspaceId, deadline: Instant) -> Result<Home> {
         if let Some(home) = self.met().get(workspace) {
             return Ok(home.clone());
         }
-        let standing = self.store.standing(workspace).await?;
+        let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
+        let standing = timeout_at(deadline, self.store.standing(workspace)).await.unwrap_or_else(late)?;
         let home = match &standing.organization {
             Some(organization) => Home::of(organization),
             None => Home { org_key: keys::unclaimed(workspace), mark: !standing.unclaimed },

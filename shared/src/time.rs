@@ -1,6 +1,6 @@
 //! Instants to the microsecond, in the three forms the log writes them.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 
 use crate::{Error, Result};
 
@@ -42,9 +42,9 @@ impl Timestamp {
     /// # Errors
     /// [`Error::BadInput`] of `field` when the text is neither, or the year is not one of 1 to 9999.
     pub fn parse(field: &str, text: &str) -> Result<Self> {
-        let parsed = DateTime::parse_from_rfc3339(text)
-            .map(|time| time.with_timezone(&Utc))
-            .or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc()));
+        let parsed = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc)).or_else(|_| {
+            DateTime::parse_from_rfc3339(&format!("{text}Z")).map(|time| time.with_timezone(&Utc))
+        });
         match parsed.map(Self::truncate) {
             Ok(time) if (1..=9999).contains(&time.0.year()) && text.is_ascii() => Ok(time),
             _ => Err(Error::bad_input(field, "must be an RFC 3339 time such as 2025-01-01T00:00:00Z")),
@@ -129,6 +129,10 @@ mod tests {
             "10000-01-01T00:00:00Z",
             "0000-12-31T23:59:59Z",
             "0001-01-01T00:00:00+01:00",
+            " 2025-01-01T00:00:00",
+            "2025-01-01T00:00",
+            "99-1-1T1:1:1",
+            "+2025-01-01T00:00:00",
             "2025-01-01T00:00:00 Z",
             "٢٠٢٥-01-01T00:00:00Z",
         ] {

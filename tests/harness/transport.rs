@@ -1,6 +1,6 @@
 //! The transport under the SDK: it counts requests and capacity, and fails on demand.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-/// Ways in which a write can fail.
+/// Ways in which a request can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing fails.
@@ -30,10 +30,12 @@ pub enum Fault {
     Conflict,
     /// The service fails inside.
     ServerError,
+    /// The table leaves all keys of a batch unread.
+    Unprocessed,
 }
 
 impl Fault {
-    /// All of them but [`Fault::None`].
+    /// All that can befall a write.
     pub const ALL: [Self; 5] =
         [Self::Unsent, Self::LostAnswer, Self::Throttled, Self::Conflict, Self::ServerError];
 }
@@ -63,6 +65,8 @@ struct State {
     metered: Metered,
     /// What befalls the next writes, in order.
     script: VecDeque<Fault>,
+    /// What befalls the next reads of an operation, in order.
+    reads: HashMap<String, VecDeque<Fault>>,
     /// What befalls the writes after that: one in so many fails, at random.
     random: Option<(fastrand::Rng, u32)>,
 }
@@ -90,9 +94,16 @@ impl Transport {
         self.state.lock().unwrap().script.extend(faults);
     }
 
+    /// Lets these befall the next reads by `operation`, in order.
+    pub fn script_reads(&self, operation: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().reads.entry(operation.into()).or_default().extend(faults);
+    }
+
     /// Forgets the faults scripted so far.
     pub fn clear(&self) {
-        self.state.lock().unwrap().script.clear();
+        let mut state = self.state.lock().unwrap();
+        state.script.clear();
+        state.reads.clear();
     }
 
     /// Lets one write in `one_in` fail from now on, in ways that `seed` decides; 0 ends it.
@@ -103,7 +114,8 @@ impl Transport {
     fn next_fault(&self, operation: &str) -> Fault {
         let mut state = self.state.lock().unwrap();
         if operation != "TransactWriteItems" {
-            return Fault::None;
+            let script = state.reads.get_mut(operation).and_then(VecDeque::pop_front);
+            return script.unwrap_or(Fault::None);
         }
         if let Some(fault) = state.script.pop_front() {
             return fault;
@@ -164,6 +176,11 @@ impl HttpConnector for Connector {
                 Fault::Unsent => return Err(ConnectorError::io("connection reset before sending".into())),
                 Fault::Throttled => return answer(400, "ThrottlingException", json!({})),
                 Fault::ServerError => return answer(500, "InternalServerError", json!({})),
+                Fault::Unprocessed => {
+                    let answer = json!({ "Responses": {}, "UnprocessedKeys": sent["RequestItems"] });
+                    let ok = 200.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;
+                    return Ok(HttpResponse::new(ok, SdkBody::from(answer.to_string())));
+                }
                 Fault::Conflict => {
                     let items = sent["TransactItems"].as_array().map_or(1, Vec::len);
                     let mut reasons = vec![json!({ "Code": "None" }); items];

@@ -13,6 +13,7 @@ use local::template::Template;
 use record_activity::App;
 use serde_json::{Value, json};
 use shared::event::{Defaults, Event};
+use shared::json::Exact;
 use shared::record::{Recorded, Recorder};
 use shared::store::Store;
 use shared::time::{Clock, Timestamp};
@@ -199,7 +200,7 @@ impl World {
         if function == "record-activity" {
             let mut context = lambda_http::Context::default();
             context.request_id = uuid::Uuid::new_v4().to_string();
-            let event = LambdaEvent { payload: event.clone(), context };
+            let event = LambdaEvent { payload: Exact(event.clone()), context };
             return match record_activity::invoke(&self.app, event).await {
                 Ok(answer) => match answer.get("statusCode") {
                     Some(status) => (status.to_string(), answer),
@@ -208,13 +209,21 @@ impl World {
                 Err(error) => ("error".into(), json!({ "error": error.error_message })),
             };
         }
-        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-        let Ok(response) = match function {
-            "list-workspace-activity" => list_workspace_activity::handle(&self.store, request).await,
-            "list-issue-activity" => list_issue_activity::handle(&self.store, request).await,
+        let payload = serde_json::from_value(event.clone()).unwrap();
+        let event = LambdaEvent { payload, context: lambda_http::Context::default() };
+        let answer = match function {
+            "list-workspace-activity" => {
+                let list = |request| list_workspace_activity::handle(&self.store, request);
+                serde_json::to_value(shell::serve(event, list).await.unwrap())
+            }
+            "list-issue-activity" => {
+                let list = |request| list_issue_activity::handle(&self.store, request);
+                serde_json::to_value(shell::serve(event, list).await.unwrap())
+            }
             other => panic!("no function {other}"),
         };
-        (response.status().as_u16().to_string(), json!({ "body": response.body() }))
+        let answer = answer.unwrap();
+        (answer["statusCode"].to_string(), answer)
     }
 
     fn request(

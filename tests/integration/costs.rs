@@ -81,6 +81,7 @@ async fn following_links_costs_two_requests_a_page() {
         }
     }
     assert_eq!(seen, 235);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -109,6 +110,7 @@ async fn filters_read_little_more_than_they_return() {
         assert!(filtered.total() <= 5, "{filter}: {filtered:?}");
         assert!(filtered.units <= 12.0 * unfiltered.units, "{filter}: {} units", filtered.units);
     }
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -123,6 +125,7 @@ async fn recording_one_is_one_write_and_a_read_at_the_first_meeting() {
         assert_eq!(metered.requests["TransactWriteItems"], 1);
         assert_eq!(metered.total(), 1 + reads, "{metered:?}");
     }
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -160,4 +163,5 @@ async fn an_activity_costs_at_most_12_write_units_alone_and_8_and_a_half_in_a_ba
     let batch = world.transport.take().units_of["TransactWriteItems"] / 49.0;
     assert!(alone <= 12.0, "{alone} alone");
     assert!(batch <= 8.5, "{batch} in a batch");
+    harness::check(&world.client, &world.table).await;
 }

@@ -40,6 +40,7 @@ async fn roles_decide() {
     assert_eq!(problem(&unknown), (404, "NOT_FOUND", "Project not found"));
     let nobody = world.send("GET", PAGE, None, &[], None).await;
     assert_eq!((nobody.status, nobody.headers["www-authenticate"].as_str()), (401, "Bearer"));
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -66,6 +67,7 @@ async fn another_tenants_workspace_is_never_readable() {
     // Nor does an id reach out of the workspace in the path.
     let foreign = world.get("/api/v1/workspaces/other/activity/ws.created").await;
     assert_eq!(foreign.status, 404);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -78,6 +80,7 @@ async fn a_removed_member_is_out_at_once_and_can_come_back() {
     assert_eq!(world.get_as("member", "", PAGE).await.status, 403);
     world.given([change("back", "member.added", again, "2021-01-02T00:00:00Z")]).await;
     assert_eq!(world.get_as("member", "", PAGE).await.status, 200);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -129,6 +132,7 @@ async fn privacy_and_tracking_hold_for_what_was_recorded_before() {
         assert_eq!((reply.ids().len(), reply.headers["x-total-count"].as_str()), (0, "0"), "{path}");
     }
     assert_eq!(world.get(&format!("{PAGE}/ws.created")).await.status, 404);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -163,6 +167,7 @@ async fn clients_see_no_staff_actions_and_no_trace_of_them() {
     assert_eq!(world.get_as("member", "", &format!("{PAGE}/invited-3")).await.status, 200);
     let all = world.get(&format!("{PAGE}?include=total")).await;
     assert_eq!(all.headers["x-total-count"], "65");
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]

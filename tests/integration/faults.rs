@@ -1,6 +1,6 @@
 //! Recording under random faults, seeded, so that a failure can be replayed.
 
-use harness::{World, check};
+use harness::{Fault, World, check};
 use serde_json::{Value, json};
 use shared::event::Event;
 
@@ -64,4 +64,50 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
             assert_eq!(latest["details"]["role"], *role, "seed {seed} {ws}");
         }
     }
+}
+
+const PAGE: &str = "/api/v1/workspaces/ws/activity";
+
+#[tokio::test]
+async fn a_read_that_fails_once_is_read_again() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    for operation in ["Query", "BatchGetItem"] {
+        for fault in [Fault::Unsent, Fault::LostAnswer, Fault::Throttled, Fault::ServerError] {
+            world.transport.script_reads(operation, [fault]);
+            let reply = world.get(&format!("{PAGE}?include=total")).await;
+            assert_eq!((reply.status, reply.ids().len()), (200, 5), "{operation} {fault:?}");
+        }
+    }
+    world.transport.script_reads("BatchGetItem", [Fault::Unprocessed, Fault::Unprocessed]);
+    assert_eq!(world.get(PAGE).await.status, 200);
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_a_clear_answer_and_nobody_is_let_in() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    for (operation, fault, status) in [
+        ("Query", Fault::Throttled, 429),
+        ("Query", Fault::ServerError, 503),
+        ("Query", Fault::Unsent, 503),
+        ("BatchGetItem", Fault::Throttled, 429),
+        ("BatchGetItem", Fault::ServerError, 503),
+        ("BatchGetItem", Fault::Unprocessed, 429),
+    ] {
+        world.transport.script_reads(operation, [fault; 8]);
+        let reply = world.get(PAGE).await;
+        assert_eq!(
+            (reply.status, reply.headers["retry-after"].as_str()),
+            (status, "1"),
+            "{operation} {fault:?}"
+        );
+        assert!(!reply.body.to_string().contains("injected"), "{:?}", reply.body);
+        world.transport.clear();
+    }
+    // Whatever the page came to, a stranger learns nothing of it.
+    world.transport.script_reads("Query", [Fault::ServerError; 8]);
+    assert_eq!(world.get_as("stranger", "", PAGE).await.status, 403);
+    harness::check(&world.client, &world.table).await;
 }

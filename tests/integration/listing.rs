@@ -30,6 +30,7 @@ async fn an_entry_is_the_references() {
         .await;
     insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=2")).await, @r#"[{"id":"act-abc124","workspace_id":"ws","issue_id":null,"actor_type":"agent","actor_id":"agent-1","action":"run.finished","details":{"a":[true,null,1.5,"é"],"z":1},"created_at":"2025-01-01T00:00:00.000120","on_behalf_of":{"id":"user-abc123"},"affected":{"id":"user-2","name":"Bob"},"tags":["nightly"]},{"id":"act-abc123","workspace_id":"ws","issue_id":"issue-abc123","actor_type":"user","actor_id":"user-abc123","action":"issue.created","details":{"identifier":"ISS-1","title":"Fix login bug"},"created_at":"2025-01-01T00:00:00"}]"#);
     insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=0")).await, @r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"BAD_USER_INPUT","detail":"limit must be a whole number from 1 to 200","field":"limit","request_id":"req-1"}"#);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -53,6 +54,7 @@ async fn equal_timestamps_are_ordered_by_id_and_never_lost_or_repeated() {
         }
         assert_eq!(seen, expected, "limit {limit}");
     }
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -85,6 +87,7 @@ async fn a_page_cut_at_a_megabyte_is_not_the_end() {
     }
     let total = world.get(&format!("{ISSUE}?limit=1&include=total")).await;
     assert_eq!(total.headers["x-total-count"], "40");
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -106,6 +109,7 @@ async fn cursors_survive_inserts_between_pages() {
         .await;
     let second = world.get(first.next().unwrap()).await;
     assert_eq!(second.ids(), ["next", "act-5", "act-4", "act-3"]);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -137,6 +141,7 @@ async fn entity_tags_answer_for_all_a_response_says() {
         .send("GET", PAGE, Some(harness::token_claims("stranger", "")), &[("if-none-match", "*")], None)
         .await;
     assert_eq!(stranger.status, 403);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -176,6 +181,7 @@ async fn bad_parameters_are_refused_before_anything_is_read() {
     let cursor_elsewhere = world.get(&format!("{ISSUE}?cursor={cursor}")).await;
     assert_eq!(cursor_elsewhere.status, 400);
     assert_eq!(world.transport.take().total(), 0);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -194,6 +200,39 @@ async fn no_workspaces_name_reaches_into_anothers_keys() {
         let issue = world.get(&format!("/api/v1/workspaces/{ws}/issues/b/activity?include=total")).await;
         assert_eq!((issue.ids().len(), issue.headers["x-total-count"].as_str()), (1, "1"), "{ws}");
     }
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn a_page_is_never_larger_than_lambda_can_send() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let big = |n: usize| {
+        let mut big = event(&format!("act-{n:03}"), &format!("2025-01-01T{:02}:{:02}:00Z", n / 60, n % 60));
+        // Quotes and backslashes double when Lambda makes a string of the body.
+        big["details"]["x"] = json!("\"\\".repeat(8_000));
+        big
+    };
+    world.given((0..150).map(big)).await;
+    let mut path = format!("{PAGE}?limit=200&include=total&since=2025-01-01T00:00:00Z");
+    let mut seen = Vec::new();
+    loop {
+        let reply = world.get(&path).await;
+        assert_eq!((reply.status, reply.headers["x-total-count"].as_str()), (200, "150"));
+        let sent = serde_json::to_string(&reply.body.to_string()).unwrap().len();
+        assert!((1..5_000_000).contains(&sent), "{sent} bytes");
+        seen.extend(reply.ids().into_iter().map(str::to_owned));
+        match reply.next() {
+            Some(next) => path = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..150).rev().map(|n| format!("act-{n:03}")).collect::<Vec<_>>());
+    // Nor is the answer to a batch; what it leaves out is what the caller has.
+    let again = world.post("ws", &Value::from((0..90).map(big).collect::<Vec<_>>()).to_string(), &[]).await;
+    assert_eq!((again.status, again.body.as_array().unwrap().len()), (200, 90));
+    assert!(again.body[0]["activity"].is_null() && again.body[0]["status"] == 200, "{}", again.body[0]);
+    harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
@@ -229,4 +268,5 @@ async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
     if std::env::var("DYNAMODB_ENDPOINT").is_err() {
         assert!(queries.len() > 1, "{queries:?}");
     }
+    harness::check(&world.client, &world.table).await;
 }

@@ -2,6 +2,7 @@
 
 use harness::{Fault, World, check};
 use serde_json::{Value, json};
+use shared::json::Exact;
 use shared::record::Recorded;
 
 use crate::{event, soon};
@@ -221,7 +222,7 @@ async fn direct_invocations_answer_or_fail_as_a_whole() {
     let invoke = |payload: Value, id: &str| {
         let mut context = lambda_runtime::Context::default();
         context.request_id = id.into();
-        record_activity::invoke(&world.app, lambda_runtime::LambdaEvent { payload, context })
+        record_activity::invoke(&world.app, lambda_runtime::LambdaEvent { payload: Exact(payload), context })
     };
     let mut bare = event("", "2025-01-01T00:00:00Z");
     bare.as_object_mut().unwrap().remove("id");

@@ -1,9 +1,12 @@
 //! The Lambda function list-issue-activity.
 
-use lambda_http::{Error, run, service_fn};
+use lambda_http::{Error, lambda_runtime, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let store = shell::start().await?;
-    run(service_fn(|request| list_issue_activity::handle(&store, request))).await
+    lambda_runtime::run(service_fn(|event| {
+        shell::serve(event, |request| list_issue_activity::handle(&store, request))
+    }))
+    .await
 }

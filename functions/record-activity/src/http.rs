@@ -10,7 +10,7 @@ use shared::activity::Activity;
 use shared::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
 use shared::problem::Problem;
 use shared::record::Recorded;
-use shared::{Error, Result, json, listing};
+use shared::{Error, Result, json, listing, wire};
 use uuid::Uuid;
 
 use crate::App;
@@ -25,7 +25,7 @@ const MAX_KEY_LEN: usize = MAX_ID_LEN - 4;
 pub struct BatchResult {
     /// 201 for a new activity, 200 for one that was there already, otherwise the problem's.
     pub status: u16,
-    /// The activity, when it is in the log.
+    /// The activity, when it is in the log; left out of an answer that would be larger than 4.5 MB.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
@@ -56,7 +56,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
         let deadline = shell::deadline(request.lambda_context_ref());
         let mut results = app.record(values, Some(&workspace), id, deadline).await;
         if is_array {
-            return several(results);
+            return several(results, shell::request_id(&request));
         }
         match results.pop() {
             Some(result) => one(result?),
@@ -90,16 +90,22 @@ fn one(recorded: Recorded) -> Result<Response<String>> {
 
 /// One result for each event, in their order. The status is 200 when all of them are in the log now, and 207
 /// when any is not.
-fn several(results: Vec<Result<Recorded>>) -> Result<Response<String>> {
-    let results: Vec<BatchResult> = results.into_iter().map(batch_result).collect();
+fn several(results: Vec<Result<Recorded>>, request_id: Option<&str>) -> Result<Response<String>> {
+    let mut results: Vec<BatchResult> =
+        results.into_iter().map(|result| batch_result(result, request_id)).collect();
     let mut response = json_response(&results)?;
+    if wire::size(response.body()) > wire::MAX {
+        // What was sent need not be sent back.
+        results.iter_mut().for_each(|result| result.activity = None);
+        response = json_response(&results)?;
+    }
     if results.iter().any(|result| result.problem.is_some()) {
         *response.status_mut() = StatusCode::MULTI_STATUS;
     }
     Ok(response)
 }
 
-fn batch_result(result: Result<Recorded>) -> BatchResult {
+fn batch_result(result: Result<Recorded>, request_id: Option<&str>) -> BatchResult {
     match result {
         Ok(Recorded::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
         Ok(Recorded::Repeat(activity)) => {
@@ -107,9 +113,9 @@ fn batch_result(result: Result<Recorded>) -> BatchResult {
         }
         Err(error) => {
             if matches!(error, Error::Throttled(_) | Error::Unavailable(_) | Error::Internal(_)) {
-                tracing::error!(error = error.chain(), "an event of a batch failed");
+                tracing::error!(error = error.chain(), request_id, "an event of a batch failed");
             }
-            let problem = Problem::new(&error, None);
+            let problem = Problem::new(&error, request_id);
             BatchResult { status: problem.status, activity: None, problem: Some(problem) }
         }
     }

@@ -6,12 +6,12 @@
 mod direct;
 mod http;
 
-use lambda_http::Adapter;
 use lambda_http::request::LambdaRequest;
-use lambda_runtime::{Diagnostic, LambdaEvent, Service as _, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
 use shared::event::{Defaults, Event};
 use shared::ids::WorkspaceId;
+use shared::json::Exact;
 use shared::record::{Recorded, Recorder};
 use shared::store::Store;
 use shared::time::Clock;
@@ -46,11 +46,15 @@ impl App {
             let defaults = Defaults { id: id(index), workspace: workspace.cloned(), created_at: now, now };
             Event::parse(value, &defaults)
         };
-        let parsed: Vec<Result<Event>> = values.into_iter().enumerate().map(parse).collect();
-        let events: Vec<Event> = parsed.iter().flatten().cloned().collect();
+        let mut events = Vec::with_capacity(values.len());
+        let parsed: Vec<Result<()>> = values
+            .into_iter()
+            .enumerate()
+            .map(|value| parse(value).map(|event| events.push(event)))
+            .collect();
         let mut recorded = self.recorder.record(&events, deadline).await.into_iter();
         let missing = || Err(Error::internal("an event was left without a result"));
-        parsed.into_iter().map(|event| event.and_then(|_| recorded.next().unwrap_or_else(missing))).collect()
+        parsed.into_iter().map(|good| good.and_then(|()| recorded.next().unwrap_or_else(missing))).collect()
     }
 }
 
@@ -58,17 +62,15 @@ impl App {
 ///
 /// # Errors
 /// For a direct invocation of which any event was not recorded; other sources are always answered.
-pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
-    let LambdaEvent { payload, context } = event;
+pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagnostic> {
+    let LambdaEvent { payload: Exact(payload), context } = event;
     if payload.pointer("/requestContext/http").is_none() {
         return direct::invoke(app, payload, &context).await;
     }
     let request: LambdaRequest = serde_json::from_value(payload).map_err(unreadable)?;
-    let mut adapter = Adapter::from(service_fn(|request| http::handle(app, request)));
-    match adapter.call(LambdaEvent { payload: request, context }).await {
-        Ok(response) => serde_json::to_value(response).map_err(unreadable),
-        Err(never) => match never {},
-    }
+    let request = LambdaEvent { payload: request, context };
+    let Ok(response) = shell::serve(request, |request| http::handle(app, request)).await;
+    serde_json::to_value(response).map_err(unreadable)
 }
 
 fn unreadable(error: serde_json::Error) -> Diagnostic {

@@ -4,15 +4,23 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_http::request::RequestContext;
-use lambda_http::{Context, Request, RequestExt as _, Response};
+use lambda_http::http::header::HOST;
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::{
+    Adapter, Context, LambdaEvent, Request, RequestExt as _, Response, Service as _, service_fn,
+};
+use serde::Serialize;
 use shared::access::Caller;
 use shared::problem::Problem;
 use shared::store::Store;
 use shared::{Error, Result};
 use tokio::time::Instant;
-use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// Time for the first call: Lambda ends a start that takes 10 s, and begins it again within the first request.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// Time kept back at an invocation's end, to answer that the rest was not done.
 const MARGIN: Duration = Duration::from_millis(500);
 /// Time for an invocation that does not say how long it may take.
@@ -26,23 +34,62 @@ pub async fn start() -> Result<Store, lambda_http::Error> {
     start_log();
     let table = std::env::var("LOG_TABLE").map_err(|_| "LOG_TABLE must name the table")?;
     let store = Store::new(shared::store::connect().await, table);
-    if let Err(error) = store.warm_up().await {
-        // The first request will say what it means for its caller.
-        tracing::warn!(error = error.chain(), "the table did not answer at start");
+    // Should it fail, the first request will say what that means for its caller.
+    match tokio::time::timeout(WARM_UP, store.warm_up()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = error.chain(), "the table did not answer at start"),
+        Err(_) => tracing::warn!("the table took too long to answer at start"),
     }
     Ok(store)
 }
 
 /// Writes the log as Lambda wants it: lines of JSON with a time and a level, each with the invocation's request id.
+///
+/// The level set for the function is ours. Others' messages are shown from warnings on: below, the SDK writes whole
+/// requests, and so names and addresses, into the log.
 fn start_log() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_target(false)
-        .with_max_level(level.unwrap_or(Level::INFO))
-        .init();
+    let level = level.unwrap_or(LevelFilter::INFO);
+    // Of the runtime, its span: it holds the request id.
+    let ours = ["shared", "shell", "list_workspace_activity", "list_issue_activity", "record_activity"];
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("lambda_runtime", level.min(LevelFilter::INFO))
+        .with_targets(ours.map(|name| (name, level)));
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
+}
+
+/// Answers one event of the API with `handler`.
+///
+/// # Errors
+/// None: every failure is an answer.
+pub async fn serve<H, F>(event: LambdaEvent<LambdaRequest>, handler: H) -> Result<impl Serialize, Infallible>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response<String>, Infallible>> + Send,
+{
+    let LambdaEvent { mut payload, context } = event;
+    if let LambdaRequest::ApiGatewayV2(request) = &mut payload {
+        // lambda_http makes a URI of these, and panics when it cannot.
+        request.headers.remove(HOST);
+        request.headers.remove("x-forwarded-proto");
+        request.raw_query_string = request.raw_query_string.take().map(|query| encoded(&query));
+    }
+    Adapter::from(service_fn(handler)).call(LambdaEvent { payload, context }).await
+}
+
+/// A query string with everything escaped that a URI must not hold.
+fn encoded(query: &str) -> String {
+    let mut encoded = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        match byte {
+            b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// Answers `request` with what `handler` makes of it; an error becomes a problem, and is logged, here only.
@@ -78,8 +125,9 @@ pub fn caller(request: &Request) -> Result<Caller> {
     };
     let claims = claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))?;
     let claim = |name: &str| claims.get(name).map(String::as_str);
-    // Issuers call it one or the other; the gateway's own check of scopes takes both.
-    Caller::from_claims(claim("sub"), claim("scope").or_else(|| claim("scp")))
+    // Issuers use one or the other; the gateway's own check of scopes takes both.
+    let scopes = [claim("scope"), claim("scp")].map(Option::unwrap_or_default).join(" ");
+    Caller::from_claims(claim("sub"), Some(&scopes))
 }
 
 /// A parameter of the path, decoded.
@@ -118,9 +166,28 @@ pub fn deadline(context: Option<&Context>) -> Instant {
     Instant::now() + left
 }
 
-fn request_id(request: &Request) -> Option<&str> {
+/// What names a request in the log and in its errors.
+pub fn request_id(request: &Request) -> Option<&str> {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_query_holds_it_becomes_part_of_a_uri() {
+        assert_eq!(
+            encoded("limit=2&since=2025-01-01T00:00:00%2B01:00"),
+            "limit=2&since=2025-01-01T00:00:00%2B01:00"
+        );
+        assert_eq!(encoded("tag=<a b>\"#^`{|}\\é"), "tag=%3Ca%20b%3E%22%23%5E%60%7B%7C%7D%5C%C3%A9");
+        for byte in 0..=127u8 {
+            let uri = format!("https://localhost/?{}", encoded(&char::from(byte).to_string()));
+            assert!(uri.parse::<lambda_http::http::Uri>().is_ok(), "{uri}");
+        }
     }
 }

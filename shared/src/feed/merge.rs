@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use super::Order;
 use super::plan::Plan;
 use crate::activity::Activity;
 use crate::keys::Position;
 use crate::store::{Chunk, Item, Residual, Row, Source, Span, Store};
-use crate::{Error, Result};
+use crate::{Error, Result, wire};
 
-/// Rounds of requests a page may take before it is returned short, with a link to the rest. A round reads up
-/// to 1 MB of each partition.
-const PAGE_ROUNDS: u32 = 16;
-/// Rounds that skipping an offset by reading may take: 64 MB, some 100,000 activities.
-const SKIP_ROUNDS: u32 = 64;
-/// The most activities asked for in one request; DynamoDB stops at 1 MB anyway.
+/// Requests of up to 1 MB that a page may take before it is returned short, with a link to the rest; each further
+/// partition to merge adds two.
+const PAGE_REQUESTS: usize = 16;
+/// Requests that skipping an offset by reading may take: 64 MB, some 100,000 activities.
+const SKIP_REQUESTS: usize = 64;
+/// The most activities asked for in one round; DynamoDB stops at 1 MB for each partition anyway.
 const MOST: usize = 10_000;
 
 /// Where a partition's reading stands.
@@ -47,14 +48,14 @@ impl Stream {
         self.rows.is_empty() && !matches!(self.next, Next::End)
     }
 
-    /// How many to read so that `need` pass the filter, by how many passed so far.
-    fn sized(&self, need: usize) -> usize {
+    /// How many to read, of at most `most`, so that `need` pass the filter, by how many passed so far.
+    fn sized(&self, need: usize, most: usize) -> usize {
         let size = match (self.scanned, self.matched) {
             (0, _) => need,
             (scanned, 0) => scanned.saturating_mul(4),
             (scanned, matched) => need.saturating_mul(scanned).div_ceil(matched),
         };
-        size.clamp(need.min(MOST), MOST)
+        size.clamp(need.min(most), most)
     }
 }
 
@@ -74,13 +75,16 @@ pub(super) struct Merge<'a> {
     span: Span,
     order: Order,
     residual: Residual,
-    rounds: u32,
+    requests: usize,
+    until: Instant,
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn new(store: &'a Store, plan: &Plan, order: Order) -> Self {
+    /// A merge that begins no read after `until`.
+    pub(super) fn new(store: &'a Store, plan: &Plan, order: Order, until: Instant) -> Self {
         let streams = plan.sources.iter().cloned().map(Stream::new).collect();
-        Self { store, streams, span: plan.span.clone(), order, residual: plan.residual.clone(), rounds: 0 }
+        let (span, residual) = (plan.span.clone(), plan.residual.clone());
+        Self { store, streams, span, order, residual, requests: 0, until }
     }
 
     /// Hides what is for staff, also of what has been read already.
@@ -98,10 +102,13 @@ impl<'a> Merge<'a> {
 
     /// Reads on in every partition of which nothing is left, so that `need` activities are likely there.
     pub(super) async fn fill(&mut self, need: usize) -> Result<()> {
-        self.rounds += 1;
-        let Self { store, span, order, residual, .. } = self;
-        let reads = self.streams.iter_mut().filter(|stream| stream.is_starved()).map(|stream| async {
-            let limit = stream.sized(need);
+        let most = MOST / self.streams.len().max(1);
+        let Self { store, span, order, residual, requests, .. } = self;
+        let starved: Vec<&mut Stream> =
+            self.streams.iter_mut().filter(|stream| stream.is_starved()).collect();
+        *requests += starved.len();
+        let reads = starved.into_iter().map(|stream| async {
+            let limit = stream.sized(need, most);
             let start = match std::mem::replace(&mut stream.next, Next::End) {
                 Next::At(key) => Some(key),
                 Next::Start | Next::End => None,
@@ -127,24 +134,30 @@ impl<'a> Merge<'a> {
         limit: usize,
     ) -> Result<(Vec<Activity>, Option<Position>)> {
         let mut page: Vec<Activity> = Vec::with_capacity(limit);
-        let rounds = if skip > 0 { SKIP_ROUNDS } else { PAGE_ROUNDS };
+        let mut bytes = 0;
+        let more = 2 * (self.streams.len().saturating_sub(1));
+        let requests = if skip > 0 { SKIP_REQUESTS } else { PAGE_REQUESTS } + more;
         loop {
             match self.pop() {
                 Popped::Row(row) if row.staff && self.residual.hide_staff => {}
                 Popped::Row(_) if skip > 0 => skip -= 1,
-                Popped::Row(row) if page.len() < limit => page.push(row.activity),
-                // One more than the page holds is there.
-                Popped::Row(_) => {
-                    let next = page.last().map(Activity::position);
-                    return Ok((page, next));
+                Popped::Row(row) => {
+                    let size = wire::size(&serde_json::to_string(&row.activity).map_err(Error::internal)?);
+                    // One more than the page holds is there. The first fits always.
+                    if page.len() == limit || bytes + size > wire::MAX {
+                        let next = page.last().map(Activity::position);
+                        return Ok((page, next));
+                    }
+                    bytes += size;
+                    page.push(row.activity);
                 }
                 Popped::End => return Ok((page, None)),
-                Popped::Starved if self.rounds < rounds => {
+                Popped::Starved if self.requests < requests && Instant::now() < self.until => {
                     self.fill(skip.saturating_add(limit + 1 - page.len())).await?;
                 }
                 Popped::Starved if skip > 0 => {
-                    let detail = "is too deep for a filtered feed; follow the Link header instead, or narrow the \
-                                  feed with since and until";
+                    let detail = "is too deep to be skipped by reading; follow the Link header instead, or narrow \
+                                  the feed with since and until";
                     return Err(Error::bad_input("offset", detail));
                 }
                 Popped::Starved => {

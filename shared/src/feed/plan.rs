@@ -1,6 +1,7 @@
 //! Which partitions a feed is read from: the narrowest index, several of it merged, the rest as filters.
 
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use super::{Order, Query, Start};
 use crate::keys::{self, Position};
@@ -76,14 +77,15 @@ impl Plan {
     }
 
     /// How many activities the whole feed shows, counted by reading them.
-    pub(super) async fn count(&self, store: &Store, hide_staff: bool) -> Result<u64> {
+    pub(super) async fn count(&self, store: &Store, hide_staff: bool, until: Instant) -> Result<u64> {
         let residual = Residual { hide_staff, ..self.residual.clone() };
         let requests = COUNT_REQUESTS / self.sources.len().max(1);
-        let counts = self.sources.iter().map(|source| store.count(source, &self.whole, &residual, requests));
+        let counts =
+            self.sources.iter().map(|source| store.count(source, &self.whole, &residual, requests, until));
         let counts: Option<Vec<u64>> = try_join_all(counts).await?.into_iter().collect();
         let too_much = || {
             let detail =
-                "total would read more than 400 MB; narrow the feed with since and until, or leave it out";
+                "total would read more of this feed than a request may; narrow it with since and until";
             Error::bad_input("include", detail)
         };
         Ok(counts.ok_or_else(too_much)?.into_iter().sum())

@@ -3,6 +3,8 @@
 //! Months hold a number for each day, days one for each ten minutes, so that any rank is found with one read
 //! of a day's slots and one Query that skips at most a slot's worth, however deep it lies.
 
+use tokio::time::Instant;
+
 use super::{Order, Query, plan};
 use crate::access::View;
 use crate::ids::WorkspaceId;
@@ -20,6 +22,7 @@ pub(super) struct Ranks<'a> {
     pub(super) workspace: &'a WorkspaceId,
     pub(super) days: &'a Days,
     pub(super) view: View,
+    pub(super) until: Instant,
 }
 
 impl Ranks<'_> {
@@ -120,9 +123,11 @@ impl Ranks<'_> {
         };
         let span = Span { from: Position::start_of(start), to: Position::start_of(time) };
         let residual = Residual { hide_staff: self.view == View::Client, ..Residual::default() };
-        let count = self.store.count(&source, &span, &residual, SLOT_REQUESTS).await?;
+        let count = self.store.count(&source, &span, &residual, SLOT_REQUESTS, self.until).await?;
         count.ok_or_else(|| {
-            Error::bad_input("since", "falls into ten minutes with more than 64 MB of activities")
+            let detail = "cannot be used with this since and until, which cut into ten minutes of too many \
+                          activities; move them to full ten minutes";
+            Error::bad_input("offset", detail)
         })
     }
 }

@@ -20,6 +20,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
+/// The most bytes of events in a transaction. Their workspace's partition takes 1,000 write units a second, and a
+/// transaction writes each KiB twice: more than this might never be taken at once.
+const GROUP_BYTES: usize = 400 * 1024;
+
 /// What is in the log under an event's id.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -59,6 +63,12 @@ impl<'a> Group<'a> {
     ) -> (Self, Vec<usize>) {
         // An activity and its id item each, and two counters.
         let most = ((TRANSACTION_ITEMS - 2) / 2).min(indexes.len());
+        let mut bytes = 0;
+        let light = indexes.iter().take(most).take_while(|&&index| {
+            bytes += events[index].size;
+            bytes <= GROUP_BYTES
+        });
+        let most = light.count().max(1);
         let mut rest = indexes.split_off(most);
         let mut group = Self::new(workspace, home, events, indexes);
         while group.batch(0).weight() > TRANSACTION_ITEMS {

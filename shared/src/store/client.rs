@@ -17,7 +17,7 @@ pub async fn connect() -> Client {
 /// Sets the transport, the retries and the time limits every client of ours has.
 ///
 /// DynamoDB answers in single-digit milliseconds, so an attempt of 3 s is lost; four attempts and their pauses
-/// end within 10 s, well before API Gateway gives up at 30 s. The SDK's own defaults are a first pause of 1 s
+/// end within 8 s, well before a function's time is up. The SDK's own defaults are a first pause of 1 s
 /// and no read timeout.
 pub fn tune(loader: ConfigLoader) -> ConfigLoader {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
@@ -34,7 +34,7 @@ pub fn tune(loader: ConfigLoader) -> ConfigLoader {
                 .connect_timeout(Duration::from_secs(1))
                 .read_timeout(Duration::from_secs(3))
                 .operation_attempt_timeout(Duration::from_secs(3))
-                .operation_timeout(Duration::from_secs(10))
+                .operation_timeout(Duration::from_secs(8))
                 .build(),
         )
 }

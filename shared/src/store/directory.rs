@@ -33,6 +33,9 @@ impl Store {
         let mut wanted: Vec<Item> = std::iter::once(&workspace_key).chain(&member_key).cloned().collect();
         let mut found: Vec<Item> = Vec::new();
         for round in 0..ROUNDS {
+            if round > 0 {
+                tokio::time::sleep(PAUSE * 2u32.pow(round - 1)).await;
+            }
             let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let request =
                 self.client.batch_get_item().return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -50,7 +53,6 @@ impl Store {
                     member_key.as_ref().and_then(item).and_then(|item| role(field(item, Field::Role)?));
                 return Ok((item(&workspace_key).and_then(workspace_of), role));
             }
-            tokio::time::sleep(PAUSE * 2u32.pow(round)).await;
         }
         Err(Error::Throttled("keys of the directory were left unread".into()))
     }

@@ -69,7 +69,7 @@ pub(super) fn is_staff(activity: &Activity) -> bool {
 pub(super) fn decode(mut item: Item) -> Result<Activity> {
     let pk = text(&mut item, keys::PK)?;
     let sk = text(&mut item, keys::SK)?;
-    read(item, &pk, &sk).map_err(|error| Error::internal(format!("item {pk} {sk}: {error}")))
+    read(item, &pk, &sk).map_err(|error| Error::internal(format!("item {pk} {sk}: {}", error.chain())))
 }
 
 fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 
+use tokio::time::Instant;
+
 use super::item::{STAFF, decode};
 use super::{Item, Store, failed, item, key, string};
 use crate::activity::{Action, Activity, ActorType};
@@ -47,13 +49,6 @@ pub struct Residual {
     pub tags: Vec<Tag>,
     /// Not what is for staff.
     pub hide_staff: bool,
-}
-
-impl Residual {
-    /// Whether everything passes.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// An activity read, with what the reader needs beside it.
@@ -113,13 +108,14 @@ impl Store {
     }
 
     /// Counts what [`Store::chunk`] would return over the whole span; `None` when `requests` requests of 1 MB
-    /// each are not enough.
+    /// each, begun before `until`, are not enough.
     pub async fn count(
         &self,
         source: &Source,
         span: &Span,
         residual: &Residual,
         requests: usize,
+        until: Instant,
     ) -> Result<Option<u64>> {
         if span.from > span.to {
             return Ok(Some(0));
@@ -128,6 +124,9 @@ impl Store {
         let mut total = 0;
         let mut start = None;
         for _ in 0..requests {
+            if Instant::now() >= until {
+                break;
+            }
             let answer = request.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
             total += u64::try_from(answer.count).unwrap_or_default();
             start = answer.last_evaluated_key;
