@@ -34,7 +34,7 @@ fn every_function_has_a_policy_of_its_own() {
 fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
     for function in FUNCTIONS {
         for statement in statements(function) {
-            for action in &statement.actions {
+            for action in statement.actions.iter().filter(|action| *action != "sqs:SendMessage") {
                 let write = ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str());
                 assert!(READS.contains(&action.as_str()) || write, "{function} may {action}");
                 if write {
@@ -47,6 +47,14 @@ fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
                 }
             }
             for resource in &statement.resources {
+                if statement.actions == ["sqs:SendMessage"] {
+                    // Lambda's own, for asynchronous invocations that failed.
+                    assert_eq!(
+                        (*function, resource.as_str()),
+                        ("record-activity", "RecordFailuresQueue.Arn")
+                    );
+                    continue;
+                }
                 let own = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
                 assert!(own, "{function} may reach {resource}");
             }
@@ -85,7 +93,7 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
             }
         }
         for statement in statements {
-            for action in statement.actions {
+            for action in statement.actions.into_iter().filter(|action| action.starts_with("dynamodb:")) {
                 for resource in &statement.resources {
                     let needed = used.contains(&(action.clone(), resource.clone()));
                     assert!(needed, "{function} may {action} on {resource}, and never does");
