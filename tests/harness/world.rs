@@ -161,6 +161,21 @@ impl World {
         self.get_as("owner", "", path).await
     }
 
+    /// Follows the links from a first page to the last, shows `each` of them, and gives the ids of all.
+    pub async fn walk(&self, sub: &str, first: &str, mut each: impl FnMut(&Reply)) -> Vec<String> {
+        let mut next = Some(first.to_owned());
+        let mut ids = Vec::new();
+        while let Some(path) = next {
+            let reply = self.get_as(sub, "", &path).await;
+            assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
+            each(&reply);
+            ids.extend(reply.ids().into_iter().map(str::to_owned));
+            next = reply.next().map(str::to_owned);
+            assert!(ids.len() < 10_000, "a walk without end: {first}");
+        }
+        ids
+    }
+
     /// Gets a path as the workspace's owner, as the text that is sent.
     pub async fn get_raw(&self, path: &str) -> String {
         let request = self.request("GET", path, Some(token_claims("owner", "")), &[], None);

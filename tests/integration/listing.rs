@@ -1,6 +1,6 @@
 //! Listing: pages, filters, links, totals, tags.
 
-use harness::World;
+use harness::{Reply, World};
 use serde_json::{Value, json};
 
 use crate::event;
@@ -41,17 +41,8 @@ async fn equal_timestamps_are_ordered_by_id_and_never_lost_or_repeated() {
     world.given((0..120).map(|n| event(&format!("act-{n:03}"), at))).await;
     let expected: Vec<String> = (0..120).rev().map(|n| format!("act-{n:03}")).collect();
     for limit in [1, 7, 50, 119, 120, 121] {
-        let mut path = format!("{ISSUE}?limit={limit}");
-        let mut seen = Vec::new();
-        loop {
-            let reply = world.get(&path).await;
-            assert!(reply.ids().len() <= limit);
-            seen.extend(reply.ids().into_iter().map(str::to_owned));
-            match reply.next() {
-                Some(next) => path = next.to_owned(),
-                None => break,
-            }
-        }
+        let first = format!("{ISSUE}?limit={limit}");
+        let seen = world.walk("owner", &first, |page| assert!(page.ids().len() <= limit)).await;
         assert_eq!(seen, expected, "limit {limit}");
     }
     harness::check(&world.client, &world.table).await;
@@ -214,19 +205,13 @@ async fn a_page_is_never_larger_than_lambda_can_send() {
         big
     };
     world.given((0..150).map(big)).await;
-    let mut path = format!("{PAGE}?limit=200&include=total&since=2025-01-01T00:00:00Z");
-    let mut seen = Vec::new();
-    loop {
-        let reply = world.get(&path).await;
-        assert_eq!((reply.status, reply.headers["x-total-count"].as_str()), (200, "150"));
-        let sent = serde_json::to_string(&reply.body.to_string()).unwrap().len();
+    let first = format!("{PAGE}?limit=200&include=total&since=2025-01-01T00:00:00Z");
+    let each = |page: &Reply| {
+        assert_eq!(page.headers["x-total-count"], "150");
+        let sent = serde_json::to_string(&page.body.to_string()).unwrap().len();
         assert!((1..5_000_000).contains(&sent), "{sent} bytes");
-        seen.extend(reply.ids().into_iter().map(str::to_owned));
-        match reply.next() {
-            Some(next) => path = next.to_owned(),
-            None => break,
-        }
-    }
+    };
+    let seen = world.walk("owner", &first, each).await;
     assert_eq!(seen, (0..150).rev().map(|n| format!("act-{n:03}")).collect::<Vec<_>>());
     // Nor is the answer to a batch; what it leaves out is what the caller has.
     let again = world.post("ws", &Value::from((0..90).map(big).collect::<Vec<_>>()).to_string(), &[]).await;
@@ -249,19 +234,10 @@ async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
     for chunk in (0..400).collect::<Vec<usize>>().chunks(49) {
         world.given(chunk.iter().map(|&n| big(n))).await;
     }
-    let mut path = format!("{PAGE}?actor_type=agent");
-    let mut found = Vec::new();
     let mut queries = Vec::new();
-    loop {
-        world.transport.take();
-        let reply = world.get(&path).await;
-        queries.push(world.transport.take().requests["Query"]);
-        found.extend(reply.ids().into_iter().map(str::to_owned));
-        match reply.next() {
-            Some(next) => path = next.to_owned(),
-            None => break,
-        }
-    }
+    world.transport.take();
+    let count = |_: &Reply| queries.push(world.transport.take().requests["Query"]);
+    let found = world.walk("owner", &format!("{PAGE}?actor_type=agent"), count).await;
     assert_eq!(found, ["act-0000"]);
     assert!(queries.iter().all(|&queries| queries <= 16), "{queries:?}");
     // DynamoDB Local cuts what it returns at 1 MB, not what it reads, and finds it all at once.

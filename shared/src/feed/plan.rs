@@ -28,13 +28,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(query: &Query) -> Self {
         let filter = &query.filter;
-        let mut residual = Residual {
-            actor_type: filter.actor_type,
-            actors: filter.actors.clone(),
-            actions: filter.actions.clone(),
-            tags: filter.tags.clone(),
-            hide_staff: false,
-        };
+        let mut residual = Residual { filter: filter.clone(), hide_staff: false };
         let by_time = |index, attribute, partition| Source {
             index,
             partition: (attribute, partition),
@@ -45,12 +39,12 @@ impl Plan {
         let sources = if let Some(issue) = &query.issue {
             vec![by_time(Some("by-issue"), keys::ISSUE, keys::issue(workspace, issue))]
         } else if !filter.actors.is_empty() && few_actors {
-            let actors = std::mem::take(&mut residual.actors).into_iter();
+            let actors = std::mem::take(&mut residual.filter.actors).into_iter();
             actors
                 .map(|actor| by_time(Some("by-actor"), keys::ACTOR, keys::actor(workspace, &actor)))
                 .collect()
         } else if !filter.actions.is_empty() {
-            let actions = std::mem::take(&mut residual.actions).into_iter();
+            let actions = std::mem::take(&mut residual.filter.actions).into_iter();
             let by_action = |action| Source {
                 index: Some("by-action"),
                 partition: (keys::PK, keys::workspace(workspace)),

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::item::{STAFF, decode};
 use super::{Item, Store, failed, item, key, string};
-use crate::activity::{Action, Activity, ActorType};
-use crate::feed::Order;
+use crate::activity::{Action, Activity};
+use crate::feed::{Filter, Order};
 use crate::ids::{ActivityId, ActorId, Tag, WorkspaceId};
 use crate::keys::Position;
 use crate::time::Timestamp;
@@ -36,17 +36,11 @@ pub struct Span {
     pub to: Position,
 }
 
-/// What is left to filter by, beyond what the source itself selects. An empty list lets everything through.
+/// What is left to filter by, beyond what the source itself selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Residual {
-    /// Only this kind of actor.
-    pub actor_type: Option<ActorType>,
-    /// Only these actors.
-    pub actors: Vec<ActorId>,
-    /// Only these actions.
-    pub actions: Vec<Action>,
-    /// Only with one of these tags.
-    pub tags: Vec<Tag>,
+    /// What the feed shows.
+    pub filter: Filter,
     /// Not what is for staff.
     pub hide_staff: bool,
 }
@@ -161,7 +155,7 @@ impl Store {
 
     fn query(&self, source: &Source, span: &Span, residual: &Residual) -> QueryFluentBuilder {
         let bound = |position: &Position| string(format!("{}{}", source.sort.1, position.as_str()));
-        let filter = Filter::of(residual);
+        let filter = Expression::of(residual);
         let mut names = filter.names;
         names.insert("#pk".into(), source.partition.0.into());
         names.insert("#sk".into(), source.sort.0.into());
@@ -189,24 +183,24 @@ fn row(item: Item) -> Result<Row> {
 
 /// A filter expression under construction.
 #[derive(Default)]
-struct Filter {
+struct Expression {
     terms: Vec<String>,
     names: HashMap<String, String>,
     values: Item,
 }
 
-impl Filter {
+impl Expression {
     fn of(residual: &Residual) -> Self {
         let mut filter = Self::default();
-        if let Some(actor_type) = residual.actor_type {
+        if let Some(actor_type) = residual.filter.actor_type {
             filter.any("actor_type", std::iter::once(actor_type.as_str()), |name, value| {
                 format!("{name} = {value}")
             });
         }
         let equals = |name: &str, value: &str| format!("{name} = {value}");
-        filter.any("actor_id", residual.actors.iter().map(ActorId::as_str), equals);
-        filter.any("action", residual.actions.iter().map(Action::as_str), equals);
-        filter.any("tags", residual.tags.iter().map(Tag::as_str), |name, value| {
+        filter.any("actor_id", residual.filter.actors.iter().map(ActorId::as_str), equals);
+        filter.any("action", residual.filter.actions.iter().map(Action::as_str), equals);
+        filter.any("tags", residual.filter.tags.iter().map(Tag::as_str), |name, value| {
             format!("contains({name}, {value})")
         });
         if residual.hide_staff {
