@@ -106,7 +106,7 @@ pub(super) struct Page {
     /// Entries of a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u8>,
-    /// Entries to skip; not together with `cursor`. As fast at any depth.
+    /// Entries to skip; not together with `cursor`. Of a workspace's unfiltered feed, as fast at any depth.
     #[param(minimum = 0, default = 0)]
     offset: Option<u64>,
     /// Where the page begins: as the `Link` of the page before has it.

@@ -155,15 +155,16 @@ impl<'a> Merge<'a> {
                 Popped::Starved if self.requests < requests && Instant::now() < self.until => {
                     self.fill(skip.saturating_add(limit + 1 - page.len())).await?;
                 }
-                Popped::Starved if skip > 0 => {
-                    let detail = "is too deep to be skipped by reading; follow the Link header instead, or narrow \
-                                  the feed with since and until";
-                    return Err(Error::bad_input("offset", detail));
-                }
-                Popped::Starved => {
-                    let next = self.frontier();
-                    return Ok((page, next));
-                }
+                Popped::Starved => match self.frontier() {
+                    Some(next) if skip == 0 => return Ok((page, Some(next))),
+                    Some(_) => {
+                        let detail = "is too deep to be skipped by reading; follow the Link header instead, or \
+                                      narrow the feed with since and until";
+                        return Err(Error::bad_input("offset", detail));
+                    }
+                    // What came before took all the time, and nothing says where the feed stands.
+                    None => return Err(Error::Unavailable("no time was left to read the page".into())),
+                },
             }
         }
     }
