@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::config::{Builder, Credentials, Region};
 use dynoxide::Database;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -56,15 +55,14 @@ impl Engine {
 
 /// A client of an engine that checks no credentials: the embedded one, or DynamoDB Local.
 pub async fn client(endpoint: &str) -> Client {
-    Client::new(&loader(endpoint).load().await)
+    Client::from_conf(config(endpoint).build())
 }
 
 /// What such a client is configured with.
-pub fn loader(endpoint: &str) -> ConfigLoader {
-    let loader = aws_config::defaults(BehaviorVersion::latest())
+pub fn config(endpoint: &str) -> Builder {
+    shared::store::config()
         .region(Region::new("us-east-1"))
         // DynamoDB Local keeps the tables of different keys apart, so everyone uses these.
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .endpoint_url(endpoint);
-    shared::store::tune(loader)
+        .endpoint_url(endpoint)
 }

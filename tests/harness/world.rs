@@ -87,8 +87,7 @@ impl World {
     /// The table `table` at `endpoint`, made when it is not there.
     pub async fn on(endpoint: &str, table: &str, engine: Option<Engine>) -> Self {
         let transport = Transport::new();
-        let config = engine::loader(endpoint).load().await;
-        let config = aws_sdk_dynamodb::config::Builder::from(&config).http_client(transport.clone()).build();
+        let config = engine::config(endpoint).http_client(transport.clone()).build();
         let store = Store::new(Client::from_conf(config), table);
         let client = engine::client(endpoint).await;
         local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 
 use super::{Item, Store, failed, string};
 use crate::access::View;
@@ -61,10 +61,12 @@ impl Store {
         let mut days = Days::new();
         for item in self.counters(workspace, keys::MONTH_PREFIX).await? {
             let month = sort_key(&item)?.trim_start_matches(keys::MONTH_PREFIX).split('#').next();
-            let month = month.unwrap_or_default().to_owned();
+            let month: NaiveDate =
+                format!("{}-01", month.unwrap_or_default()).parse().map_err(Error::internal)?;
             for (name, count) in numbers(&item) {
                 let (staff, number) = (name.starts_with('s'), name.trim_start_matches(['d', 's']));
-                let day: NaiveDate = format!("{month}-{number}").parse().map_err(Error::internal)?;
+                let day = month.with_day(number.parse().map_err(Error::internal)?);
+                let day = day.ok_or_else(|| Error::internal("a day past the month's end"))?;
                 days.entry(day).or_default().add(tally(count?, staff));
             }
         }

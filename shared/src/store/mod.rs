@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 
-pub use client::{connect, tune};
+pub use client::{config, connect};
 pub use counters::{Days, Slots, Tally};
 pub use page::{Chunk, Residual, Row, Source, Span};
 pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
@@ -37,13 +37,15 @@ impl Store {
         Self { client, table: table.into() }
     }
 
-    /// Opens the connection, so that the first request does not wait for TLS. What it reads does not exist.
+    /// Opens the two connections that a page takes, as it reads two things at once, so that the first request does
+    /// not wait for TLS. What this reads does not exist.
     ///
     /// # Errors
     /// As any read; a caller that is only starting may go on regardless.
     pub async fn warm_up(&self) -> Result<()> {
         let nothing = key(("WARM".into(), "UP".into()));
-        self.client.get_item().table_name(&self.table).set_key(Some(nothing)).send().await.map_err(failed)?;
+        let read = self.client.get_item().table_name(&self.table).set_key(Some(nothing));
+        tokio::try_join!(read.clone().send(), read.send()).map_err(failed)?;
         Ok(())
     }
 }

@@ -1,0 +1,10 @@
+//! The least a Lambda function behind an HTTP API can be: what start-up is compared with.
+
+use std::convert::Infallible;
+
+use lambda_http::{Error, Request, Response, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    run(service_fn(|_: Request| async { Ok::<_, Infallible>(Response::new("[]".to_owned())) })).await
+}

@@ -1,0 +1,92 @@
+//! Measures what the design promises, and prints one table.
+//!
+//! Requests and units are counted, so they are exact; times are medians of runs that take turns, so that what
+//! disturbs the machine disturbs all alike. A missed target is printed, never an exit status: it is a
+//! measurement, not a test.
+
+mod args;
+mod cases;
+mod data;
+mod load;
+mod postgres;
+mod reads;
+mod report;
+mod sizes;
+mod startup;
+mod stats;
+mod tls;
+mod writes;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use harness::World;
+use local::engine::Engine;
+
+use args::Args;
+use data::Data;
+use report::Report;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Args::parse()).await {
+        Ok(report) => {
+            println!("\n{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<Report> {
+    let mut report = Report::of_this_machine()?;
+    if let Some(functions) = &args.functions {
+        sizes::measure(functions, &mut report)?;
+        Box::pin(startup::measure(functions, &mut report)).await?;
+    }
+    Box::pin(writes::measure(&mut report)).await?;
+    let data = Data::new(args.activities);
+    let temporary = args.db_path.is_none().then(Database::temporary);
+    let path = args.db_path.as_ref().or(temporary.as_ref().map(|database| &database.0));
+    let engine = Engine::start(path.map(PathBuf::as_path)).await?;
+    let endpoint = engine.endpoint().to_owned();
+    let mut world = World::on(&endpoint, "log", Some(engine)).await;
+    load::load(&world, &data, &mut report).await?;
+    let cases = cases::all(&world, &data).await?;
+    let ours = reads::measure(&mut world, &cases, args.repetitions).await?;
+    let postgres = match &args.postgres {
+        Some(url) => Some(postgres::measure(url, &data, &cases, args.repetitions, &mut report).await?),
+        None => None,
+    };
+    reads::print(&cases, &ours, postgres.as_deref(), &data, &mut report);
+    world.stop().await;
+    drop(temporary);
+    Ok(report)
+}
+
+/// A SQLite file that goes when it is dropped.
+struct Database(PathBuf);
+
+impl Database {
+    fn temporary() -> Self {
+        Self(std::env::temp_dir().join(format!("activity-log-bench-{}.db", std::process::id())))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = self.0.clone().into_os_string();
+            path.push(suffix);
+            // What is not there need not go.
+            std::fs::remove_file(path).ok();
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the functions weigh, which is what a cold start has to fetch.
+
+use std::path::Path;
+
+use crate::Result;
+use crate::report::Report;
+
+/// The largest a listing function may be, in MB.
+const LISTING_MB: f64 = 6.0;
+
+pub(crate) fn measure(directory: &Path, report: &mut Report) -> Result<()> {
+    for name in ["list-workspace-activity", "list-issue-activity", "record-activity", "bare"] {
+        let path = directory.join(name);
+        let size =
+            path.metadata().map_err(|error| format!("{}: {error}", path.display()))?.len() as f64 / 1e6;
+        let (what, figures) = (format!("size of {name}"), format!("{size:.2} MB"));
+        if name.starts_with("list-") {
+            report.check(what, figures, format!("≤ {LISTING_MB} MB"), size <= LISTING_MB);
+        } else {
+            report.note(what, figures);
+        }
+    }
+    Ok(())
+}

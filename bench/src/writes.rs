@@ -1,0 +1,79 @@
+//! What recording costs, and how fast it goes.
+
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use harness::World;
+use local::engine::Engine;
+use serde_json::Value;
+
+use crate::Result;
+use crate::data::{Data, WORKSPACE};
+use crate::report::Report;
+
+/// On demand, us-east-1, since 2024-11-01: <https://aws.amazon.com/dynamodb/pricing/on-demand/>.
+const DOLLARS_PER_MILLION_WRITE_UNITS: f64 = 0.625;
+/// Activities of each measurement; a multiple of 49.
+const ACTIVITIES: usize = 1_960;
+/// The most activities that share a transaction.
+const BATCH: usize = 49;
+/// Write units an activity may cost, alone and in a batch.
+const ALONE: f64 = 12.0;
+const BATCHED: f64 = 8.5;
+
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    let engine = Engine::start(None).await?;
+    let endpoint = engine.endpoint().to_owned();
+    let world = World::on(&endpoint, "log", Some(engine)).await;
+    world.given_workspace(WORKSPACE).await;
+    let data = Data::new(1_000_000);
+    let mut rows = (0..data.len).map(|index| data.row(index).event());
+    let mut bodies = |of: usize| -> Vec<String> {
+        let events: Vec<Value> = rows.by_ref().take(ACTIVITIES).collect();
+        let body = |events: &[Value]| match events {
+            [event] => event.to_string(),
+            events => Value::from(events).to_string(),
+        };
+        events.chunks(of).map(body).collect()
+    };
+    let size = bodies(1).iter().map(String::len).sum::<usize>() / ACTIVITIES;
+    report.note("an event", format!("{size} bytes of JSON"));
+    send(&world, bodies(1), 1).await?;
+    for (what, of, at_once, most) in [
+        ("recording one by one", 1, 1, ALONE),
+        ("recording one by one, 16 at once", 1, 16, ALONE),
+        ("recording batches of 49", BATCH, 1, BATCHED),
+    ] {
+        let bodies = bodies(of);
+        let calls = bodies.len();
+        world.transport.take();
+        let began = Instant::now();
+        send(&world, bodies, at_once).await?;
+        let rate = ACTIVITIES as f64 / began.elapsed().as_secs_f64();
+        let metered = world.transport.take();
+        let requests = metered.total() as f64 / calls as f64;
+        let units = metered.units / ACTIVITIES as f64;
+        let dollars = units * DOLLARS_PER_MILLION_WRITE_UNITS;
+        let figures = format!(
+            "{requests} requests a call, {units:.2} write units an activity, ${dollars:.2} a million, {rate:.0} \
+             activities/s"
+        );
+        // A batch over midnight has the counters of two days, and no room for them.
+        let met = units <= most && (of > 1 || metered.total() == calls);
+        let each = if of == 1 { "1 request, " } else { "" };
+        report.check(what, figures, format!("{each}≤ {most} units"), met);
+    }
+    world.stop().await;
+    Ok(())
+}
+
+async fn send(world: &World, bodies: Vec<String>, at_once: usize) -> Result<()> {
+    stream::iter(bodies)
+        .map(|body| async move {
+            let reply = world.post(WORKSPACE, &body, &[]).await;
+            if matches!(reply.status, 200 | 201) { Ok(()) } else { Err(reply.body.to_string().into()) }
+        })
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await
+}
