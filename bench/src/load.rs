@@ -50,7 +50,7 @@ async fn calls(world: &World, data: &Data, next: &AtomicUsize) -> Result<()> {
         let events: Vec<Event> = (from..to).map(|index| world.event(data.row(index).event())).collect();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         // A run that was cut short left some: recorded again, they are what they were.
-        for result in world.recorder.record(&events, deadline).await {
+        for result in world.recorder.record(events, deadline).await.results {
             result?;
         }
         if (from / CALL).is_multiple_of(100) {

@@ -33,7 +33,7 @@ pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Resu
     let events: Result<Vec<Event>, Error> = events().into_iter().map(parse).collect();
     let events = events.map_err(|error| failed(&error))?;
     let deadline = Instant::now() + Duration::from_secs(20);
-    for result in Recorder::new(store, jitter).record(&events, deadline).await {
+    for result in Recorder::new(store, jitter).record(events, deadline).await.results {
         match result {
             // Another version of this program recorded another demo workspace; it will do.
             Err(Error::Conflict { detail, .. }) => {

@@ -1,7 +1,7 @@
 //! The functions behind the routes: the same handlers that Lambda runs.
 
 use lambda_http::{Request, Response};
-use record_activity::App;
+use record_activity::{App, Sink, Summary};
 use shared::store::Store;
 use shared::time::Clock;
 
@@ -33,7 +33,7 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub(crate) fn new(store: Store, clock: Clock, jitter: fastrand::Rng) -> Self {
-        Self { recording: App::new(store.clone(), clock, jitter), store }
+        Self { recording: App::new(store.clone(), clock, jitter, log()), store }
     }
 
     /// Answers one invocation.
@@ -45,4 +45,13 @@ impl Functions {
         };
         response
     }
+}
+
+/// A line of the log for each invocation that records.
+fn log() -> Sink {
+    Box::new(|summary: &Summary| {
+        let Summary { source, recorded, duplicates, conflicts, rejected, failed, retries, .. } = summary;
+        let source = source.as_str();
+        tracing::info!(source, recorded, duplicates, conflicts, rejected, failed, retries, "events");
+    })
 }

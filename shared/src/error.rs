@@ -71,6 +71,11 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// Whether the fault is ours and not the caller's, so that the same may succeed later.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Unavailable(_) | Self::Internal(_))
+    }
+
     /// The same error once more, for the next of several events that failed together.
     pub fn same(&self) -> Self {
         let source = || Source::from(self.chain());

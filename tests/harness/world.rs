@@ -1,8 +1,8 @@
 //! A table of its own, with the handlers around it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -10,7 +10,7 @@ use chrono::DateTime;
 use lambda_http::{LambdaEvent, Request, Response};
 use local::engine::{self, Engine};
 use local::template::Template;
-use record_activity::App;
+use record_activity::{App, Summary};
 use serde_json::{Value, json};
 use shared::event::{Defaults, Event};
 use shared::json::Exact;
@@ -21,7 +21,7 @@ use shared::time::{Clock, Timestamp};
 use crate::transport::Transport;
 
 /// When every world begins, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
-const START: i64 = 1_795_392_000_000_000;
+pub(crate) const START: i64 = 1_795_392_000_000_000;
 
 /// A table, the functions that use it, and a clock that stands still.
 pub struct World {
@@ -35,10 +35,21 @@ pub struct World {
     pub transport: Transport,
     /// The recording function.
     pub app: App,
+    /// What it said of its invocations.
+    pub summaries: Arc<Mutex<Vec<Summary>>>,
     /// The recorder, for tests that do without HTTP.
     pub recorder: Recorder,
     now: Arc<AtomicI64>,
+    endpoint: String,
     engine: Option<Engine>,
+}
+
+/// One more process that runs the recording function, with nothing in its memory.
+pub struct Process {
+    /// The recording function.
+    pub app: App,
+    /// What its requests go through.
+    pub transport: Transport,
 }
 
 /// An HTTP answer.
@@ -86,15 +97,28 @@ impl World {
 
     /// The table `table` at `endpoint`, made when it is not there.
     pub async fn on(endpoint: &str, table: &str, engine: Option<Engine>) -> Self {
-        let transport = Transport::new();
-        let config = engine::config(endpoint).http_client(transport.clone()).build();
-        let store = Store::new(Client::from_conf(config), table);
+        let (transport, store) = reached(endpoint, table);
         let client = engine::client(endpoint).await;
         local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
-        let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1));
+        let summaries = Arc::<Mutex<Vec<Summary>>>::default();
+        let said = Arc::clone(&summaries);
+        let sink = Box::new(move |summary: &Summary| said.lock().unwrap().push(summary.clone()));
+        let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1), sink);
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
-        Self { store, client, table: table.into(), transport, app, recorder, now, engine }
+        let endpoint = endpoint.to_owned();
+        Self {
+            store,
+            client,
+            table: table.into(),
+            transport,
+            app,
+            summaries,
+            recorder,
+            now,
+            endpoint,
+            engine,
+        }
     }
 
     /// The clock, which stands still until [`World::advance`].
@@ -110,6 +134,13 @@ impl World {
     /// Moves the clock.
     pub fn advance(&self, by: Duration) {
         self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Starts another process, whose retries `seed` spreads.
+    pub fn process(&self, seed: u64) -> Process {
+        let (transport, store) = reached(&self.endpoint, &self.table);
+        let sink = Box::new(|_: &Summary| {});
+        Process { app: App::new(store, self.clock(), fastrand::Rng::with_seed(seed), sink), transport }
     }
 
     /// Stops the engine, if this world has one of its own.
@@ -130,7 +161,7 @@ impl World {
     pub async fn given(&self, events: impl IntoIterator<Item = Value>) {
         let events: Vec<Event> = events.into_iter().map(|event| self.event(event)).collect();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        for result in self.recorder.record(&events, deadline).await {
+        for result in self.recorder.record(events, deadline).await.results {
             assert!(matches!(result, Ok(Recorded::New(_))), "{result:?}");
         }
     }
@@ -280,6 +311,13 @@ impl World {
         };
         response
     }
+}
+
+/// The table through a transport of its own.
+fn reached(endpoint: &str, table: &str) -> (Transport, Store) {
+    let transport = Transport::new();
+    let config = engine::config(endpoint).http_client(transport.clone()).build();
+    (transport, Store::new(Client::from_conf(config), table))
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {

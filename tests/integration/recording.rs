@@ -171,7 +171,7 @@ async fn concurrent_recording_of_the_same_ids_records_each_once() {
                 let n = (n * 7 + writer * 3) % 20;
                 let events = [n, (n + 1) % 20]
                     .map(|n| world.event(event(&format!("act-{n}"), "2025-01-01T00:00:00Z")));
-                for result in world.recorder.record(&events[..1 + writer % 2], soon()).await {
+                for result in world.recorder.record(events[..1 + writer % 2].to_vec(), soon()).await.results {
                     new += usize::from(matches!(result.unwrap(), Recorded::New(_)));
                 }
             }
@@ -272,7 +272,7 @@ async fn a_table_that_stays_busy_is_a_clear_answer_and_a_retry_is_safe() {
     for (fault, busy) in [(Fault::Conflict, true), (Fault::Throttled, true), (Fault::LostAnswer, false)] {
         world.transport.script([fault; 64]);
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(300);
-        let results = world.recorder.record(&events, deadline).await;
+        let results = world.recorder.record(events.to_vec(), deadline).await.results;
         match (&results[0], busy) {
             (Err(shared::Error::Throttled(_)), true) | (Err(shared::Error::Unavailable(_)), false) => {}
             (other, _) => panic!("{fault:?}: {other:?}"),
@@ -280,7 +280,7 @@ async fn a_table_that_stays_busy_is_a_clear_answer_and_a_retry_is_safe() {
         world.transport.clear();
     }
     // The last one's writes took effect; only their answers were lost.
-    let results = world.recorder.record(&events, soon()).await;
+    let results = world.recorder.record(events.to_vec(), soon()).await.results;
     assert!(matches!(results[0], Ok(Recorded::Repeat(_))), "{results:?}");
     assert_eq!(check(&world.client, &world.table).await.activities["ws"].len(), 6);
 }

@@ -1,4 +1,5 @@
-//! Recording by direct invocation: the payload is one event or an array. Its callers are let in by IAM.
+//! Recording by direct invocation: the payload is one event or an array, each bare or in an EventBridge envelope. Its
+//! callers are let in by IAM.
 
 use lambda_runtime::{Context, Diagnostic};
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use shared::Error;
 use shared::problem::Problem;
 use shared::record::Recorded;
 
-use crate::App;
+use crate::{App, Source, envelope};
 
 /// Records the payload.
 ///
@@ -15,11 +16,13 @@ use crate::App;
 /// failure destination in the end. The rest is recorded by then, and is not recorded again.
 pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
     let (values, is_array) = crate::events(payload).map_err(|error| failure(&error, error.to_string()))?;
-    let id = |index| {
-        let request = &context.request_id;
-        (if is_array { format!("{request}.{index}") } else { request.clone() }, "id")
+    let request = &context.request_id;
+    let read = |(index, value)| {
+        let id = if is_array { format!("{request}.{index}") } else { request.clone() };
+        envelope::read(value, app.defaults(id, "id"))
     };
-    let results = app.record(values, None, id, shell::deadline(Some(context))).await;
+    let read = values.into_iter().enumerate().map(read).collect();
+    let results = app.record(Source::Direct, request, read, shell::deadline(Some(context))).await;
     let count = results.len();
     let mut recorded = Vec::with_capacity(count);
     let mut failed = Vec::new();

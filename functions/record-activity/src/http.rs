@@ -7,13 +7,14 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Request, RequestExt as _, Response};
 use serde::Serialize;
 use shared::activity::Activity;
+use shared::event::{Defaults, Event};
 use shared::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
 use shared::problem::Problem;
 use shared::record::Recorded;
 use shared::{Error, Result, json, listing, wire};
 use uuid::Uuid;
 
-use crate::App;
+use crate::{App, Source};
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Room for the index that tells the events of an array apart: a dot and three digits.
@@ -48,13 +49,20 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
         }
         let key = shell::header(&request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
         let (values, is_array) = crate::events(json::parse(request.body())?)?;
-        let id = |index| match &key {
-            Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
-            Some(key) => (key.clone(), IDEMPOTENCY_KEY),
-            None => (format!("act-{}", Uuid::new_v4()), "id"),
+        let read = |(index, value)| {
+            let (id, from) = match &key {
+                Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
+                Some(key) => (key.clone(), IDEMPOTENCY_KEY),
+                None => (format!("act-{}", Uuid::new_v4()), "id"),
+            };
+            let workspace = Some(workspace.clone());
+            Event::parse(value, &Defaults { workspace, ..app.defaults(id, from) })
         };
-        let deadline = shell::deadline(request.lambda_context_ref());
-        let mut results = app.record(values, Some(&workspace), id, deadline).await;
+        let read = values.into_iter().enumerate().map(read).collect();
+        let invocation = request.lambda_context_ref();
+        let request_id = invocation.map_or("", |context| &context.request_id);
+        let deadline = shell::deadline(invocation);
+        let mut results = app.record(Source::Http, request_id, read, deadline).await;
         if is_array {
             return several(results, shell::request_id(&request));
         }
@@ -112,7 +120,7 @@ fn batch_result(result: Result<Recorded>, request_id: Option<&str>) -> BatchResu
             BatchResult { status: 200, activity: Some(activity), problem: None }
         }
         Err(error) => {
-            if matches!(error, Error::Throttled(_) | Error::Unavailable(_) | Error::Internal(_)) {
+            if error.is_ours() {
                 tracing::error!(error = error.chain(), request_id, "an event of a batch failed");
             }
             let problem = Problem::new(&error, request_id);

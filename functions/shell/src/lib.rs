@@ -102,11 +102,10 @@ pub async fn answer(
 ) -> Result<Response<String>, Infallible> {
     let request_id = request_id(request);
     Ok(handler.await.unwrap_or_else(|error| {
-        match &error {
-            Error::Throttled(_) | Error::Unavailable(_) | Error::Internal(_) => {
-                tracing::error!(error = error.chain(), request_id, "request failed");
-            }
-            _ => tracing::info!(error = error.chain(), request_id, "request refused"),
+        if error.is_ours() {
+            tracing::error!(error = error.chain(), request_id, "request failed");
+        } else {
+            tracing::info!(error = error.chain(), request_id, "request refused");
         }
         Problem::new(&error, request_id).into_response()
     }))

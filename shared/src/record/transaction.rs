@@ -1,13 +1,13 @@
 //! One transaction's life: sent, refused in part, sent again without that part, until it stands or time is up.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{Home, Recorder};
+use super::{Call, Home, Recorder, locked};
 use crate::directory::{self, Change, Field};
 use crate::event::Event;
 use crate::ids::WorkspaceId;
@@ -142,17 +142,18 @@ impl<'a> Group<'a> {
 }
 
 impl Recorder {
+    /// Records a group, counted in `shard` unless others keep it busy.
     pub(super) async fn record_group(
         &self,
+        call: &Call,
         mut group: Group<'_>,
-        deadline: Instant,
+        mut shard: u64,
     ) -> Vec<(usize, Result<Ended>)> {
         let mut results = Vec::with_capacity(group.pending.len());
-        let mut shard = self.random(COUNTER_SHARDS);
         let mut contentions = 0;
         while !group.pending.is_empty() {
             let batch = group.batch(shard);
-            match self.send(&batch, deadline).await {
+            match self.send(call, &batch).await {
                 Ok(Outcome::Committed) => {
                     self.forget_if_changed(&batch);
                     results.extend(group.all_recorded());
@@ -170,7 +171,7 @@ impl Recorder {
                     if let Some(source) = contended {
                         // Another shard may be free, and the next attempt is another transaction anyway.
                         shard = (shard + 1) % COUNTER_SHARDS;
-                        if !self.pause(contentions, deadline).await {
+                        if !self.pause(call, contentions).await {
                             results.extend(group.all_failed(Error::Throttled(source)));
                             break;
                         }
@@ -184,16 +185,26 @@ impl Recorder {
 
     /// Sends one batch until it is answered. An answer that was lost is asked for again under the same token,
     /// so that a batch that did commit is not refused for its own ids.
-    async fn send(&self, batch: &Batch<'_>, deadline: Instant) -> Result<Outcome> {
+    async fn send(&self, call: &Call, batch: &Batch<'_>) -> Result<Outcome> {
         let token = Uuid::new_v4().to_string();
+        self.until_answered(call, || self.store.record(batch, &token)).await
+    }
+
+    /// Asks the table until it answers, or no time is left.
+    pub(super) async fn until_answered<T, F>(&self, call: &Call, ask: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if Instant::now() >= call.deadline {
+            return Err(Error::Unavailable("not begun within the time left".into()));
+        }
         let mut attempt = 0;
         loop {
             let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
-            match timeout_at(deadline, Box::pin(self.store.record(batch, &token))).await.unwrap_or_else(late)
-            {
+            match timeout_at(call.deadline, Box::pin(ask())).await.unwrap_or_else(late) {
                 Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
                     tracing::warn!(error = error.chain(), attempt, "recording failed for now");
-                    if !self.pause(attempt, deadline).await {
+                    if !self.pause(call, attempt).await {
                         return Err(error);
                     }
                     attempt += 1;
@@ -204,19 +215,20 @@ impl Recorder {
     }
 
     /// Waits a random time up to a bound that doubles with each attempt; false when that leaves no time.
-    async fn pause(&self, attempt: u32, deadline: Instant) -> bool {
+    async fn pause(&self, call: &Call, attempt: u32) -> bool {
         let bound = FIRST_PAUSE.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
         let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         let pause = Duration::from_micros(self.random(micros));
-        if Instant::now() + pause >= deadline {
+        if Instant::now() + pause >= call.deadline {
             return false;
         }
+        call.retries.fetch_add(1, Ordering::Relaxed);
         sleep(pause).await;
         true
     }
 
-    fn random(&self, below: u64) -> u64 {
-        self.jitter.lock().unwrap_or_else(PoisonError::into_inner).u64(..below)
+    pub(super) fn random(&self, below: u64) -> u64 {
+        locked(&self.jitter).u64(..below)
     }
 
     /// What an activity has just changed is read anew before it is relied on.

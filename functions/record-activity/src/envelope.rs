@@ -1,0 +1,114 @@
+//! EventBridge's envelope around an event. Of its members these count: `detail-type` is the action, `detail` the event,
+//! and `id` and `time` stand in for the event's own.
+
+use serde_json::Value;
+use shared::event::{Defaults, Event};
+use shared::ids::MAX_ID_LEN;
+use shared::json::Members;
+use shared::time::Timestamp;
+use shared::{Error, Result};
+
+const ACTION: &str = "action";
+const DETAIL: &str = "detail";
+const DETAIL_TYPE: &str = "detail-type";
+
+/// Reads an event, or the event in an envelope.
+///
+/// # Errors
+/// As [`Event::parse`]; also [`Error::BadInput`] when the envelope lacks its detail, or the detail names another action.
+pub(crate) fn read(value: Value, mut defaults: Defaults) -> Result<Event> {
+    // No event has a member of this name, so nothing else is taken for an envelope.
+    if value.get(DETAIL_TYPE).is_none() {
+        return Event::parse(value, &defaults);
+    }
+    let mut envelope = Members::of_event(value)?;
+    let action = envelope.required_text(DETAIL_TYPE, 128)?;
+    if let Some(id) = envelope.text("id", MAX_ID_LEN)? {
+        defaults.id = (id, "id");
+    }
+    if let Some(time) = envelope.text("time", 64)? {
+        defaults.created_at = Timestamp::parse("time", &time)?;
+    }
+    let Some(Value::Object(mut detail)) = envelope.take(DETAIL) else {
+        return Err(Error::bad_input(DETAIL, "must be an object: the event"));
+    };
+    match detail.get(ACTION) {
+        None | Some(Value::Null) => {
+            detail.insert(ACTION.into(), action.into());
+        }
+        Some(Value::String(own)) if *own == action => {}
+        Some(_) => {
+            let allowed = format!("must be absent, or the envelope's detail-type {action}");
+            return Err(Error::bad_input(ACTION, allowed));
+        }
+    }
+    Event::parse(Value::Object(detail), &defaults)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn defaults() -> Defaults {
+        let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
+        Defaults { id: ("message-1".into(), "messageId"), workspace: None, created_at: now, now }
+    }
+
+    fn envelope() -> Value {
+        json!({
+            "version": "0", "id": "envelope-1", "detail-type": "issue.updated", "source": "tracker",
+            "account": "123456789012", "time": "2025-06-01T11:59:00Z", "region": "us-east-1", "resources": [],
+            "detail": {
+                "workspace_id": "ws-1", "issue_id": "issue-1", "actor_type": "user", "actor_id": "user-1",
+                "details": { "status": "done" }
+            }
+        })
+    }
+
+    #[test]
+    fn the_envelope_gives_what_the_event_lacks_and_no_more() {
+        let event = read(envelope(), defaults()).unwrap();
+        assert_eq!(event.activity.id.as_str(), "envelope-1");
+        assert_eq!(event.activity.action.as_str(), "issue.updated");
+        assert_eq!(event.activity.created_at.to_string(), "2025-06-01T11:59:00");
+        // EventBridge's time is not the producer's word: another envelope around the same event is no conflict.
+        assert!(!event.timed);
+        let mut own = envelope();
+        own["detail"]["id"] = json!("own-1");
+        own["detail"]["created_at"] = json!("2025-01-01T00:00:00Z");
+        own["detail"]["action"] = json!("issue.updated");
+        let event = read(own, defaults()).unwrap();
+        assert_eq!(event.activity.id.as_str(), "own-1");
+        assert_eq!(event.activity.created_at.to_string(), "2025-01-01T00:00:00");
+        assert!(event.timed);
+    }
+
+    #[test]
+    fn an_event_without_an_envelope_is_read_as_it_is() {
+        let mut bare = envelope()["detail"].clone();
+        bare["action"] = json!("issue.updated");
+        assert_eq!(read(bare, defaults()).unwrap().activity.id.as_str(), "message-1");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_envelope_is_named() {
+        for (member, value, field) in [
+            ("detail-type", json!(7), "detail-type"),
+            ("detail-type", json!("Issue Updated"), "action"),
+            ("detail", json!("{}"), "detail"),
+            ("detail", Value::Null, "detail"),
+            ("id", json!("a b"), "id"),
+            ("time", json!("now"), "time"),
+        ] {
+            let mut bad = envelope();
+            bad[member] = value;
+            let Err(Error::BadInput { field: named, .. }) = read(bad, defaults()) else { panic!("{member}") };
+            assert_eq!(named, field);
+        }
+        let mut bad = envelope();
+        bad["detail"]["action"] = json!("issue.created");
+        let error = read(bad, defaults()).unwrap_err().to_string();
+        assert_eq!(error, "action: must be absent, or the envelope's detail-type issue.updated");
+    }
+}
