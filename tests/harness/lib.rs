@@ -3,10 +3,12 @@
 
 mod check;
 mod http;
+mod queue;
 mod transport;
 mod world;
 
 pub use check::{Contents, check};
 pub use http::exchange;
+pub use queue::{Message, Queue, reported};
 pub use transport::{Fault, Metered, Transport};
-pub use world::{Reply, World, token_claims};
+pub use world::{Process, Reply, World, token_claims};

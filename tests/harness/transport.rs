@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::config::RuntimeComponents;
 use aws_smithy_runtime_api::client::http::{
@@ -14,6 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// Ways in which a request can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum Fault {
     Unsent,
     /// The request takes effect and its answer is lost.
     LostAnswer,
+    /// No answer comes in time, and the request has no effect.
+    TimedOut,
+    /// No answer comes in time, though the request took effect.
+    TimedOutAnswer,
     /// The table refuses for capacity.
     Throttled,
     /// Another transaction is at work on the same items.
@@ -32,13 +36,36 @@ pub enum Fault {
     ServerError,
     /// The table leaves all keys of a batch unread.
     Unprocessed,
+    /// The process ends before the request leaves it; see [`Transport::killed`].
+    Killed,
+    /// The process ends when the request has taken effect.
+    KilledAnswer,
 }
 
 impl Fault {
     /// All that can befall a write.
-    pub const ALL: [Self; 5] =
-        [Self::Unsent, Self::LostAnswer, Self::Throttled, Self::Conflict, Self::ServerError];
+    pub const ALL: [Self; 7] = [
+        Self::Unsent,
+        Self::LostAnswer,
+        Self::TimedOut,
+        Self::TimedOutAnswer,
+        Self::Throttled,
+        Self::Conflict,
+        Self::ServerError,
+    ];
+    /// All that can befall a process.
+    pub const KILLS: [Self; 2] = [Self::Killed, Self::KilledAnswer];
+
+    /// As it can befall `operation`: only transactions conflict, and a read without its answer is a read undone.
+    fn of(self, operation: &str) -> Self {
+        match self {
+            Self::Conflict if operation != WRITE => Self::Throttled,
+            other => other,
+        }
+    }
 }
+
+const WRITE: &str = "TransactWriteItems";
 
 /// What was sent, and what DynamoDB says it cost.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,8 +94,44 @@ struct State {
     script: VecDeque<Fault>,
     /// What befalls the next reads of an operation, in order.
     reads: HashMap<String, VecDeque<Fault>>,
-    /// What befalls the writes after that: one in so many fails, at random.
-    random: Option<(fastrand::Rng, u32)>,
+    /// What befalls the one request after so many.
+    nth: Option<(usize, Fault)>,
+    /// What befalls the requests after that, at random.
+    random: Option<Trouble>,
+}
+
+/// Faults at random.
+#[derive(Debug)]
+struct Trouble {
+    random: fastrand::Rng,
+    /// One request in so many fails.
+    one_in: u32,
+    /// The process may be killed too.
+    kills: bool,
+    /// So many more requests fail that contain the text: a part of the table is away.
+    outage: (u32, String),
+}
+
+impl Trouble {
+    fn next(&mut self, sent: &Value) -> Fault {
+        if self.outage.0 > 0 && sent.to_string().contains(&self.outage.1) {
+            self.outage.0 -= 1;
+            return Fault::ServerError;
+        }
+        if self.random.u32(..self.one_in) > 0 {
+            return Fault::None;
+        }
+        if self.kills && self.random.u8(..8) == 0 {
+            return Fault::KILLS[self.random.usize(..Fault::KILLS.len())];
+        }
+        if self.random.u8(..8) == 0 {
+            // The key of whatever this request is about: a workspace, most of the time.
+            let key =
+                sent.pointer("/TransactItems/0/Put/Item/pk/S").and_then(Value::as_str).unwrap_or_default();
+            self.outage = (self.random.u32(1..12), key.to_owned());
+        }
+        Fault::ALL[self.random.usize(..Fault::ALL.len())]
+    }
 }
 
 /// The transport; clones share their counts and their faults.
@@ -76,12 +139,14 @@ struct State {
 pub struct Transport {
     inner: SharedHttpClient,
     state: Arc<Mutex<State>>,
+    kill: Arc<Notify>,
 }
 
 impl Transport {
     /// Plain HTTP to a local engine.
     pub fn new() -> Self {
-        Self { inner: aws_smithy_http_client::Builder::new().build_http(), state: Arc::default() }
+        let inner = aws_smithy_http_client::Builder::new().build_http();
+        Self { inner, state: Arc::default(), kill: Arc::default() }
     }
 
     /// What was counted since the last call.
@@ -99,30 +164,58 @@ impl Transport {
         self.state.lock().unwrap().reads.entry(operation.into()).or_default().extend(faults);
     }
 
+    /// Lets this befall the one request, of any operation, that comes after `earlier` others.
+    pub fn script_nth(&self, earlier: usize, fault: Fault) {
+        self.state.lock().unwrap().nth = Some((earlier, fault));
+    }
+
+    /// Whether the request that [`Transport::script_nth`] waits for has not come yet.
+    pub fn waits_for_nth(&self) -> bool {
+        self.state.lock().unwrap().nth.is_some()
+    }
+
     /// Forgets the faults scripted so far.
     pub fn clear(&self) {
         let mut state = self.state.lock().unwrap();
         state.script.clear();
         state.reads.clear();
+        state.nth = None;
     }
 
-    /// Lets one write in `one_in` fail from now on, in ways that `seed` decides; 0 ends it.
-    pub fn fail_randomly(&self, seed: u64, one_in: u32) {
-        self.state.lock().unwrap().random = (one_in > 0).then(|| (fastrand::Rng::with_seed(seed), one_in));
+    /// Lets one request in `one_in` fail from now on, in ways that `seed` decides; 0 ends it. With `kills`, some are the
+    /// process's last.
+    pub fn fail_randomly(&self, seed: u64, one_in: u32, kills: bool) {
+        let random = fastrand::Rng::with_seed(seed);
+        let trouble = Trouble { random, one_in, kills, outage: (0, String::new()) };
+        self.state.lock().unwrap().random = (one_in > 0).then_some(trouble);
     }
 
-    fn next_fault(&self, operation: &str) -> Fault {
+    /// Ready once a fault has killed the process: whoever runs it drops it then, in the middle of whatever it was
+    /// about, and never asks it again.
+    pub async fn killed(&self) {
+        self.kill.notified().await;
+    }
+
+    fn next_fault(&self, operation: &str, sent: &Value) -> Fault {
         let mut state = self.state.lock().unwrap();
-        if operation != "TransactWriteItems" {
-            let script = state.reads.get_mut(operation).and_then(VecDeque::pop_front);
-            return script.unwrap_or(Fault::None);
+        if let Some((earlier, fault)) = state.nth.take() {
+            if earlier == 0 {
+                return fault;
+            }
+            state.nth = Some((earlier - 1, fault));
         }
-        if let Some(fault) = state.script.pop_front() {
-            return fault;
-        }
-        let Some((random, one_in)) = &mut state.random else { return Fault::None };
-        let fails = random.u32(..*one_in) == 0;
-        if fails { Fault::ALL[random.usize(..Fault::ALL.len())] } else { Fault::None }
+        let scripted = match state.reads.get_mut(operation) {
+            Some(reads) => reads.pop_front(),
+            None if operation == WRITE => state.script.pop_front(),
+            None => None,
+        };
+        scripted.or_else(|| Some(state.random.as_mut()?.next(sent))).unwrap_or(Fault::None)
+    }
+
+    /// Never answers: the process is gone.
+    async fn die(&self) -> Result<HttpResponse, ConnectorError> {
+        self.kill.notify_one();
+        std::future::pending().await
     }
 
     fn count(&self, operation: &str, sent: &Value, body: &Value) {
@@ -168,11 +261,13 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-            let fault = transport.next_fault(&operation);
             let sent: Value =
                 serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+            let fault = transport.next_fault(&operation, &sent).of(&operation);
             match fault {
-                Fault::None | Fault::LostAnswer => {}
+                Fault::None | Fault::LostAnswer | Fault::TimedOutAnswer | Fault::KilledAnswer => {}
+                Fault::Killed => return transport.die().await,
+                Fault::TimedOut => return Err(ConnectorError::timeout("no answer in time".into())),
                 Fault::Unsent => return Err(ConnectorError::io("connection reset before sending".into())),
                 Fault::Throttled => return answer(400, "ThrottlingException", json!({})),
                 Fault::ServerError => return answer(500, "InternalServerError", json!({})),
@@ -194,9 +289,13 @@ impl HttpConnector for Connector {
             let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
             transport.count(&operation, &sent, &serde_json::from_slice(&body).unwrap_or_default());
-            if fault == Fault::LostAnswer {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                return Err(ConnectorError::io("connection reset before the answer".into()));
+            match fault {
+                Fault::LostAnswer => {
+                    return Err(ConnectorError::io("connection reset before the answer".into()));
+                }
+                Fault::TimedOutAnswer => return Err(ConnectorError::timeout("no answer in time".into())),
+                Fault::KilledAnswer => return transport.die().await,
+                _ => {}
             }
             let mut response = HttpResponse::new(status, SdkBody::from(body));
             *response.headers_mut() = headers;

@@ -11,7 +11,7 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
     for seed in 0..6 {
         let world = World::new().await;
         let mut random = fastrand::Rng::with_seed(seed);
-        world.transport.fail_randomly(seed, 3);
+        world.transport.fail_randomly(seed, 6, false);
         let events: Vec<Value> = (0..300)
             .map(|n| {
                 let ws = ["ws", "ws-b", "ws-c"][n % 3];
@@ -33,7 +33,7 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
             while !delivery.is_empty() {
                 let batch = delivery.split_off(delivery.len().saturating_sub(1 + random.usize(..80)));
                 let batch: Vec<Event> = batch.into_iter().map(|value| world.event(value)).collect();
-                for result in world.recorder.record(&batch, soon()).await {
+                for result in world.recorder.record(batch, soon()).await.results {
                     assert!(result.is_ok(), "seed {seed}: {result:?}");
                 }
             }

@@ -6,7 +6,9 @@ mod faults;
 mod gateway;
 mod listing;
 mod model;
+mod queue;
 mod recording;
+mod redelivery;
 mod samples;
 mod template;
 

@@ -1,0 +1,196 @@
+//! Recording from SQS and EventBridge: what is not in the log is reported, and nothing else.
+
+use std::time::Duration;
+
+use harness::{Fault, Message, World, check, reported};
+use record_activity::{Source, Summary};
+use serde_json::{Value, json};
+use shared::json::Exact;
+
+use crate::event;
+
+const AT: &str = "2025-01-01T00:00:00Z";
+
+/// Gives a batch to a function, and gets what it answers.
+pub(crate) async fn deliver(app: &record_activity::App, messages: &[Message], timeout: Duration) -> Value {
+    let payload = Exact(Message::batch(messages));
+    let mut context = lambda_runtime::Context::default();
+    context.request_id = "invocation-1".into();
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    context.deadline = u64::try_from((since_1970 + timeout).as_millis()).unwrap();
+    record_activity::invoke(app, lambda_runtime::LambdaEvent { payload, context }).await.unwrap()
+}
+
+async fn delivered(world: &World, messages: &[Message]) -> Vec<String> {
+    let answer = deliver(&world.app, messages, Duration::from_secs(60)).await;
+    reported(&answer).into_iter().map(str::to_owned).collect()
+}
+
+fn message(id: &str, body: &Value) -> Message {
+    Message::new(id, body.to_string())
+}
+
+fn envelope(event: &Value) -> Value {
+    json!({
+        "version": "0", "id": "envelope-1", "detail-type": event["action"], "source": "tracker",
+        "account": "123456789012", "time": "2025-01-01T00:00:30Z", "region": "us-east-1", "resources": [],
+        "detail": event
+    })
+}
+
+#[tokio::test]
+async fn poison_is_reported_and_its_neighbours_are_recorded() {
+    let world = World::new().await;
+    world.given([event("taken", AT)]).await;
+    let mut other = event("taken", AT);
+    other["details"] = json!({ "status": "open" });
+    let mut nowhere = event("nowhere", AT);
+    nowhere.as_object_mut().unwrap().remove("workspace_id");
+    let mut torn = envelope(&event("torn", AT));
+    torn["detail-type"] = json!("issue.created");
+    let mut large = event("large", AT);
+    large["details"]["x"] = json!("y".repeat(70_000));
+    let messages = [
+        message("m-1", &event("one", AT)),
+        Message::new("not-json", "{"),
+        Message::new("empty", ""),
+        Message::new("twice", r#"{"id":"a","id":"b"}"#),
+        message("array", &json!([event("in-an-array", AT)])),
+        message("nowhere", &nowhere),
+        message("torn", &torn),
+        message("large", &large),
+        message("conflict", &other),
+        message("repeat", &event("taken", AT)),
+        message("m-2", &envelope(&event("two", AT))),
+    ];
+    let failed = delivered(&world, &messages).await;
+    assert_eq!(failed, ["not-json", "empty", "twice", "array", "nowhere", "torn", "large", "conflict"]);
+    assert_eq!(check(&world.client, &world.table).await.activities["ws"], ["one", "taken", "two"]);
+    let summaries = std::mem::take(&mut *world.summaries.lock().unwrap());
+    let [summary] = summaries.as_slice() else { panic!("{summaries:?}") };
+    let Summary { source, recorded, duplicates, conflicts, rejected, failed, retries, .. } = summary;
+    assert_eq!((source, summary.request_id.as_str()), (&Source::Queue, "invocation-1"));
+    assert_eq!((recorded, duplicates, conflicts, rejected, failed, retries), (&2, &1, &1, &7, &0, &0));
+}
+
+#[tokio::test]
+async fn messages_and_envelopes_lend_their_id_and_time() {
+    let world = World::new().await;
+    let mut bare = event("", "");
+    for member in ["id", "created_at"] {
+        bare.as_object_mut().unwrap().remove(member);
+    }
+    let mut plain = message("m-1", &bare);
+    plain.sent -= 90_000;
+    let wrapped = message("m-2", &envelope(&bare));
+    // Delivered again, they are the same two activities; sent again by their producers, they would be others.
+    for _ in 0..2 {
+        assert!(delivered(&world, &[plain.clone(), wrapped.clone()]).await.is_empty());
+        world.advance(Duration::from_secs(3600));
+    }
+    world.given_workspace("ws").await;
+    let listed = world.get("/api/v1/workspaces/ws/activity?action=issue.updated").await;
+    assert_eq!(listed.ids(), ["m-1", "envelope-1"]);
+    let times = [0, 1].map(|index| listed.body[index]["created_at"].as_str().unwrap());
+    assert_eq!(times, ["2026-11-22T23:58:30", "2025-01-01T00:00:30"]);
+}
+
+#[tokio::test]
+async fn one_id_is_one_activity_inside_a_batch_across_batches_and_across_sources() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let event = event("act-1", AT);
+    let messages = [message("m-1", &event), message("m-2", &envelope(&event)), message("m-1", &event)];
+    assert!(delivered(&world, &messages).await.is_empty());
+    assert!(delivered(&world, &messages[1..]).await.is_empty());
+    assert_eq!(world.post("ws", &event.to_string(), &[]).await.status, 200);
+    for payload in [event.clone(), envelope(&event)] {
+        let (status, answer) = world.invoke("record-activity", &payload).await;
+        assert_eq!((status.as_str(), &answer["status"]), ("ok", &json!("repeated")));
+    }
+    assert_eq!(check(&world.client, &world.table).await.activities["ws"].len(), 6);
+}
+
+#[tokio::test]
+async fn what_there_was_no_time_for_is_reported_and_recorded_when_delivered_again() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let messages: Vec<Message> =
+        (0..120).map(|n| message(&format!("m-{n}"), &event(&format!("act-{n}"), AT))).collect();
+    // Half a second of the invocation's time is kept for the answer.
+    world.transport.take();
+    let answer = deliver(&world.app, &messages, Duration::from_millis(500)).await;
+    assert_eq!((reported(&answer).len(), world.transport.take().total()), (120, 0));
+    // The table throttles until the time is up.
+    world.transport.script([Fault::Throttled; 64]);
+    let answer = deliver(&world.app, &messages, Duration::from_millis(800)).await;
+    assert_eq!(reported(&answer).len(), 120);
+    world.transport.clear();
+    assert!(delivered(&world, &messages).await.is_empty());
+    assert_eq!(check(&world.client, &world.table).await.activities["ws"].len(), 125);
+    let summaries = std::mem::take(&mut *world.summaries.lock().unwrap());
+    let counts: Vec<_> =
+        summaries.iter().map(|summary| (summary.failed, summary.recorded, summary.retries > 0)).collect();
+    assert_eq!(counts, [(120, 0, false), (120, 0, true), (0, 120, false)]);
+}
+
+#[tokio::test]
+async fn records_of_another_service_are_refused_as_a_whole() {
+    let world = World::new().await;
+    let mut batch = Message::batch(&[message("m-1", &event("one", AT)), message("m-2", &event("two", AT))]);
+    batch["Records"][1]["eventSource"] = json!("aws:s3");
+    let (status, answer) = world.invoke("record-activity", &batch).await;
+    assert_eq!(
+        (status.as_str(), answer["error"].as_str()),
+        ("error", Some("records of aws:s3 are not understood, only those of aws:sqs"))
+    );
+    assert!(check(&world.client, &world.table).await.activities.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_of_many_workspaces_takes_one_transaction_for_each() {
+    let world = World::new().await;
+    let messages: Vec<Message> = (0..200)
+        .map(|n| {
+            let mut event = event(&format!("act-{n}"), AT);
+            event["workspace_id"] = json!(format!("ws-{}", n % 20));
+            message(&format!("m-{n}"), &event)
+        })
+        .collect();
+    world.transport.take();
+    assert!(delivered(&world, &messages).await.is_empty());
+    let metered = world.transport.take();
+    assert_eq!((metered.requests["TransactWriteItems"], metered.requests["GetItem"]), (20, 20));
+    assert_eq!(check(&world.client, &world.table).await.activities.len(), 20);
+}
+
+#[test]
+fn the_summary_is_a_line_of_cloudwatchs_embedded_metric_format() {
+    let summary = Summary {
+        source: Source::Queue,
+        request_id: "request-1".into(),
+        recorded: 7,
+        duplicates: 2,
+        conflicts: 1,
+        rejected: 3,
+        failed: 4,
+        retries: 5,
+        took: Duration::from_millis(42),
+    };
+    let now = shared::time::Timestamp::parse("now", "2025-01-01T00:00:00Z").unwrap();
+    let clock: shared::time::Clock = std::sync::Arc::new(move || now);
+    let metrics = ["Recorded", "Duplicates", "Conflicts", "Rejected", "Failed", "Retries"]
+        .map(|name| json!({ "Name": name, "Unit": "Count" }));
+    let expected = json!({
+        "timestamp": "2025-01-01T00:00:00.000000Z", "level": "INFO", "message": "recording ended",
+        "requestId": "request-1", "milliseconds": 42, "FunctionName": "record", "Source": "sqs",
+        "Recorded": 7, "Duplicates": 2, "Conflicts": 1, "Rejected": 3, "Failed": 4, "Retries": 5,
+        "_aws": {
+            "Timestamp": 1_735_689_600_000_u64,
+            "CloudWatchMetrics": [{
+                "Namespace": "ActivityLog", "Dimensions": [["FunctionName", "Source"]], "Metrics": metrics
+            }]
+        }
+    });
+    assert_eq!(summary.line("record", &clock), expected);
+}
