@@ -7,9 +7,12 @@ use clap::Parser;
 /// Measures Activity Log, and prints one table.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
-    /// How deep the deepest page begins; one hundred activities more are loaded
+    /// How deep the deepest page begins; one hundred activities more are loaded; 0 to leave reads out
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) activities: usize,
+    /// How many activities are recorded from batches
+    #[arg(long, default_value_t = 300_000)]
+    pub(crate) batched: usize,
     /// SQLite file of the embedded engine, kept for the next run [default: a temporary one]
     #[arg(long, value_name = "FILE")]
     pub(crate) db_path: Option<PathBuf>,

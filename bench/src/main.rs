@@ -5,9 +5,12 @@
 //! measurement, not a test.
 
 mod args;
+mod batches;
 mod cases;
 mod data;
+mod lambda;
 mod load;
+mod memory;
 mod postgres;
 mod reads;
 mod report;
@@ -50,8 +53,13 @@ async fn run(args: &Args) -> Result<Report> {
     if let Some(functions) = &args.functions {
         sizes::measure(functions, &mut report)?;
         Box::pin(startup::measure(functions, &mut report)).await?;
+        Box::pin(memory::measure(functions, &mut report)).await?;
     }
     Box::pin(writes::measure(&mut report)).await?;
+    Box::pin(batches::measure(args.batched, &mut report)).await?;
+    if args.activities == 0 {
+        return Ok(report);
+    }
     let data = Data::new(args.activities);
     let temporary = args.db_path.is_none().then(Database::temporary);
     let path = args.db_path.as_ref().or(temporary.as_ref().map(|database| &database.0));

@@ -3,24 +3,16 @@
 //! The function runs as it does on Lambda, with this program for Lambda and DynamoDB: a runtime API and a TLS
 //! endpoint in front of the embedded engine. What it is compared with is a function that does nothing.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::routing::{get, post};
 use harness::{World, token_claims};
 use local::engine::Engine;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::timeout;
 
 use crate::Result;
 use crate::data::{Data, WORKSPACE};
+use crate::lambda::Lambda;
 use crate::report::Report;
 use crate::stats::Times;
 use crate::tls::Endpoint;
@@ -33,6 +25,7 @@ const RUNS: usize = 60;
 const MORE: f64 = 10.0;
 /// Lambda invokes what is ready; this long after, nothing of the start is still at work.
 const SETTLE: Duration = Duration::from_millis(30);
+/// More than any start or answer takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -64,7 +57,7 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     let mut measured: Vec<Measured> = FUNCTIONS.iter().map(|_| Measured::default()).collect();
     for round in 0..=RUNS {
         for (name, measured) in FUNCTIONS.iter().zip(&mut measured) {
-            let started = start(&directory.join(name), name, &tls, issue).await?;
+            let started = start(&directory.join(name), &tls, issue).await?;
             // The first reads the program from disk.
             if round > 0 {
                 measured.ready.push(started.ready);
@@ -102,91 +95,17 @@ struct Started {
     first: Duration,
 }
 
-/// What the function told its runtime API.
-#[derive(Debug)]
-enum Told {
-    Ready(Instant),
-    Answer(Instant, String),
-}
-
-struct Lambda {
-    told: mpsc::UnboundedSender<Told>,
-    events: Mutex<mpsc::Receiver<String>>,
-}
-
-async fn start(program: &PathBuf, name: &str, tls: &Endpoint, issue: &str) -> Result<Started> {
-    let (told, mut hear) = mpsc::unbounded_channel();
-    let (invoke, events) = mpsc::channel(1);
-    let lambda = Arc::new(Lambda { told, events: Mutex::new(events) });
-    let routes = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-        .with_state(lambda);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let address = listener.local_addr()?.to_string();
-    let served = tokio::spawn(async move { axum::serve(listener, routes).await });
-    let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.envs([
-        ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-        ("AWS_LAMBDA_FUNCTION_NAME", name),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "bench"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_SESSION_TOKEN", "local"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &tls.url),
-        ("LOG_TABLE", "log"),
-    ]);
-    command.env("SSL_CERT_FILE", &tls.trust);
-    let began = Instant::now();
-    let process = Process(command.spawn().map_err(|error| format!("{}: {error}", program.display()))?);
-    let silent = || format!("{name} did not come back from its start or its request");
-    let Some(Told::Ready(ready)) = timeout(LIMIT, hear.recv()).await? else { return Err(silent().into()) };
-    let cpu = process.cpu()?;
+async fn start(program: &Path, tls: &Endpoint, issue: &str) -> Result<Started> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let mut function = Lambda::start(program, &tls.url, &[("SSL_CERT_FILE", &tls.trust)], LIMIT).await?;
     tokio::time::sleep(SETTLE).await;
-    let invoked = Instant::now();
-    invoke.send(event(name, issue).to_string()).await?;
-    let Some(Told::Answer(answered, answer)) = timeout(LIMIT, hear.recv()).await? else {
-        return Err(silent().into());
-    };
-    served.abort();
+    let (first, answer) = function.invoke(event(&name, issue).to_string()).await?;
     let answer: Value = serde_json::from_str(&answer)?;
     let listed: Vec<Value> = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
     if answer["statusCode"] != 200 || (listed.len() != 50 && name != BARE) {
         return Err(format!("{name} answered {answer}").into());
     }
-    Ok(Started { ready: ready - began, cpu, first: answered - invoked })
-}
-
-async fn next(State(lambda): State<Arc<Lambda>>) -> impl IntoResponse {
-    let now = Instant::now();
-    let mut events = lambda.events.lock().await;
-    lambda.told.send(Told::Ready(now)).ok();
-    // After the only event there is nothing more: wait to be ended.
-    let event = match events.recv().await {
-        Some(event) => event,
-        None => std::future::pending().await,
-    };
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + LIMIT;
-    let headers = [
-        ("lambda-runtime-aws-request-id", "00000000-0000-4000-8000-000000000000".to_owned()),
-        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
-        (
-            "lambda-runtime-invoked-function-arn",
-            "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
-        ),
-        ("content-type", "application/json".to_owned()),
-    ];
-    (headers, event)
-}
-
-async fn response(State(lambda): State<Arc<Lambda>>, answer: String) -> impl IntoResponse {
-    lambda.told.send(Told::Answer(Instant::now(), answer)).ok();
-    axum::http::StatusCode::ACCEPTED
+    Ok(Started { ready: function.ready, cpu: function.cpu, first })
 }
 
 /// A request for the first page.
@@ -207,26 +126,4 @@ fn event(name: &str, issue: &str) -> Value {
             "authorizer": { "jwt": { "claims": token_claims("owner", ""), "scopes": null } },
         }
     })
-}
-
-/// A running function; it ends with this.
-struct Process(Child);
-
-impl Process {
-    /// CPU time it has used so far, in all its threads.
-    fn cpu(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let times = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            nanoseconds += times.split(' ').next().unwrap_or_default().parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
 }

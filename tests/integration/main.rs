@@ -10,6 +10,7 @@ mod queue;
 mod recording;
 mod redelivery;
 mod samples;
+mod simulation;
 mod template;
 
 use std::time::Duration;

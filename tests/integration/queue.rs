@@ -30,7 +30,7 @@ fn message(id: &str, body: &Value) -> Message {
     Message::new(id, body.to_string())
 }
 
-fn envelope(event: &Value) -> Value {
+pub(crate) fn envelope(event: &Value) -> Value {
     json!({
         "version": "0", "id": "envelope-1", "detail-type": event["action"], "source": "tracker",
         "account": "123456789012", "time": "2025-01-01T00:00:30Z", "region": "us-east-1", "resources": [],

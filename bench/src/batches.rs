@@ -1,0 +1,148 @@
+//! How fast batches are recorded beside single events over HTTP, and whether it stays so as the log grows.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::future::try_join_all;
+use harness::{Message, World, reported};
+use hyper_util::rt::TokioIo;
+use lambda_http::{Context, LambdaEvent};
+use local::Gateway;
+use local::engine::Engine;
+use local::template::Template;
+use shared::json::Exact;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use crate::Result;
+use crate::data::{Data, WORKSPACE};
+use crate::report::Report;
+
+/// Single events, and the connections they come by.
+const SINGLE: usize = 4_000;
+const CONNECTIONS: usize = 16;
+/// Messages of a batch, as `template.yaml` says, and batches recorded at once.
+const BATCH: usize = 1_000;
+const AT_ONCE: usize = 2;
+/// How many times as fast batches must be.
+const TIMES: f64 = 3.0;
+/// How much slower or faster the last tenth may be than the first.
+const DRIFT: f64 = 0.15;
+
+pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()> {
+    let engine = Engine::start(None).await?;
+    let endpoint = engine.endpoint().to_owned();
+    let world = World::on(&endpoint, "log", Some(engine)).await;
+    world.given_workspace(WORKSPACE).await;
+    let data = Data::new(activities + SINGLE);
+    let single = over_http(&world, &data).await?;
+    report.note(
+        format!("recording one by one over HTTP, {CONNECTIONS} connections"),
+        format!("{single:.0} activities/s"),
+    );
+    let tenth = (activities / 10 / BATCH).max(1) * BATCH;
+    let mut rates = Vec::new();
+    let began = Instant::now();
+    for n in 0..10 {
+        let began = Instant::now();
+        batches(&world, &data, SINGLE + n * tenth, tenth).await?;
+        rates.push(tenth as f64 / began.elapsed().as_secs_f64());
+        eprintln!("recorded {} of {}", (n + 1) * tenth, 10 * tenth);
+    }
+    let rate = (10 * tenth) as f64 / began.elapsed().as_secs_f64();
+    report.check(
+        format!("recording {} from batches of {BATCH} messages, {AT_ONCE} at once", 10 * tenth),
+        format!("{rate:.0} activities/s, {:.1} times as many", rate / single),
+        format!("≥ {TIMES} times"),
+        rate >= TIMES * single,
+    );
+    let (first, last) = (rates[0], rates[9]);
+    report.check(
+        "the last tenth of them beside the first",
+        format!("{last:.0} and {first:.0} activities/s ({:+.0}%)", 100.0 * (last / first - 1.0)),
+        format!("± {:.0}%", 100.0 * DRIFT),
+        (last / first - 1.0).abs() <= DRIFT,
+    );
+    world.stop().await;
+    Ok(())
+}
+
+/// Posts single events to the gateway; gives how many a second it takes.
+async fn over_http(world: &World, data: &Data) -> Result<f64> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let template = Template::load()?;
+    let gateway = Gateway::new(world.store.clone(), &template, world.clock(), format!("http://{address}"));
+    let token = gateway.token("bench", "activity:write");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(local::serve(listener, gateway, async {
+        stopped.await.ok();
+    }));
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    try_join_all((0..CONNECTIONS).map(|_| posts(address, &token, data, &next))).await?;
+    let rate = SINGLE as f64 / began.elapsed().as_secs_f64();
+    stop.send(()).ok();
+    served.await??;
+    Ok(rate)
+}
+
+/// Posts by one connection what the others leave.
+async fn posts(address: SocketAddr, token: &str, data: &Data, next: &AtomicUsize) -> Result<()> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut connection, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driven = tokio::spawn(driver);
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= SINGLE {
+            break;
+        }
+        let request = Request::post(format!("/api/v1/workspaces/{WORKSPACE}/activity"))
+            .header("host", address.to_string())
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(data.row(index).event().to_string()))?;
+        connection.ready().await?;
+        let response = connection.send_request(request).await?;
+        let status = response.status();
+        let body = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await?;
+        if status != 201 {
+            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
+        }
+    }
+    drop(connection);
+    driven.await??;
+    Ok(())
+}
+
+/// Records `count` activities from `first` on, as a queue delivers them.
+async fn batches(world: &World, data: &Data, first: usize, count: usize) -> Result<()> {
+    let next = AtomicUsize::new(first);
+    try_join_all((0..AT_ONCE).map(|_| consume(world, data, &next, first + count))).await?;
+    Ok(())
+}
+
+async fn consume(world: &World, data: &Data, next: &AtomicUsize, end: usize) -> Result<()> {
+    loop {
+        let from = next.fetch_add(BATCH, Ordering::Relaxed);
+        if from >= end {
+            return Ok(());
+        }
+        let messages: Vec<Message> = (from..end.min(from + BATCH))
+            .map(|index| Message::new(format!("m-{index}"), data.row(index).event().to_string()))
+            .collect();
+        // From text, as the runtime gives it.
+        let payload: Exact = serde_json::from_str(&Message::batch(&messages).to_string())?;
+        let mut context = Context::default();
+        let deadline = std::time::SystemTime::now() + Duration::from_secs(60);
+        context.deadline = u64::try_from(deadline.duration_since(std::time::UNIX_EPOCH)?.as_millis())?;
+        let answer = record_activity::invoke(&world.app, LambdaEvent { payload, context }).await;
+        let answer = answer.map_err(|error| error.error_message)?;
+        if !reported(&answer).is_empty() {
+            return Err(format!("{} messages were not recorded", reported(&answer).len()).into());
+        }
+    }
+}

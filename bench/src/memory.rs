@@ -1,0 +1,60 @@
+//! How much memory recording takes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use harness::{Message, World, reported};
+use local::engine::Engine;
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::data::Data;
+use crate::lambda::Lambda;
+use crate::report::Report;
+
+/// The most messages that Lambda's poller hands over at once.
+const MESSAGES: usize = 10_000;
+/// Bytes of each message's body.
+const BODY: usize = 1_024;
+/// Workspaces they are of.
+const WORKSPACES: usize = 20;
+/// What a Lambda function has at least, and may not exceed.
+const MOST_MB: f64 = 128.0;
+const LIMIT: Duration = Duration::from_secs(300);
+
+pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()> {
+    let engine = Engine::start(None).await?;
+    let endpoint = engine.endpoint().to_owned();
+    let world = World::on(&endpoint, "log", Some(engine)).await;
+    let data = Data::new(1_000_000);
+    let messages: Vec<Message> = (0..MESSAGES).map(|index| message(&data, index)).collect();
+    let batch = Message::batch(&messages).to_string();
+    let size = batch.len() as f64 / 1e6;
+    let mut function = Lambda::start(&directory.join("record-activity"), &endpoint, &[], LIMIT).await?;
+    let idle = function.peak_memory()? as f64 / 1e6;
+    let (took, answer) = function.invoke(batch).await?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    if !reported(&answer).is_empty() {
+        return Err(format!("{} messages were not recorded", reported(&answer).len()).into());
+    }
+    let peak = function.peak_memory()? as f64 / 1e6;
+    report.check(
+        format!("memory of record-activity, a batch of {MESSAGES} messages of {BODY} bytes ({size:.1} MB)"),
+        format!("peak {peak:.0} MB, {idle:.0} MB at start, {:.1} s", took.as_secs_f64()),
+        format!("< {MOST_MB} MB"),
+        peak < MOST_MB,
+    );
+    drop(function);
+    world.stop().await;
+    Ok(())
+}
+
+/// A message of exactly so many bytes.
+fn message(data: &Data, index: usize) -> Message {
+    let mut event = data.row(index).event();
+    event["workspace_id"] = json!(format!("ws-{}", index % WORKSPACES));
+    event["details"]["more"] = json!("");
+    let room = BODY.saturating_sub(event.to_string().len());
+    event["details"]["more"] = json!("x".repeat(room));
+    Message::new(format!("{index:08x}-0000-4000-8000-000000000000"), event.to_string())
+}

@@ -1,0 +1,213 @@
+//! Everything at once: producers that send some events twice, in two ways, with other content or malformed; a queue
+//! that delivers in any order, and again; consumers side by side that fail, are cut short and die at any request. In
+//! the end the whole table is what the events say.
+//!
+//! `SIMULATION_SEED` and `SIMULATION_EVENTS` run another history, and a longer one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use harness::{Message, Queue, World, check, reported};
+use serde_json::{Value, json};
+
+use crate::queue::{deliver, envelope};
+
+const WORKSPACES: usize = 20;
+const CONSUMERS: u64 = 4;
+/// How often a message is handed out before it is dead; few enough that faults kill good ones too.
+const MOST_RECEIVES: u32 = 6;
+
+/// What is sent, and what must come of it.
+#[derive(Default)]
+struct History {
+    messages: Vec<Message>,
+    /// The fingerprints of the contents sent under an id, any of which may be the one recorded.
+    contents: BTreeMap<(String, String), BTreeSet<String>>,
+    /// The event each message carries, by the message's id; none for a malformed one.
+    carried: HashMap<String, Option<((String, String), String)>>,
+}
+
+impl History {
+    fn of(world: &World, random: &mut fastrand::Rng, events: usize) -> Self {
+        let mut history = Self::default();
+        for n in 0..events {
+            let event = event(random, n);
+            history.send(world, random, &event);
+            while random.u8(..12) == 0 {
+                history.send(world, random, &event);
+            }
+            if random.u8(..200) == 0 {
+                let mut other = event.clone();
+                other["tags"] = json!(["other"]);
+                history.send(world, random, &other);
+            }
+            if random.u16(..300) == 0 {
+                history.poison(random, event);
+            }
+        }
+        history
+    }
+
+    fn send(&mut self, world: &World, random: &mut fastrand::Rng, event: &Value) {
+        let parsed = world.event(event.clone());
+        let key = (parsed.activity.workspace_id.to_string(), parsed.activity.id.to_string());
+        self.contents.entry(key.clone()).or_default().insert(parsed.fingerprint.clone());
+        let body = if random.bool() { event.clone() } else { envelope(event) };
+        self.queue(body.to_string(), Some((key, parsed.fingerprint)));
+    }
+
+    fn poison(&mut self, random: &mut fastrand::Rng, mut event: Value) {
+        event["id"] = json!(format!("poison-{}", self.messages.len()));
+        let body = match random.u8(..4) {
+            0 => event.to_string().replacen(':', "", 1),
+            1 => {
+                event["actor_type"] = json!("robot");
+                event.to_string()
+            }
+            2 => {
+                event["created_at"] = json!("2027-01-01T00:00:00Z");
+                event.to_string()
+            }
+            _ => {
+                let mut torn = envelope(&event);
+                torn["detail-type"] = json!("other.action");
+                torn.to_string()
+            }
+        };
+        self.queue(body, None);
+    }
+
+    fn queue(&mut self, body: String, carries: Option<((String, String), String)>) {
+        let id = format!("m-{}", self.messages.len());
+        self.carried.insert(id.clone(), carries);
+        self.messages.push(Message::new(id, body));
+    }
+}
+
+/// The event with this number: one in 20 changes the directory, and many share their time.
+fn event(random: &mut fastrand::Rng, n: usize) -> Value {
+    let ws = format!("ws-{:02}", n % WORKSPACES);
+    let (day, hour, minute) = (random.u8(28..=31), random.u8(8..18), random.u8(..60));
+    let mut event = json!({
+        "id": format!("e-{n}"), "workspace_id": ws, "actor_type": "user", "actor_id": format!("user-{}", random.u8(..9)),
+        "created_at": format!("2026-0{}-{day}T{hour:02}:{minute:02}:00Z", 5 + 2 * random.u8(..2))
+    });
+    let user = format!("user-{}", random.u8(..9));
+    let role = ["owner", "admin", "member", "client"][random.usize(..4)];
+    let (action, details) = match random.u8(..80) {
+        0 => ("member.added", json!({ "user": user, "role": role })),
+        1 => ("member.role_changed", json!({ "user": user, "role": role })),
+        2 => ("member.removed", json!({ "user": user })),
+        3 => ("workspace.settings_updated", json!({ "activity_enabled": random.bool() })),
+        // Each workspace is made somewhere in its history, and some more than once.
+        _ if n < WORKSPACES || random.u16(..2_000) == 0 => (
+            "workspace.created",
+            json!({ "name": format!("Name {n}"), "organization": format!("org-{}", n % 3) }),
+        ),
+        _ => {
+            event["issue_id"] = json!(format!("issue-{}", random.u8(..30)));
+            ("issue.updated", json!({ "status": "done", "n": n }))
+        }
+    };
+    event["action"] = json!(action);
+    event["details"] = details;
+    event
+}
+
+/// Consumes until nothing is left. With `faults`, its requests fail, its time is short, and it dies now and then.
+async fn consume(world: Arc<World>, queue: Arc<Mutex<Queue>>, mut seed: u64, faults: bool) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut start = || {
+        seed += 1;
+        let process = world.process(seed);
+        process.transport.fail_randomly(seed, if faults { 16 } else { 0 }, true);
+        process
+    };
+    let mut process = start();
+    loop {
+        let batch = queue.lock().unwrap().receive(random.usize(1..=1_500));
+        if batch.is_empty() {
+            if queue.lock().unwrap().is_idle() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        let timeout = Duration::from_millis(if faults { random.u64(1_000..15_000) } else { 60_000 });
+        tokio::select! {
+            answer = deliver(&process.app, &batch, timeout) => {
+                let failed: BTreeSet<&str> = reported(&answer).into_iter().collect();
+                queue.lock().unwrap().end(batch, |id| failed.contains(id));
+            }
+            () = process.transport.killed() => {
+                process = start();
+                queue.lock().unwrap().end(batch, |_| true);
+            }
+        }
+    }
+}
+
+async fn consume_all(world: &Arc<World>, queue: &Arc<Mutex<Queue>>, seed: u64, faults: bool) {
+    let consumers: Vec<_> = (0..CONSUMERS)
+        .map(|n| tokio::spawn(consume(Arc::clone(world), Arc::clone(queue), seed + 10_000 * n, faults)))
+        .collect();
+    for consumer in consumers {
+        consumer.await.unwrap();
+    }
+}
+
+/// What is in the log under each id, as the id items say.
+async fn fingerprints(world: &World) -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    let request = world.client.scan().table_name(&world.table).filter_expression("begins_with(pk, :id)");
+    let id = aws_sdk_dynamodb::types::AttributeValue::S("ID#".into());
+    let mut pages = request.expression_attribute_values(":id", id).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for item in page.unwrap().items.unwrap_or_default() {
+            let (ws, id) = item["pk"].as_s().unwrap()[3..].split_once('#').unwrap();
+            found.insert((ws.into(), id.into()), item["fp"].as_s().unwrap().clone());
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_recorded_once_and_nothing_else_whatever_fails() {
+    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
+    let seed = setting("SIMULATION_SEED").unwrap_or(1) as u64;
+    let events = setting("SIMULATION_EVENTS").unwrap_or(50_000);
+    println!("seed {seed}, {events} events");
+    let world = Arc::new(World::new().await);
+    let history = History::of(&world, &mut fastrand::Rng::with_seed(seed), events);
+    let queue = Arc::new(Mutex::new(Queue::new(seed, MOST_RECEIVES)));
+    for message in &history.messages {
+        queue.lock().unwrap().send(message.clone());
+    }
+    consume_all(&world, &queue, seed, true).await;
+    // Good messages may be among the dead by now. Whoever looks after the queue sends them round once more.
+    let dead = queue.lock().unwrap().take_dead();
+    for message in dead {
+        queue.lock().unwrap().send(Message::new(message.id, message.body));
+    }
+    consume_all(&world, &queue, seed + 1, false).await;
+
+    let recorded = fingerprints(&world).await;
+    assert!(recorded.keys().eq(history.contents.keys()), "other ids are recorded than were sent");
+    for (key, fingerprint) in &recorded {
+        assert!(history.contents[key].contains(fingerprint), "{key:?} has a content that nobody sent");
+    }
+    // What is dead in the end is what can never be recorded: the malformed, and the losers of conflicts.
+    let dead = queue.lock().unwrap().take_dead();
+    let dead: BTreeSet<&str> = dead.iter().map(|message| message.id.as_str()).collect();
+    let loses = |carries: &Option<((String, String), String)>| {
+        carries.as_ref().is_none_or(|(key, fingerprint)| recorded[key] != *fingerprint)
+    };
+    let losers: BTreeSet<&str> =
+        history.carried.iter().filter(|(_, carries)| loses(carries)).map(|(id, _)| id.as_str()).collect();
+    assert_eq!(dead, losers);
+    assert!(losers.len() > events / 300, "{} messages only were to fail", losers.len());
+    let contents = check(&world.client, &world.table).await;
+    assert_eq!(contents.activities.values().map(Vec::len).sum::<usize>(), events);
+    assert_eq!(contents.activities.len(), WORKSPACES);
+}
