@@ -74,7 +74,7 @@ for folder in "$root"/events/*/; do
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
     AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
     AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
-    AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=INFO \
+    AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=TRACE LOG_LEVEL=INFO \
     "$rie" --runtime-interface-emulator-address "127.0.0.1:$port" --runtime-api-address "127.0.0.1:$(free_port)" \
     "$bins/$function" </dev/null >"$work/$function.log" 2>&1 &
   running=$!

@@ -45,10 +45,10 @@ pub async fn start() -> Result<Store, lambda_http::Error> {
 
 /// Writes the log as Lambda wants it: lines of JSON with a time and a level, each with the invocation's request id.
 ///
-/// The level set for the function is ours. Others' messages are shown from warnings on: below, the SDK writes whole
+/// The level that `LOG_LEVEL` sets is ours. Others' messages are shown from warnings on: below, the SDK writes whole
 /// requests, and so names and addresses, into the log.
 fn start_log() {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     // Of the runtime, its span: it holds the request id.
     let ours = ["shared", "shell", "list_workspace_activity", "list_issue_activity", "record_activity"];
