@@ -1,4 +1,6 @@
-//! Reads `template.yaml`, which is the truth about routes, tables and permissions.
+//! Reads `template.yaml`, which is the truth about routes, tables, queues and permissions.
+
+use std::time::Duration;
 
 use yaml_serde::{Mapping, Value};
 
@@ -12,6 +14,7 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// How pages of other origins may call the API.
     pub cors: Cors,
+    globals: Value,
     resources: Mapping,
 }
 
@@ -37,6 +40,29 @@ pub struct Cors {
     pub allow_methods: Vec<String>,
     /// Headers of a response that scripts may read.
     pub expose_headers: Vec<String>,
+}
+
+/// A queue whose messages a function gets in batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSource {
+    /// The crate of the function.
+    pub function: String,
+    /// How long an invocation of it may take.
+    pub timeout: Duration,
+    /// The queue's logical id.
+    pub queue: String,
+    /// The most messages of a batch.
+    pub batch_size: usize,
+    /// How long a batch is gathered.
+    pub window: Duration,
+    /// Whether the function's answer names the messages that failed; without, it is all of them or none.
+    pub reports_failures: bool,
+    /// How long a message that was handed out stays hidden from others.
+    pub visibility: Duration,
+    /// How often a message is handed out before it goes to `dead_letters`.
+    pub max_receives: u64,
+    /// The logical id of the dead-letter queue.
+    pub dead_letters: String,
 }
 
 /// A statement of a function's policy.
@@ -67,7 +93,8 @@ impl Template {
             allow_methods: strings(cors, "AllowMethods"),
             expose_headers: strings(cors, "ExposeHeaders"),
         };
-        let mut template = Self { routes: Vec::new(), cors, resources };
+        let globals = at(&root, &["Globals", "Function"]).cloned().unwrap_or_default();
+        let mut template = Self { routes: Vec::new(), cors, globals, resources };
         template.routes = template.functions().flat_map(|(name, function)| routes(&name, function)).collect();
         Ok(template)
     }
@@ -87,13 +114,63 @@ impl Template {
 
     /// The functions, by their crates.
     pub fn functions(&self) -> impl Iterator<Item = (String, &Value)> {
-        self.resources.values().filter_map(|resource| {
-            let is_function = resource.get("Type")?.as_str()? == "AWS::Serverless::Function";
-            let code = at(resource, &["Properties", "CodeUri"])?.as_str()?;
-            is_function
-                .then(|| (code.trim_end_matches('/').rsplit('/').next().unwrap_or(code).to_owned(), resource))
+        self.resources("AWS::Serverless::Function")
+            .filter_map(|(_, function)| Some((crate_of(function)?, function)))
+    }
+
+    /// The resources of a type, such as `AWS::SQS::Queue`, by their logical ids.
+    pub fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
+        self.resources
+            .iter()
+            .filter(move |(_, resource)| resource.get("Type").and_then(Value::as_str) == Some(kind))
+            .filter_map(|(id, resource)| Some((id.as_str()?, resource)))
+    }
+
+    /// The queues that functions are fed from. One that lacks a part is none of them.
+    pub fn queue_sources(&self) -> Vec<QueueSource> {
+        self.resources("AWS::Lambda::EventSourceMapping")
+            .filter_map(|(_, mapping)| self.queue_source(mapping.get("Properties")?))
+            .collect()
+    }
+
+    fn queue_source(&self, mapping: &Value) -> Option<QueueSource> {
+        let queue_id = target(mapping.get("EventSourceArn")?)?;
+        let queue = self.resources.get(queue_id)?.get("Properties")?;
+        let redrive = queue.get("RedrivePolicy")?;
+        let function = self.resources.get(target(mapping.get("FunctionName")?)?)?;
+        let timeout =
+            at(function, &["Properties", "Timeout"]).or_else(|| self.globals.get("Timeout"))?.as_u64()?;
+        let seconds = |value: &Value, name| value.get(name)?.as_u64().map(Duration::from_secs);
+        Some(QueueSource {
+            function: crate_of(function)?,
+            timeout: Duration::from_secs(timeout),
+            queue: queue_id.to_owned(),
+            batch_size: mapping.get("BatchSize")?.as_u64()?.try_into().ok()?,
+            window: seconds(mapping, "MaximumBatchingWindowInSeconds").unwrap_or_default(),
+            reports_failures: strings(mapping, "FunctionResponseTypes")
+                .iter()
+                .any(|kind| kind == "ReportBatchItemFailures"),
+            visibility: seconds(queue, "VisibilityTimeout")?,
+            max_receives: redrive.get("maxReceiveCount")?.as_u64()?,
+            dead_letters: target(redrive.get("deadLetterTargetArn")?)?.to_owned(),
         })
     }
+}
+
+/// The logical id that a `!Ref` or a `!GetAtt` names.
+pub fn target(value: &Value) -> Option<&str> {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == "Ref" => tagged.value.as_str(),
+        Value::Tagged(tagged) if tagged.tag == "GetAtt" => {
+            tagged.value.as_str()?.split_once('.').map(|(id, _)| id)
+        }
+        _ => None,
+    }
+}
+
+fn crate_of(function: &Value) -> Option<String> {
+    let code = at(function, &["Properties", "CodeUri"])?.as_str()?;
+    code.trim_end_matches('/').rsplit('/').next().map(str::to_owned)
 }
 
 fn routes(function: &str, resource: &Value) -> Vec<Route> {

@@ -1,13 +1,24 @@
-//! The template's permissions: enough for what the functions do, and nothing that could harm the log.
+//! The template: permissions enough for what the functions do, and nothing that could harm the log; queues that lose
+//! nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use local::template::{Statement, Template};
+use local::template::{Statement, Template, target};
+use yaml_serde::Value;
 
 use crate::samples::{demo, samples};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const FUNCTIONS: &[&str] = &["list-issue-activity", "list-workspace-activity", "record-activity"];
 const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
+/// What Lambda itself does as record-activity: it hands over asynchronous invocations that failed, and polls.
+const LAMBDAS: &[(&str, &str)] = &[
+    ("sqs:SendMessage", "RecordFailuresQueue.Arn"),
+    ("sqs:DeleteMessage", "RecordQueue.Arn"),
+    ("sqs:GetQueueAttributes", "RecordQueue.Arn"),
+    ("sqs:ReceiveMessage", "RecordQueue.Arn"),
+];
 
 fn statements(function: &str) -> Vec<Statement> {
     let statements = Template::load().unwrap().permissions(function);
@@ -33,8 +44,14 @@ fn every_function_has_a_policy_of_its_own() {
 #[test]
 fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
     for function in FUNCTIONS {
+        let mut queues = BTreeSet::new();
         for statement in statements(function) {
-            for action in statement.actions.iter().filter(|action| *action != "sqs:SendMessage") {
+            for action in &statement.actions {
+                if action.starts_with("sqs:") {
+                    let each = statement.resources.iter();
+                    queues.extend(each.map(|resource| (action.clone(), resource.clone())));
+                    continue;
+                }
                 let write = ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str());
                 assert!(READS.contains(&action.as_str()) || write, "{function} may {action}");
                 if write {
@@ -45,20 +62,15 @@ fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
                         "{function} may {action} at any time"
                     );
                 }
-            }
-            for resource in &statement.resources {
-                if statement.actions == ["sqs:SendMessage"] {
-                    // Lambda's own, for asynchronous invocations that failed.
-                    assert_eq!(
-                        (*function, resource.as_str()),
-                        ("record-activity", "RecordFailuresQueue.Arn")
-                    );
-                    continue;
+                for resource in &statement.resources {
+                    let own = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
+                    assert!(own, "{function} may {action} on {resource}");
                 }
-                let own = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
-                assert!(own, "{function} may reach {resource}");
             }
         }
+        let lambdas = LAMBDAS.iter().filter(|_| *function == "record-activity");
+        let lambdas: BTreeSet<_> = lambdas.map(|(action, on)| (action.to_string(), on.to_string())).collect();
+        assert_eq!(queues, lambdas, "{function}");
     }
 }
 
@@ -101,4 +113,146 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
             }
         }
     }
+}
+
+#[test]
+fn every_queue_has_a_dead_letter_queue_or_is_one_and_is_kept_encrypted_and_watched() {
+    let template = Template::load().unwrap();
+    let to = |from: &Value, path: &[&str]| at(from, path).and_then(target).map(str::to_owned);
+    let queues: Vec<_> = template.resources("AWS::SQS::Queue").collect();
+    let redrive = ["Properties", "RedrivePolicy", "deadLetterTargetArn"];
+    let failure = ["Properties", "EventInvokeConfig", "DestinationConfig", "OnFailure", "Destination"];
+    let mut dead_letters: BTreeSet<String> =
+        queues.iter().filter_map(|(_, queue)| to(queue, &redrive)).collect();
+    dead_letters.extend(template.functions().filter_map(|(_, function)| to(function, &failure)));
+    dead_letters.extend(
+        rule_targets(&template)
+            .iter()
+            .filter_map(|(_, to)| to["DeadLetterConfig"].get("Arn").and_then(target).map(str::to_owned)),
+    );
+    assert_eq!(dead_letters.len(), 3, "{dead_letters:?}");
+    for (id, queue) in queues {
+        let properties = &queue["Properties"];
+        let alarm = if dead_letters.contains(id) {
+            ("ApproximateNumberOfMessagesVisible", 1..=1)
+        } else {
+            assert!(to(queue, &redrive).is_some(), "{id} has no dead-letter queue, and is none");
+            // Time to do something before the messages are moved.
+            ("ApproximateAgeOfOldestMessage", 1..=600)
+        };
+        assert_eq!(queue["DeletionPolicy"], "Retain", "{id}");
+        assert_eq!(queue["UpdateReplacePolicy"], "Retain", "{id}");
+        assert_eq!(properties["SqsManagedSseEnabled"], true, "{id}");
+        assert_eq!(properties["MessageRetentionPeriod"], 14 * 86_400, "{id}");
+        let watched = template.resources("AWS::CloudWatch::Alarm").any(|(_, watch)| {
+            let watch = &watch["Properties"];
+            watch["Namespace"] == "AWS/SQS"
+                && watch["MetricName"] == alarm.0
+                && watch["Threshold"].as_u64().is_some_and(|threshold| alarm.1.contains(&threshold))
+                && watch["Dimensions"][0].get("Value").and_then(target) == Some(id)
+                && watch.get("AlarmActions").is_some()
+        });
+        assert!(watched, "{id} has no alarm on its {}", alarm.0);
+    }
+}
+
+#[test]
+fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
+    let template = Template::load().unwrap();
+    let sources = template.queue_sources();
+    assert!(!sources.is_empty());
+    assert_eq!(sources.len(), template.resources("AWS::Lambda::EventSourceMapping").count());
+    for source in sources {
+        assert!(source.reports_failures, "{source:?}");
+        assert!(source.visibility >= source.timeout * 6 + source.window, "{source:?}");
+        // An outage of the table takes good messages with it only when it lasts an hour.
+        assert!(source.visibility * u32::try_from(source.max_receives).unwrap() >= HOUR, "{source:?}");
+        assert_ne!(source.queue, source.dead_letters);
+    }
+    // For these SAM would add a policy of its own, that reads every queue.
+    for (function, resource) in template.functions() {
+        let events = resource["Properties"]["Events"].as_mapping().unwrap();
+        for (name, event) in events {
+            assert_eq!(event["Type"], "HttpApi", "{function}: {name:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
+    let template = Template::load().unwrap();
+    let policies: Vec<(Vec<&str>, &Value)> = template
+        .resources("AWS::SQS::QueuePolicy")
+        .flat_map(|(_, policy)| {
+            let queues: Vec<&str> = items(&policy["Properties"]["Queues"]).filter_map(target).collect();
+            items(&policy["Properties"]["PolicyDocument"]["Statement"])
+                .map(move |statement| (queues.clone(), statement))
+        })
+        .collect();
+    let rules = rule_targets(&template);
+    assert!(!rules.is_empty());
+    for (rule, to) in &rules {
+        for queue in [&to["Arn"], &to["DeadLetterConfig"]["Arn"]] {
+            let queue = target(queue).unwrap();
+            let allowed = policies.iter().any(|(queues, statement)| {
+                queues.contains(&queue)
+                    && statement["Effect"] == "Allow"
+                    && statement["Action"] == "sqs:SendMessage"
+                    && target(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == Some(rule)
+            });
+            assert!(allowed, "{rule} may not send to {queue}");
+        }
+    }
+    for (queues, statement) in &policies {
+        if statement["Effect"] == "Allow" {
+            assert_eq!(statement["Principal"]["Service"], "events.amazonaws.com", "{queues:?}");
+            let by = target(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]);
+            assert!(rules.iter().any(|(rule, _)| by == Some(*rule)), "any rule may send to {queues:?}");
+        }
+    }
+    for (queue, _) in template.resources("AWS::SQS::Queue") {
+        let guarded = policies.iter().any(|(queues, statement)| {
+            queues.contains(&queue)
+                && statement["Effect"] == "Deny"
+                && statement["Action"] == "sqs:*"
+                && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
+        });
+        assert!(guarded, "{queue} can be reached without TLS");
+    }
+}
+
+#[test]
+fn producers_may_hand_over_events_and_nothing_else() {
+    let template = Template::load().unwrap();
+    let mut allowed = BTreeSet::new();
+    for (_, policy) in template.resources("AWS::IAM::ManagedPolicy") {
+        for statement in items(&policy["Properties"]["PolicyDocument"]["Statement"]) {
+            for action in items(&statement["Action"]) {
+                allowed.insert((action.as_str().unwrap(), target(&statement["Resource"])));
+            }
+        }
+    }
+    let expected = [
+        // The stack's own bus or another, by a condition.
+        ("events:PutEvents", None),
+        ("lambda:InvokeFunction", Some("RecordActivityFunction")),
+        ("sqs:SendMessage", Some("RecordQueue")),
+    ];
+    assert_eq!(allowed, expected.into());
+}
+
+/// The targets of the rules, each with its rule's logical id.
+fn rule_targets(template: &Template) -> Vec<(&str, &Value)> {
+    template
+        .resources("AWS::Events::Rule")
+        .flat_map(|(id, rule)| items(&rule["Properties"]["Targets"]).map(move |target| (id, target)))
+        .collect()
+}
+
+fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| value.get(*name))
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_sequence().into_iter().flatten()
 }
