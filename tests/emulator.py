@@ -35,8 +35,23 @@ def header(answer, name):
     return ""
 
 
-def fault(expected, answer):
+def batch_fault(failed, event, answer):
+    """What is wrong with the answer to a batch of which so many messages should be reported; None if nothing is."""
+    sent = {record["messageId"] for record in event["Records"]}
+    try:
+        reported = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    except (KeyError, TypeError):
+        return "the answer reports no failures, not even none"
+    if len(set(reported)) != len(reported) or not sent.issuperset(reported):
+        # For Lambda, one such name is a failure of the whole batch.
+        return "the answer reports what was not sent, or twice"
+    return None if len(reported) == failed else f"expected {failed} failures"
+
+
+def fault(expected, event, answer):
     """What is wrong with an answer; None if nothing is."""
+    if expected.startswith("failed-"):
+        return batch_fault(int(expected.removeprefix("failed-")), json.loads(event), answer)
     members = answer if isinstance(answer, dict) else {}
     error, status = members.get("errorType"), members.get("statusCode")
     if expected == "ok":
@@ -67,10 +82,10 @@ def main(url, folder, counts):
     passed = failed = 0
     for file in sorted(folder.glob("*.json")):
         name, expected = f"{folder.name}/{file.name}", file.suffixes[-2].lstrip(".")
-        started, answer = time.monotonic(), None
+        started, event, answer = time.monotonic(), file.read_bytes(), None
         try:
-            answer = invoke(url, file.read_bytes())
-            wrong = fault(expected, answer)
+            answer = invoke(url, event)
+            wrong = fault(expected, event, answer)
         except (ValueError, OSError) as error:
             wrong = str(error)
         if wrong:

@@ -8,7 +8,8 @@
 # workspace. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
-#   error      a failed direct invocation
+#   error      a failed invocation
+#   failed-N   the answer to an SQS batch, of which so many messages are reported as not recorded
 # They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
 set -euo pipefail
 

@@ -239,17 +239,18 @@ impl World {
         }
     }
 
-    /// Sends a whole event, as API Gateway would or a direct caller, to the function with this crate. Gives the
-    /// HTTP status, or whether a direct invocation succeeded, and what was answered.
+    /// Sends a whole event, as API Gateway would, SQS or a direct caller, to the function with this crate. Gives what
+    /// it comes to, in the words of the sample events' names, and what was answered.
     pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
         if function == "record-activity" {
             let mut context = lambda_http::Context::default();
             context.request_id = uuid::Uuid::new_v4().to_string();
             let event = LambdaEvent { payload: Exact(event.clone()), context };
             return match record_activity::invoke(&self.app, event).await {
-                Ok(answer) => match answer.get("statusCode") {
-                    Some(status) => (status.to_string(), answer),
-                    None => ("ok".into(), answer),
+                Ok(answer) => match (answer.get("statusCode"), answer.get("batchItemFailures")) {
+                    (Some(status), _) => (status.to_string(), answer),
+                    (_, Some(failures)) => (format!("failed-{}", failures.as_array().unwrap().len()), answer),
+                    _ => ("ok".into(), answer),
                 },
                 Err(error) => ("error".into(), json!({ "error": error.error_message })),
             };
