@@ -26,7 +26,7 @@ pub(crate) struct Lambda {
     served: JoinHandle<std::io::Result<()>>,
     /// From the process's start until it asked for its first event.
     pub(crate) ready: Duration,
-    /// CPU time until then, in all its threads.
+    /// CPU time until then.
     pub(crate) cpu: Duration,
 }
 
@@ -100,6 +100,11 @@ impl Lambda {
                 _ => return Err(format!("{} did not answer", self.name).into()),
             }
         }
+    }
+
+    /// CPU time it has used so far, in all its threads.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        self.process.cpu()
     }
 
     /// The most memory it has had so far, in bytes.

@@ -1,4 +1,4 @@
-//! How much memory recording takes.
+//! How much memory and CPU recording takes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -37,10 +37,15 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     if !reported(&answer).is_empty() {
         return Err(format!("{} messages were not recorded", reported(&answer).len()).into());
     }
+    let cpu = (function.cpu()? - function.cpu).as_secs_f64();
     let peak = function.peak_memory()? as f64 / 1e6;
     report.check(
         format!("memory of record-activity, a batch of {MESSAGES} messages of {BODY} bytes ({size:.1} MB)"),
-        format!("peak {peak:.0} MB, {idle:.0} MB at start, {:.1} s", took.as_secs_f64()),
+        format!(
+            "peak {peak:.0} MB, {idle:.0} MB at start, {:.1} s, {:.0} µs of CPU a message",
+            took.as_secs_f64(),
+            cpu * 1e6 / MESSAGES as f64
+        ),
         format!("< {MOST_MB} MB"),
         peak < MOST_MB,
     );
