@@ -109,12 +109,13 @@ struct Trouble {
     /// The process may be killed too.
     kills: bool,
     /// So many more requests fail that contain the text: a part of the table is away.
-    outage: (u32, String),
+    outage: (u32, Vec<u8>),
 }
 
 impl Trouble {
-    fn next(&mut self, sent: &Value) -> Fault {
-        if self.outage.0 > 0 && sent.to_string().contains(&self.outage.1) {
+    fn next(&mut self, sent: &[u8]) -> Fault {
+        let (left, part) = &self.outage;
+        if *left > 0 && sent.windows(part.len()).any(|window| window == part) {
             self.outage.0 -= 1;
             return Fault::ServerError;
         }
@@ -126,9 +127,9 @@ impl Trouble {
         }
         if self.random.u8(..8) == 0 {
             // The key of whatever this request is about: a workspace, most of the time.
-            let key =
-                sent.pointer("/TransactItems/0/Put/Item/pk/S").and_then(Value::as_str).unwrap_or_default();
-            self.outage = (self.random.u32(1..12), key.to_owned());
+            let sent = json(sent);
+            let key = sent.pointer("/TransactItems/0/Put/Item/pk/S").and_then(Value::as_str);
+            self.outage = (self.random.u32(1..12), key.unwrap_or("pk").into());
         }
         Fault::ALL[self.random.usize(..Fault::ALL.len())]
     }
@@ -186,7 +187,7 @@ impl Transport {
     /// process's last.
     pub fn fail_randomly(&self, seed: u64, one_in: u32, kills: bool) {
         let random = fastrand::Rng::with_seed(seed);
-        let trouble = Trouble { random, one_in, kills, outage: (0, String::new()) };
+        let trouble = Trouble { random, one_in, kills, outage: (0, Vec::new()) };
         self.state.lock().unwrap().random = (one_in > 0).then_some(trouble);
     }
 
@@ -196,7 +197,7 @@ impl Transport {
         self.kill.notified().await;
     }
 
-    fn next_fault(&self, operation: &str, sent: &Value) -> Fault {
+    fn next_fault(&self, operation: &str, sent: &[u8]) -> Fault {
         let mut state = self.state.lock().unwrap();
         if let Some((earlier, fault)) = state.nth.take() {
             if earlier == 0 {
@@ -218,7 +219,9 @@ impl Transport {
         std::future::pending().await
     }
 
-    fn count(&self, operation: &str, sent: &Value, body: &Value) {
+    fn count(&self, operation: &str, sent: &[u8], body: &Value) {
+        // Reads name their index; a write is long, and parsing it would take longer than sending it.
+        let sent = if operation == WRITE { Value::Null } else { json(sent) };
         let mut state = self.state.lock().unwrap();
         let index = sent["IndexName"].as_str().unwrap_or_default();
         state.metered.touched.insert((operation.into(), index.into()));
@@ -261,8 +264,7 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-            let sent: Value =
-                serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+            let sent = request.body().bytes().unwrap_or_default().to_vec();
             let fault = transport.next_fault(&operation, &sent).of(&operation);
             match fault {
                 Fault::None | Fault::LostAnswer | Fault::TimedOutAnswer | Fault::KilledAnswer => {}
@@ -272,12 +274,12 @@ impl HttpConnector for Connector {
                 Fault::Throttled => return answer(400, "ThrottlingException", json!({})),
                 Fault::ServerError => return answer(500, "InternalServerError", json!({})),
                 Fault::Unprocessed => {
-                    let answer = json!({ "Responses": {}, "UnprocessedKeys": sent["RequestItems"] });
+                    let answer = json!({ "Responses": {}, "UnprocessedKeys": json(&sent)["RequestItems"] });
                     let ok = 200.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;
                     return Ok(HttpResponse::new(ok, SdkBody::from(answer.to_string())));
                 }
                 Fault::Conflict => {
-                    let items = sent["TransactItems"].as_array().map_or(1, Vec::len);
+                    let items = json(&sent)["TransactItems"].as_array().map_or(1, Vec::len);
                     let mut reasons = vec![json!({ "Code": "None" }); items];
                     reasons[items / 2] = json!({ "Code": "TransactionConflict" });
                     let reasons = json!({ "CancellationReasons": reasons });
@@ -288,7 +290,7 @@ impl HttpConnector for Connector {
             let status = response.status();
             let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
-            transport.count(&operation, &sent, &serde_json::from_slice(&body).unwrap_or_default());
+            transport.count(&operation, &sent, &json(&body));
             match fault {
                 Fault::LostAnswer => {
                     return Err(ConnectorError::io("connection reset before the answer".into()));
@@ -302,6 +304,10 @@ impl HttpConnector for Connector {
             Ok(response)
         })
     }
+}
+
+fn json(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_default()
 }
 
 fn answer(status: u16, code: &str, mut body: Value) -> Result<HttpResponse, ConnectorError> {
