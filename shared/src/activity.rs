@@ -44,12 +44,14 @@ pub struct Action(String);
 
 /// The longest action, in bytes.
 pub const MAX_ACTION_LEN: usize = 64;
+/// What [`Action::parse`] says of an action's characters, as a regular expression.
+pub const ACTION_PATTERN: &str = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$";
 
 #[cfg(feature = "openapi")]
 crate::schema::text!(
     Action,
     "What was done: a dotted type of the form `noun.verb`.",
-    r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$",
+    ACTION_PATTERN,
     MAX_ACTION_LEN
 );
 

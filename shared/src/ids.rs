@@ -5,6 +5,10 @@ use crate::{Error, Result};
 /// The longest identifier, in bytes: with three of them a key stays far below DynamoDB's 1,024.
 pub const MAX_ID_LEN: usize = 128;
 
+/// What [`is_valid`] says of an id's characters, as a regular expression. `.` and `..` are left out without
+/// lookahead, which not every language has: past two dots at most there is another character, or a third dot.
+pub const PATTERN: &str = r"^(\.{0,2}[A-Za-z0-9_:@-][A-Za-z0-9._:@-]*|\.{3}[A-Za-z0-9._:@-]*)$";
+
 /// Whether `text` is 1 to [`MAX_ID_LEN`] of `A-Z a-z 0-9 . _ : @ -`.
 ///
 /// `.` and `..` are none: clients take them out of a path before they send it.
@@ -33,7 +37,7 @@ macro_rules! id {
         pub struct $name(String);
 
         #[cfg(feature = "openapi")]
-        crate::schema::text!($name, $doc, "^[A-Za-z0-9._:@-]+$", MAX_ID_LEN);
+        crate::schema::text!($name, $doc, PATTERN, MAX_ID_LEN);
 
         impl $name {
             /// Parses an id; an error names `field`.

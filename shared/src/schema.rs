@@ -2,7 +2,7 @@
 
 /// Says in the document that `$name` is a text of this pattern, of 1 to `$max` characters.
 macro_rules! text {
-    ($name:ident, $description:literal, $pattern:literal, $max:expr) => {
+    ($name:ident, $description:literal, $pattern:expr, $max:expr) => {
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
                 utoipa::openapi::ObjectBuilder::new()

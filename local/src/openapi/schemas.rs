@@ -5,9 +5,9 @@
 use record_activity::BatchResult;
 use shared::activity::{Action, Activity, ActorType, Party};
 use shared::event::MAX_BATCH;
-use shared::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use shared::ids::{ActivityId, ActorId, IssueId, PATTERN, Tag, WorkspaceId};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
-use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// An activity that asks to be recorded. Its compact JSON is at most 65,536 bytes.
@@ -164,12 +164,18 @@ pub(super) struct Known {
 #[into_params(parameter_in = Header)]
 pub(super) struct Idempotency {
     /// The id of an event without one; of an array's events, with a dot and the index.
-    #[param(
-        rename = "Idempotency-Key",
-        nullable = false,
-        min_length = 1,
-        max_length = 124,
-        pattern = "^[A-Za-z0-9._:@-]+$"
-    )]
-    idempotency_key: Option<String>,
+    #[param(rename = "Idempotency-Key", inline, nullable = false)]
+    idempotency_key: Option<Key>,
 }
+
+/// An id with room for a dot and three digits.
+pub(super) struct Key;
+
+impl PartialSchema for Key {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(PATTERN));
+        text.min_length(Some(1)).max_length(Some(124)).into()
+    }
+}
+
+impl ToSchema for Key {}
