@@ -12,10 +12,10 @@ const ACTORS: u64 = 40;
 const ACTIONS: &[&str] = &[
     "issue.created",
     "issue.updated",
-    "issue.assigned",
+    "issue.reopened",
     "issue.closed",
     "comment.created",
-    "comment.updated",
+    "issue.completed",
     "label.added",
     "attachment.added",
 ];

@@ -1,12 +1,14 @@
-//! The catalog: what is known of each action, as data in one place.
+//! The catalog: what is known of each action, as data in one place, [`entries`].
 //!
 //! An action that is not here is recorded as it is: platforms grow. To add one, add a row.
 
-use serde_json::{Map, Value};
+mod detail;
+mod rows;
 
 use crate::activity::{Action, Activity};
-use crate::ids;
 use crate::{Error, Result};
+
+pub use detail::{Detail, Kind};
 
 /// Who may see an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,47 +19,22 @@ pub enum Audience {
     Staff,
 }
 
-/// What a member of an action's details must be.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// A string of 1 to 1,000 characters.
-    Text,
-    /// An identifier.
-    Id,
-    /// `true` or `false`.
-    Bool,
-    /// One of these strings.
-    OneOf(&'static [&'static str]),
-}
-
-/// Which details an action must have.
-#[derive(Debug, Clone, Copy)]
-pub struct Detail {
-    name: &'static str,
-    kind: Kind,
-    required: bool,
-}
-
 /// One row of the catalog.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    action: &'static str,
-    audience: Audience,
-    details: &'static [Detail],
-    /// Whether at least one member is required, whatever its name.
+    /// The action, `issue.created`.
+    pub action: &'static str,
+    /// Its name in GraphQL, `CREATE_TODO`: of this action only.
+    pub category: &'static str,
+    /// Who may see it.
+    pub audience: Audience,
+    /// What has happened when a producer records it, and which members say so.
+    pub description: &'static str,
+    /// Whether an event must name an issue.
+    pub on_issue: bool,
+    /// Whether the details must have at least one member, whatever its name.
     some_detail: bool,
-}
-
-const fn required(name: &'static str, kind: Kind) -> Detail {
-    Detail { name, kind, required: true }
-}
-
-const fn optional(name: &'static str, kind: Kind) -> Detail {
-    Detail { name, kind, required: false }
-}
-
-const fn entry(action: &'static str, audience: Audience, details: &'static [Detail]) -> Entry {
-    Entry { action, audience, details, some_detail: false }
+    details: &'static [Detail],
 }
 
 /// The roles a member can have.
@@ -65,51 +42,28 @@ pub const ROLES: &[&str] = &["owner", "admin", "member", "client"];
 /// Who sees a workspace's feed: all its members, or owners and admins only.
 pub const PRIVACY: &[&str] = &["members", "admins"];
 
-use Audience::{Everyone, Staff};
-use Kind::{Bool, Id, OneOf, Text};
+/// All the rows, grouped by what they are about.
+pub fn entries() -> &'static [Entry] {
+    rows::CATALOG
+}
 
-static CATALOG: &[Entry] = &[
-    entry("issue.created", Everyone, &[required("title", Text), required("identifier", Text)]),
-    Entry { some_detail: true, ..entry("issue.updated", Everyone, &[]) },
-    entry(
-        "workspace.created",
-        Everyone,
-        &[required("name", Text), optional("slug", Id), optional("organization", Id)],
-    ),
-    Entry {
-        some_detail: true,
-        ..entry(
-            "workspace.settings_updated",
-            Staff,
-            &[optional("activity_enabled", Bool), optional("privacy", OneOf(PRIVACY))],
-        )
-    },
-    entry("workspace.archived", Everyone, &[]),
-    entry("workspace.unarchived", Everyone, &[]),
-    entry("member.added", Staff, &[required("user", Id), required("role", OneOf(ROLES))]),
-    entry("member.role_changed", Staff, &[required("user", Id), required("role", OneOf(ROLES))]),
-    entry("member.removed", Staff, &[required("user", Id)]),
-    entry("invitation.created", Staff, &[]),
-    entry("invitation.accepted", Staff, &[]),
-    entry("custom_field.created", Staff, &[]),
-];
-
-fn find(action: &Action) -> Option<&'static Entry> {
-    CATALOG.iter().find(|entry| entry.action == action.as_str())
+/// The row of `action`, when it has one.
+pub fn find(action: &Action) -> Option<&'static Entry> {
+    entries().iter().find(|entry| entry.action == action.as_str())
 }
 
 /// Who may see `action`; everyone, when it is not in the catalog.
 pub fn audience(action: &Action) -> Audience {
-    find(action).map_or(Everyone, |entry| entry.audience)
+    find(action).map_or(Audience::Everyone, |entry| entry.audience)
 }
 
-/// Checks an activity's details against its action's row.
+/// Checks an activity against its action's row.
 ///
 /// # Errors
 /// [`Error::BadInput`] of the member at fault, or of `issue_id` when an action on an issue names none.
 pub fn check(activity: &Activity) -> Result<()> {
     let Some(entry) = find(&activity.action) else { return Ok(()) };
-    if entry.action.starts_with("issue.") && activity.issue_id.is_none() {
+    if entry.on_issue && activity.issue_id.is_none() {
         return Err(Error::bad_input("issue_id", format!("is required for {}", entry.action)));
     }
     if entry.some_detail && activity.details.is_empty() {
@@ -119,36 +73,76 @@ pub fn check(activity: &Activity) -> Result<()> {
     entry.details.iter().try_for_each(|detail| detail.check(entry.action, &activity.details))
 }
 
-impl Detail {
-    fn check(&self, action: &str, details: &Map<String, Value>) -> Result<()> {
-        let field = format!("details.{}", self.name);
-        let value = details.get(self.name).filter(|value| !value.is_null());
-        let expected = match (value, self.kind) {
-            (None, _) if self.required => {
-                return Err(Error::bad_input(field, format!("is required for {action}")));
-            }
-            (None, _) | (Some(Value::Bool(_)), Bool) => return Ok(()),
-            (Some(Value::String(text)), Text) if (1..=1000).contains(&text.chars().count()) => return Ok(()),
-            (Some(Value::String(text)), Id) if ids::is_valid(text) => return Ok(()),
-            (Some(Value::String(text)), OneOf(allowed)) if allowed.contains(&text.as_str()) => return Ok(()),
-            (Some(_), Text) => "must be a string of 1 to 1000 characters".into(),
-            (Some(_), Id) => "must be an id: 1 to 128 characters of A-Z a-z 0-9 . _ : @ -".into(),
-            (Some(_), Bool) => "must be true or false".into(),
-            (Some(_), OneOf(allowed)) => format!("must be one of {}", allowed.join(", ")),
-        };
-        Err(Error::bad_input(field, expected))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The categories of the GraphQL reference, in its order, with the actions they name.
+    const REFERENCE: &[(&str, &str)] = &[
+        ("CREATE_TODO", "issue.created"),
+        ("MARK_TODO_AS_COMPLETE", "issue.completed"),
+        ("CREATE_COMMENT", "comment.created"),
+        ("CREATE_DISCUSSION", "discussion.created"),
+        ("CREATE_STATUS_UPDATE", "status_update.created"),
+        ("CREATE_TODO_LIST", "issue_list.created"),
+        ("MOVE_TODO", "issue.moved"),
+        ("COPY_TODO", "issue.copied"),
+        ("ADD_USER_TO_PROJECT", "member.added"),
+        ("REMOVE_USER_FROM_PROJECT", "member.removed"),
+        ("ARCHIVE_PROJECT", "workspace.archived"),
+        ("UNARCHIVE_PROJECT", "workspace.unarchived"),
+        ("CREATE_INVITATION", "invitation.created"),
+        ("ACCEPT_INVITATION", "invitation.accepted"),
+        ("CREATE_CUSTOM_FIELD", "custom_field.created"),
+        ("RECEIVE_FORM", "form.received"),
+    ];
+
     #[test]
-    fn every_row_is_an_action_and_stands_once() {
-        for (index, entry) in CATALOG.iter().enumerate() {
+    fn every_row_is_an_action_with_a_category_of_its_own() {
+        for (index, entry) in entries().iter().enumerate() {
             assert!(Action::parse("action", entry.action).is_ok(), "{}", entry.action);
-            assert!(CATALOG[..index].iter().all(|other| other.action != entry.action), "{}", entry.action);
+            let words = entry.category.split('_');
+            let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+            assert!(words.clone().count() > 1 && words.clone().all(is_word), "{}", entry.category);
+            assert!(
+                entry.description.ends_with('.') && !entry.description.contains('\n'),
+                "{}",
+                entry.action
+            );
+            for other in &entries()[..index] {
+                assert_ne!(other.action, entry.action);
+                assert_ne!(other.category, entry.category, "{} and {}", other.action, entry.action);
+            }
+            for (index, detail) in entry.details.iter().enumerate() {
+                let same = |other: &Detail| other.name == detail.name;
+                assert!(!entry.details[..index].iter().any(same), "{}: {}", entry.action, detail.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_category_of_the_reference_has_its_action() {
+        assert_eq!(REFERENCE.len(), 16);
+        for &(category, action) in REFERENCE {
+            let row = entries().iter().find(|entry| entry.category == category);
+            assert_eq!(row.map(|entry| entry.action), Some(action), "{category}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_an_issue_names_it() {
+        for entry in entries() {
+            assert_eq!(entry.on_issue, entry.action.starts_with("issue."), "{}", entry.action);
+        }
+    }
+
+    #[test]
+    fn administration_is_for_staff() {
+        let staff = ["member", "invitation", "custom_field", "configuration", "integration"];
+        for entry in entries() {
+            let noun = entry.action.split('.').next().unwrap();
+            let expected = staff.contains(&noun) || entry.action == "workspace.settings_updated";
+            assert_eq!(entry.audience == Audience::Staff, expected, "{}", entry.action);
         }
     }
 }

@@ -1,0 +1,93 @@
+//! What the details of an action must be.
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result, ids};
+
+/// The most characters of a [`Kind::Text`].
+const MAX_TEXT_LEN: usize = 1000;
+
+/// What a member of an action's details must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string of 1 to 1,000 characters.
+    Text,
+    /// A string of any length but none: only the event's own limit ends it.
+    Prose,
+    /// An identifier.
+    Id,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number, 0 or more.
+    Count,
+    /// A number, 0 or more.
+    Number,
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+    /// Anything, and null is a value of its own.
+    Any,
+}
+
+/// A member of an action's details that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Detail {
+    pub(super) name: &'static str,
+    kind: Kind,
+    pub(super) required: bool,
+}
+
+pub(super) const fn required(name: &'static str, kind: Kind) -> Detail {
+    Detail { name, kind, required: true }
+}
+
+pub(super) const fn optional(name: &'static str, kind: Kind) -> Detail {
+    Detail { name, kind, required: false }
+}
+
+impl Detail {
+    pub(super) fn check(&self, action: &str, details: &Map<String, Value>) -> Result<()> {
+        let problem = match details.get(self.name) {
+            Some(value) if self.kind.takes(value) => return Ok(()),
+            None | Some(Value::Null) if !self.required => return Ok(()),
+            None | Some(Value::Null) => format!("is required for {action}"),
+            Some(_) => format!("must be {}", self.kind),
+        };
+        Err(Error::bad_input(format!("details.{}", self.name), problem))
+    }
+}
+
+impl Kind {
+    fn takes(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Text, Value::String(text)) => (1..=MAX_TEXT_LEN).contains(&text.chars().count()),
+            (Self::Prose, Value::String(text)) => !text.is_empty(),
+            (Self::Id, Value::String(text)) => ids::is_valid(text),
+            (Self::OneOf(allowed), Value::String(text)) => allowed.contains(&text.as_str()),
+            // As in JSON Schema, 5.0 is a whole number too.
+            (Self::Count, Value::Number(number)) => {
+                number.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0)
+            }
+            (Self::Number, Value::Number(number)) => number.as_f64().is_some_and(|number| number >= 0.0),
+            (Self::Bool, Value::Bool(_)) | (Self::Any, _) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a value of this kind is, for errors.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => write!(f, "a string of 1 to {MAX_TEXT_LEN} characters"),
+            Self::Prose => f.write_str("a string that is not empty"),
+            Self::Id => {
+                write!(f, "an id: 1 to {} characters of A-Z a-z 0-9 . _ : @ -", ids::MAX_ID_LEN)
+            }
+            Self::Bool => f.write_str("true or false"),
+            Self::Count => f.write_str("a whole number, 0 or more"),
+            Self::Number => f.write_str("a number, 0 or more"),
+            Self::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
+            Self::Any => f.write_str("any value"),
+        }
+    }
+}
