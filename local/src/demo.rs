@@ -55,7 +55,7 @@ pub fn invitation(url: &str, token: &str) -> String {
 }
 
 /// The events, with their age in hours, oldest first.
-fn events() -> Vec<(i64, Value)> {
+pub fn events() -> Vec<(i64, Value)> {
     let issue = |id: &str, action: &str, issue: &str, details: Value| json!({ "id": id, "action": action, "issue_id": issue, "details": details });
     let login = "issue-demo-1";
     let export = "issue-demo-2";

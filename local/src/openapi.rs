@@ -30,12 +30,13 @@ const PATH: &str = "/openapi.json";
         paths::list_workspace_activity,
         paths::get_activity,
         paths::list_issue_activity,
-        paths::record_activity
+        paths::record_activity,
+        paths::list_actions
     ),
     components(schemas(Problem)),
     tags(
         (name = "Reading", description = "For members of the workspace, and tokens with the scope `activity:read`."),
-        (name = "Recording", description = "For tokens with the scope `activity:write`.")
+        (name = "Recording", description = "For tokens with the scope `activity:write`; the list of actions for any.")
     ),
     modifiers(&Surroundings)
 )]

@@ -5,13 +5,18 @@
 mod detail;
 mod rows;
 
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
 use crate::activity::{Action, Activity};
 use crate::{Error, Result};
 
 pub use detail::{Detail, Kind};
 
 /// Who may see an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// Everyone who may read the workspace.
     Everyone,
@@ -35,6 +40,25 @@ pub struct Entry {
     /// Whether the details must have at least one member, whatever its name.
     some_detail: bool,
     details: &'static [Detail],
+}
+
+impl Entry {
+    /// The JSON Schema of the details. Members that the row does not know are left to their producers.
+    pub(crate) fn details_schema(&self) -> Value {
+        let properties: Map<String, Value> =
+            self.details.iter().map(|detail| (detail.name.to_owned(), detail.schema())).collect();
+        let required: Vec<&str> =
+            self.details.iter().filter(|detail| detail.required).map(|detail| detail.name).collect();
+        let mut schema = json!({ "type": "object", "properties": properties });
+        if required.is_empty() && !self.some_detail {
+            return crate::schema::or_null(schema);
+        }
+        if self.some_detail {
+            schema["minProperties"] = 1.into();
+        }
+        schema["required"] = required.into();
+        schema
+    }
 }
 
 /// The roles a member can have.

@@ -1,5 +1,7 @@
 //! Events as producers send them, parsed into activities.
 
+mod schema;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -12,12 +14,20 @@ use crate::json::Members;
 use crate::time::Timestamp;
 use crate::{Error, Result, catalog, directory};
 
+pub use schema::schema;
+
 /// The largest event, in bytes of its compact JSON: 49 of them fit DynamoDB's transaction limit of 4 MB.
 pub const MAX_EVENT_LEN: usize = 64 * 1024;
 /// The most events of one request.
 pub const MAX_BATCH: usize = 500;
 /// The most tags of one event: each is compared when a feed is filtered by tag.
 pub const MAX_TAGS: usize = 50;
+/// The longest name of a person or agent, in characters.
+pub const MAX_NAME_LEN: usize = 256;
+/// The longest address, in characters: 64 before the `@` and 255 after it, as mail allows.
+pub const MAX_EMAIL_LEN: usize = 320;
+/// The longest time, in characters; fractions may have more digits than are kept.
+pub const MAX_TIME_LEN: usize = 64;
 /// How far ahead of our clock a producer's may be.
 pub const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// The same for events that change the directory: until then, one from a right clock, such as a member's removal,
@@ -69,7 +79,7 @@ impl Event {
             Some(id) => ActivityId::parse("id", id)?,
             None => ActivityId::parse(defaults.id.1, defaults.id.0.as_str())?,
         };
-        let created_at = members.text("created_at", 64)?;
+        let created_at = members.text("created_at", MAX_TIME_LEN)?;
         let timed = created_at.is_some();
         let created_at = match created_at {
             Some(text) => Timestamp::parse("created_at", &text)?,
@@ -82,7 +92,7 @@ impl Event {
             None => (None, None),
             Some(actor) => {
                 let mut actor = Members::of("actor", actor)?;
-                let described = (actor.text("name", 256)?, actor.text("email", 320)?);
+                let described = (actor.text("name", MAX_NAME_LEN)?, actor.text("email", MAX_EMAIL_LEN)?);
                 actor.end("name, email")?;
                 described
             }
@@ -144,9 +154,9 @@ fn party(members: &mut Members, name: &str) -> Result<Option<Party>> {
     let Some(value) = members.take(name) else { return Ok(None) };
     let mut party = Members::of(name, value)?;
     let id = ActorId::parse(&party.field("id"), party.required_text("id", MAX_ID_LEN)?)?;
-    let parsed = Party { id, name: party.text("name", 256)?, email: party.text("email", 320)? };
+    let (name, email) = (party.text("name", MAX_NAME_LEN)?, party.text("email", MAX_EMAIL_LEN)?);
     party.end("id, name, email")?;
-    Ok(Some(parsed))
+    Ok(Some(Party { id, name, email }))
 }
 
 fn tags(value: Option<Value>) -> Result<Vec<Tag>> {

@@ -92,6 +92,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// What [`Members::text`] says of a string's characters, as a regular expression: none is a control character.
+pub const TEXT_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
+
 /// An object's members, taken one by one; what is left at the end was unknown.
 pub struct Members {
     prefix: String,

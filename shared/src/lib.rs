@@ -17,7 +17,6 @@ pub mod listing;
 pub mod params;
 pub mod problem;
 pub mod record;
-#[cfg(feature = "openapi")]
 mod schema;
 pub mod store;
 pub mod time;

@@ -81,7 +81,10 @@ async fn view(store: &Store, caller: &Caller, workspace: &WorkspaceId) -> Result
 }
 
 /// Adds a weak entity tag of all the response says, or answers that the caller has it already.
-fn tagged(mut response: Response<String>, if_none_match: Option<&str>) -> Result<Response<String>> {
+///
+/// # Errors
+/// None of the caller's.
+pub fn tagged(mut response: Response<String>, if_none_match: Option<&str>) -> Result<Response<String>> {
     let header = |name| response.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes);
     let digest = Sha256::new()
         .chain_update(header(LINK))

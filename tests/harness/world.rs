@@ -283,6 +283,7 @@ impl World {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let segments: Vec<&str> = path.split('/').collect();
         let parameters = match segments.as_slice() {
+            ["", "api", "v1", "actions"] => Value::Null,
             ["", "api", "v1", "workspaces", ws, "activity"] => json!({ "ws_id": ws }),
             ["", "api", "v1", "workspaces", ws, "activity", id] => json!({ "ws_id": ws, "activity_id": id }),
             ["", "api", "v1", "workspaces", ws, "issues", issue, "activity"] => {
@@ -305,8 +306,9 @@ impl World {
     }
 
     async fn handle(&self, method: &str, path: &str, request: Request) -> Response<String> {
-        let Ok(response) = match (method, path.contains("/issues/")) {
-            ("POST", _) => record_activity::handle(&self.app, request).await,
+        let recorder = method == "POST" || path.starts_with("/api/v1/actions");
+        let Ok(response) = match (recorder, path.contains("/issues/")) {
+            (true, _) => record_activity::handle(&self.app, request).await,
             (_, true) => list_issue_activity::handle(&self.store, request).await,
             _ => list_workspace_activity::handle(&self.store, request).await,
         };

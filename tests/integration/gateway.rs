@@ -82,6 +82,10 @@ async fn lists_and_records_as_the_functions_do() {
     assert_eq!(recorded.status, 201, "{recorded:?}");
     assert_eq!(served.get(&recorded.headers["location"], &token).await.body, recorded.body);
     assert_eq!(served.send(&post, &headers, body.to_string().as_bytes()).await.status, 200);
+    // The same function, by another method.
+    let actions = served.get("/api/v1/actions", &token).await;
+    assert_eq!((actions.status, &actions.body[0]["action"]), (200, &json!("issue.created")));
+    assert_eq!(served.get("/api/v1/actions?action=a", &token).await.status, 400);
     harness::check(&served.world.client, &served.world.table).await;
 }
 

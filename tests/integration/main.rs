@@ -1,5 +1,6 @@
 //! The functions on a real engine: embedded, or the one that `DYNAMODB_ENDPOINT` names.
 
+mod actions;
 mod costs;
 mod directory;
 mod faults;

@@ -1,9 +1,9 @@
-//! Recording over HTTP.
+//! Recording over HTTP, and the way to the list of actions.
 
 use std::convert::Infallible;
 
 use lambda_http::http::header::{CONTENT_TYPE, LOCATION};
-use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Request, RequestExt as _, Response};
 use serde::Serialize;
 use shared::activity::Activity;
@@ -14,7 +14,7 @@ use shared::record::Recorded;
 use shared::{Error, Result, json, listing, wire};
 use uuid::Uuid;
 
-use crate::{App, Source};
+use crate::{App, Source, actions};
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Room for the index that tells the events of an array apart: a dot and three digits.
@@ -36,42 +36,51 @@ pub struct BatchResult {
     pub problem: Option<Problem>,
 }
 
-/// Records the event, or the events, of a request's body.
+/// Answers a request of the API: the template routes one path of each method here.
 ///
 /// # Errors
 /// None: every failure is an answer.
 pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Infallible> {
     shell::answer(&request, async {
-        shell::caller(&request)?.may_record()?;
-        let workspace = WorkspaceId::parse("ws_id", shell::path_parameter(&request, "ws_id")?)?;
-        if !shell::query(&request).is_empty() {
-            return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
-        }
-        let key = shell::header(&request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
-        let (values, is_array) = crate::events(json::parse(request.body())?)?;
-        let read = |(index, value)| {
-            let (id, from) = match &key {
-                Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
-                Some(key) => (key.clone(), IDEMPOTENCY_KEY),
-                None => (format!("act-{}", Uuid::new_v4()), "id"),
-            };
-            let workspace = Some(workspace.clone());
-            Event::parse(value, &Defaults { workspace, ..app.defaults(id, from) })
-        };
-        let read = values.into_iter().enumerate().map(read).collect();
-        let invocation = request.lambda_context_ref();
-        let request_id = invocation.map_or("", |context| &context.request_id);
-        let deadline = shell::deadline(invocation);
-        let mut results = app.record(Source::Http, request_id, read, deadline).await;
-        if is_array {
-            return several(results, shell::request_id(&request));
-        }
-        match results.pop() {
-            Some(result) => one(result?),
-            None => Err(Error::internal("an event was left without a result")),
+        match *request.method() {
+            Method::GET => actions::list(&request),
+            Method::POST => record(app, &request).await,
+            _ => Err(Error::internal(format!("no route brings a {} here", request.method()))),
         }
     })
     .await
+}
+
+/// Records the event, or the events, of a request's body.
+async fn record(app: &App, request: &Request) -> Result<Response<String>> {
+    shell::caller(request)?.may_record()?;
+    let workspace = WorkspaceId::parse("ws_id", shell::path_parameter(request, "ws_id")?)?;
+    if !shell::query(request).is_empty() {
+        return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
+    }
+    let key = shell::header(request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
+    let (values, is_array) = crate::events(json::parse(request.body())?)?;
+    let read = |(index, value)| {
+        let (id, from) = match &key {
+            Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
+            Some(key) => (key.clone(), IDEMPOTENCY_KEY),
+            None => (format!("act-{}", Uuid::new_v4()), "id"),
+        };
+        let workspace = Some(workspace.clone());
+        Event::parse(value, &Defaults { workspace, ..app.defaults(id, from) })
+    };
+    let read = values.into_iter().enumerate().map(read).collect();
+    let invocation = request.lambda_context_ref();
+    let request_id = invocation.map_or("", |context| &context.request_id);
+    let deadline = shell::deadline(invocation);
+    let mut results = app.record(Source::Http, request_id, read, deadline).await;
+    if is_array {
+        return several(results, shell::request_id(request));
+    }
+    match results.pop() {
+        Some(result) => one(result?),
+        None => Err(Error::internal("an event was left without a result")),
+    }
 }
 
 /// Reads the key: an id, or one in quotes, as the header's draft standard writes it.

@@ -1,9 +1,10 @@
 //! Recording, whoever asks for it: `POST /api/v1/workspaces/{ws_id}/activity`, SQS, EventBridge by way of SQS, and
-//! direct invocation.
+//! direct invocation. For those who record, `GET /api/v1/actions` says what there is to record.
 //!
 //! The function tells by what it is given who calls: each source has a module that reads its events and answers in
 //! its way. What they share is [`App`].
 
+mod actions;
 mod direct;
 mod envelope;
 mod http;
@@ -21,6 +22,7 @@ use shared::time::Clock;
 use shared::{Error, Result};
 use tokio::time::Instant;
 
+pub use actions::KnownAction;
 pub use http::{BatchResult, handle};
 pub use summary::{Sink, Source, Summary, to_stdout};
 

@@ -2,11 +2,11 @@
 
 #![expect(dead_code, reason = "only their descriptions are used")]
 
-use record_activity::BatchResult;
+use record_activity::{BatchResult, KnownAction};
 use shared::activity::Activity;
 use shared::ids::{ActivityId, IssueId, WorkspaceId};
 
-use super::problems::{Reading, Recording};
+use super::problems::{Catalog, Reading, Recording};
 use super::schemas::{Events, Idempotency, Known, Page, Recorded};
 
 /// List all workspace activity
@@ -124,3 +124,26 @@ pub(super) fn list_issue_activity() {}
     security(("bearer" = ["activity:write"])),
 )]
 pub(super) fn record_activity() {}
+
+/// List known actions
+///
+/// What events of these actions must be like. Actions that are not listed are recorded as they are.
+#[utoipa::path(
+    get,
+    path = "/api/v1/actions",
+    operation_id = "listActions",
+    tag = "Recording",
+    params(Known),
+    responses(
+        (
+            status = 200,
+            description = "The actions, grouped by what they are about.",
+            body = Vec<KnownAction>,
+            headers(("ETag" = String, description = "Names this very answer.")),
+        ),
+        (status = 304, description = "The answer is the one with the tag in `If-None-Match`."),
+        Catalog,
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) fn list_actions() {}

@@ -41,6 +41,19 @@ impl IntoResponses for Recording {
     }
 }
 
+/// What can keep a caller from the list of actions.
+pub(super) struct Catalog;
+
+impl IntoResponses for Catalog {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (400, "There are no parameters."),
+            (401, "There is no token, or it is not valid."),
+            (500, "The log failed. Report it with the `request_id`."),
+        ])
+    }
+}
+
 fn problems(statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
     let problem = |&(status, description): &(u16, &str)| {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 /// An activity that asks to be recorded. Its compact JSON is at most 65,536 bytes.
 ///
 /// Members that are null count as absent. Known actions have their details checked: `issue.created` needs `title` and
-/// `identifier`, `issue.updated` the changed fields and their new values.
+/// `identifier`, `issue.updated` the changed fields and their new values; `/api/v1/actions` has a schema of each.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({

@@ -1,7 +1,8 @@
-//! What the details of an action must be.
+//! What the details of an action must be: checked here, and said as JSON Schema.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::schema::{id, or_null};
 use crate::{Error, Result, ids};
 
 /// The most characters of a [`Kind::Text`].
@@ -54,6 +55,12 @@ impl Detail {
         };
         Err(Error::bad_input(format!("details.{}", self.name), problem))
     }
+
+    /// The JSON Schema of what [`Detail::check`] lets pass.
+    pub(super) fn schema(&self) -> Value {
+        let schema = self.kind.schema();
+        if self.required { schema } else { or_null(schema) }
+    }
 }
 
 impl Kind {
@@ -70,6 +77,19 @@ impl Kind {
             (Self::Number, Value::Number(number)) => number.as_f64().is_some_and(|number| number >= 0.0),
             (Self::Bool, Value::Bool(_)) | (Self::Any, _) => true,
             _ => false,
+        }
+    }
+
+    fn schema(self) -> Value {
+        match self {
+            Self::Text => json!({ "type": "string", "minLength": 1, "maxLength": MAX_TEXT_LEN }),
+            Self::Prose => json!({ "type": "string", "minLength": 1 }),
+            Self::Id => id(),
+            Self::Bool => json!({ "type": "boolean" }),
+            Self::Count => json!({ "type": "integer", "minimum": 0 }),
+            Self::Number => json!({ "type": "number", "minimum": 0 }),
+            Self::OneOf(allowed) => json!({ "type": "string", "enum": allowed }),
+            Self::Any => json!({}),
         }
     }
 }
