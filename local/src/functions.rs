@@ -1,9 +1,15 @@
 //! The functions behind the routes: the same handlers that Lambda runs.
 
-use lambda_http::{Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_http::{Context, LambdaEvent, Request, Response};
 use record_activity::{App, Sink, Summary};
+use serde_json::{Value, json};
 use shared::store::Store;
 use shared::time::Clock;
+
+use crate::invocation;
 
 /// A function that serves HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +31,30 @@ impl Function {
     }
 }
 
+/// An invocation that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error_type: String,
+    error_message: String,
+}
+
+impl Failure {
+    fn new(error_type: &str, error: impl std::fmt::Display) -> Self {
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
+
+    /// What Lambda shows to the caller.
+    pub(crate) fn payload(&self) -> Value {
+        json!({ "errorType": self.error_type, "errorMessage": self.error_message })
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.error_type, self.error_message)
+    }
+}
+
 /// The functions, each with what it keeps from one invocation to the next.
 pub(crate) struct Functions {
     store: Store,
@@ -36,7 +66,7 @@ impl Functions {
         Self { recording: App::new(store.clone(), clock, jitter, log()), store }
     }
 
-    /// Answers one invocation.
+    /// Answers one request of the API.
     pub(crate) async fn answer(&self, function: Function, request: Request) -> Response<String> {
         let Ok(response) = match function {
             Function::ListWorkspace => list_workspace_activity::handle(&self.store, request).await,
@@ -45,6 +75,57 @@ impl Functions {
         };
         response
     }
+
+    /// Invokes a function with a payload, JSON as Lambda would be given it, in a task of its own: neither a panic nor
+    /// a caller that leaves is felt by others.
+    ///
+    /// # Errors
+    /// What the function says, or that it crashed, or took longer than `time`.
+    pub(crate) async fn invoke(
+        self: &Arc<Self>,
+        function: Function,
+        payload: Vec<u8>,
+        request_id: &str,
+        time: Duration,
+    ) -> Result<Value, Failure> {
+        let (functions, context) = (Arc::clone(self), invocation::context(request_id, time));
+        let task = tokio::spawn(async move { functions.run(function, &payload, context).await });
+        let abort = task.abort_handle();
+        match tokio::time::timeout(time, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Failure::new("Runtime.ExitError", panic)),
+            Err(_) => {
+                abort.abort();
+                Err(Failure::new("Sandbox.Timedout", format!("Task timed out after {} s", time.as_secs())))
+            }
+        }
+    }
+
+    async fn run(&self, function: Function, payload: &[u8], context: Context) -> Result<Value, Failure> {
+        match function {
+            Function::ListWorkspace => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let list = |request| list_workspace_activity::handle(&self.store, request);
+                let Ok(response) = shell::serve(LambdaEvent { payload, context }, list).await;
+                serde_json::to_value(response).map_err(unreadable)
+            }
+            Function::ListIssue => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let list = |request| list_issue_activity::handle(&self.store, request);
+                let Ok(response) = shell::serve(LambdaEvent { payload, context }, list).await;
+                serde_json::to_value(response).map_err(unreadable)
+            }
+            Function::Record => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
+                result.map_err(|error| Failure::new(&error.error_type, error.error_message))
+            }
+        }
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::new("InvalidEvent", error)
 }
 
 /// A line of the log for each invocation that records.

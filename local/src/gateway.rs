@@ -17,19 +17,26 @@ use shared::store::Store;
 use shared::time::Clock;
 use tower_http::cors::{Any, CorsLayer};
 
+use crate::aws::{self, Aws};
 use crate::functions::{Function, Functions};
 use crate::invocation::{self, Call};
+use crate::pipeline::Running;
 use crate::template::{Cors, Template};
 use crate::token::{AUDIENCE, Desk, Issuer};
 use crate::verify::Verifier;
 use crate::{answer, authorizer, openapi, token};
+
+/// What AWS does in three minutes takes a second here: enough to see that something waits.
+const HASTE: u32 = 180;
 
 /// Serves the routes of the template, with an issuer of development tokens.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
 struct Inner {
-    functions: Functions,
+    functions: Arc<Functions>,
+    /// `None` when the template feeds no function of ours from a queue.
+    aws: Option<Aws>,
     endpoints: BTreeMap<String, Vec<Endpoint>>,
     cors: CorsLayer,
     issuer: Arc<Issuer>,
@@ -51,16 +58,18 @@ impl Gateway {
     /// A gateway to the functions on `store`, at the address `issuer`, which is also what its tokens name as their
     /// issuer. `clock` decides what is recorded when, and which tokens are valid.
     pub fn new(store: Store, template: &Template, clock: Clock, issuer: String) -> Self {
-        Self::with_jitter(store, template, clock, issuer, fastrand::Rng::new())
+        Self::with(store, template, clock, issuer, fastrand::Rng::new(), HASTE)
     }
 
-    /// The same, with the randomness that spreads the retries.
-    pub fn with_jitter(
+    /// The same, with the randomness that spreads the retries, and `haste`: the pauses of AWS, such as a queue's
+    /// visibility timeout, are shortened so many times.
+    pub fn with(
         store: Store,
         template: &Template,
         clock: Clock,
         issuer: String,
         jitter: fastrand::Rng,
+        haste: u32,
     ) -> Self {
         let mut endpoints: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
         for route in &template.routes {
@@ -79,9 +88,12 @@ impl Gateway {
             });
         }
         let domain = issuer.split_once("://").map_or(issuer.as_str(), |(_, domain)| domain).to_owned();
+        let functions = Arc::new(Functions::new(store, Arc::clone(&clock), jitter));
+        let aws = Aws::new(template, &functions, &clock, &issuer, haste);
         let issuer = Arc::new(Issuer::new(issuer));
         Self(Arc::new(Inner {
-            functions: Functions::new(store, Arc::clone(&clock), jitter),
+            functions,
+            aws,
             endpoints,
             cors: cors(&template.cors),
             verifier: Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys()),
@@ -96,15 +108,21 @@ impl Gateway {
         self.0.issuer.token(sub, scope, (self.0.clock)())
     }
 
+    /// Begins to work on the queue, until what is given back is dropped.
+    pub(crate) fn start(&self) -> Option<Running> {
+        self.0.aws.as_ref().map(|aws| Running::start(&aws.pipeline, &aws.asynchronous))
+    }
+
     /// Everything there is to serve.
     pub fn router(&self) -> Router {
         let api = self.0.endpoints.keys().fold(Router::new(), |router, path| {
             router.route(path, any(call).with_state((self.clone(), Arc::from(path.as_str()))))
         });
+        let aws = self.0.aws.clone().map(aws::routes).unwrap_or_default();
         let desk = Desk { issuer: Arc::clone(&self.0.issuer), clock: Arc::clone(&self.0.clock) };
         api.fallback(async || answer::no_such_path(&answer::request_id()))
             .layer(self.0.cors.clone())
-            .merge(token::routes(desk).merge(openapi::routes()).method_not_allowed_fallback(
+            .merge(token::routes(desk).merge(openapi::routes()).merge(aws).method_not_allowed_fallback(
                 // What is allowed instead, the router adds by itself.
                 async |method: Method| answer::method_not_allowed(&method, &[], &answer::request_id()),
             ))

@@ -20,7 +20,7 @@ const MAX_BODY: usize = 6 * 1024 * 1024;
 /// How much is read of a larger one: a client that is still sending does not read the answer.
 const MAX_READ: usize = 64 * 1024 * 1024;
 /// How long a function may take: a little less than API Gateway waits.
-const TIME_LIMIT: Duration = Duration::from_secs(29);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(29);
 
 /// A request that may pass.
 pub(crate) struct Call<'a> {
@@ -52,10 +52,7 @@ impl Call<'_> {
     /// # Errors
     /// [`Error::BadInput`] when it is none that API Gateway would pass on.
     pub(crate) fn into_request(self) -> Result<Request> {
-        let mut context = Context::default();
-        context.request_id = self.request_id.to_owned();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        context.deadline = u64::try_from((now + TIME_LIMIT).as_millis()).unwrap_or(u64::MAX);
+        let context = context(self.request_id, TIME_LIMIT);
         let request = lambda_http::request::from_str(&self.into_event().to_string());
         let request =
             request.map_err(|error| Error::bad_input("request", format!("cannot be read: {error}")))?;
@@ -130,6 +127,15 @@ impl Call<'_> {
         }
         event
     }
+}
+
+/// What a function is told of its invocation, which may take `time` from now.
+pub(crate) fn context(request_id: &str, time: Duration) -> Context {
+    let mut context = Context::default();
+    context.request_id = request_id.to_owned();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    context.deadline = u64::try_from((now + time).as_millis()).unwrap_or(u64::MAX);
+    context
 }
 
 /// Adds a value under `name`: what is given more than once is joined by commas.

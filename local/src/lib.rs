@@ -1,16 +1,19 @@
 //! Serves everything on one machine: the functions behind a gateway of their own, on DynamoDB embedded.
 //!
-//! Only `engine` knows the embedded engine, only `invocation` spells API Gateway's event, and `template` is the only
-//! source of routes and tables.
+//! Only `engine` knows the embedded engine, only `invocation` spells API Gateway's event, only `pipeline` SQS's, and
+//! `template` is the only source of routes, queues and tables.
 
 mod answer;
 mod authorizer;
+mod aws;
 pub mod demo;
 pub mod engine;
 mod functions;
 mod gateway;
 mod invocation;
 pub mod openapi;
+mod pipeline;
+mod queue;
 pub mod tables;
 pub mod template;
 pub mod token;
@@ -24,7 +27,8 @@ use tokio::net::TcpListener;
 pub use gateway::Gateway;
 
 /// Serves `gateway` on `listener` until `shutdown` is ready; then takes no more requests, and returns when those
-/// under way are answered.
+/// under way are answered and its queue is worked off. What is left in the queue after some time, or when this is
+/// dropped, is lost, and the log says so.
 ///
 /// # Errors
 /// When the listener fails for good.
@@ -33,6 +37,11 @@ pub async fn serve(
     gateway: Gateway,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let running = gateway.start();
     let service = gateway.router().into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
+    if let Some(running) = running {
+        running.finish().await;
+    }
+    Ok(())
 }

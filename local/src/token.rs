@@ -125,14 +125,14 @@ async fn token(State(desk): State<Desk>, RawQuery(query): RawQuery, headers: Hea
     }
 }
 
-/// Refuses a page that reached this address under a name of its own: the browser would let it read the token.
-fn local(headers: &HeaderMap) -> Result<()> {
+/// Refuses a page that reached this address under a name of its own: the browser would let it read the answer.
+pub(crate) fn local(headers: &HeaderMap) -> Result<()> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if matches!(name, "localhost" | "127.0.0.1") {
         return Ok(());
     }
-    Err(Error::Forbidden("Tokens are given to http://localhost and http://127.0.0.1 only"))
+    Err(Error::Forbidden("This is for http://localhost and http://127.0.0.1 only"))
 }
 
 /// Whom a token is wanted for.

@@ -1,0 +1,170 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+
+const VISIBILITY: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_millis(1);
+
+fn queue(max_receives: u64) -> Queue {
+    let start = Instant::now();
+    let clock = move || {
+        let time = Timestamp::parse("now", "2026-11-20T09:30:00Z").unwrap();
+        time.plus(chrono::TimeDelta::from_std(start.elapsed()).unwrap())
+    };
+    Queue::new(Arc::new(clock), max_receives, VISIBILITY)
+}
+
+fn send(queue: &Queue, body: &str) -> String {
+    queue.send(body.to_owned(), Duration::ZERO).unwrap()
+}
+
+/// What can be received now.
+async fn receive(queue: &Queue, limit: usize) -> Vec<Message> {
+    tokio::time::timeout(MOMENT, queue.receive(limit)).await.unwrap_or_default()
+}
+
+fn bodies(batch: &[Message]) -> Vec<&str> {
+    batch.iter().map(|message| message.body.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_done() {
+    let queue = queue(3);
+    let (good, bad) = (send(&queue, "good"), send(&queue, "bad"));
+    let batch = receive(&queue, 10).await;
+    assert_eq!(bodies(&batch), ["good", "bad"]);
+    assert!(receive(&queue, 10).await.is_empty());
+    assert_eq!(queue.len(), 2);
+
+    queue.settle(batch, |message| message.id == good);
+    assert_eq!(queue.len(), 1);
+    let (settled, again) = (Instant::now(), queue.receive(10).await);
+    // The timer's granularity is a millisecond.
+    let waited = settled.elapsed();
+    assert!((VISIBILITY..=VISIBILITY + MOMENT).contains(&waited), "{waited:?}");
+    assert_eq!((again[0].id.as_str(), again[0].receives, bodies(&again)), (bad.as_str(), 2, vec!["bad"]));
+    assert!(again[0].sent <= again[0].first_received && again[0].first_received < again[0].last_received);
+    queue.settle(again, |_| true);
+    assert_eq!(queue.len(), 0);
+    assert!(receive(&queue, 10).await.is_empty() && queue.dead_letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_last_attempt_a_message_is_a_dead_letter_until_it_is_sent_again() {
+    let queue = queue(3);
+    let id = send(&queue, "poison");
+    for _ in 0..3 {
+        assert!(queue.dead_letters().is_empty());
+        queue.settle(queue.receive(10).await, |_| false);
+    }
+    let letters = queue.dead_letters();
+    assert_eq!((letters[0].id.as_str(), letters[0].receives, letters.len()), (id.as_str(), 3, 1));
+    assert_eq!(queue.len(), 0);
+    tokio::time::sleep(2 * VISIBILITY).await;
+    assert!(receive(&queue, 10).await.is_empty());
+
+    assert_eq!(queue.redrive(), 1);
+    assert!(queue.dead_letters().is_empty());
+    let again = receive(&queue, 10).await;
+    assert_eq!((again[0].body.as_str(), again[0].receives), ("poison", 1));
+    assert_ne!(again[0].id, id, "a message that is sent again has another id");
+    assert!(again[0].sent > letters[0].sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_message_waits_and_keeps_no_other_waiting() {
+    let (queue, started) = (queue(3), Instant::now());
+    queue.send("later".into(), Duration::from_secs(60)).unwrap();
+    assert!(receive(&queue, 10).await.is_empty());
+    let waiting = queue.receive(10);
+    let sending = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        send(&queue, "now");
+    };
+    let (batch, ()) = tokio::join!(waiting, sending);
+    assert_eq!(bodies(&batch), ["now"]);
+    assert_eq!(bodies(&queue.receive(10).await), ["later"]);
+    assert!(started.elapsed() >= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_or_given_to_two_however_many_consume() {
+    let queue = Arc::new(queue(100));
+    let mut random = fastrand::Rng::with_seed(7);
+    let consumers: Vec<_> = (0..4)
+        .map(|_| {
+            let (queue, mut random) = (Arc::clone(&queue), random.fork());
+            tokio::spawn(async move {
+                loop {
+                    let batch = queue.receive(1 + random.usize(..9)).await;
+                    tokio::time::sleep(Duration::from_millis(random.u64(..50))).await;
+                    let done: BTreeSet<String> =
+                        batch.iter().filter(|_| random.bool()).map(|message| message.id.clone()).collect();
+                    queue.settle(batch, |message| done.contains(&message.id));
+                }
+            })
+        })
+        .collect();
+    for n in 0..500 {
+        send(&queue, &n.to_string());
+        if n % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
+        }
+    }
+    // Were one forgotten, this would wait for ever.
+    tokio::time::timeout(Duration::from_secs(3600), queue.emptied()).await.unwrap();
+    assert!(queue.dead_letters().is_empty());
+    let state = queue.lock();
+    assert_eq!((state.waiting.len(), state.count, state.bytes), (0, 0, 0));
+    drop(state);
+    consumers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_and_has_room_again_when_messages_are_done() {
+    let queue = queue(1);
+    for _ in 0..MAX_MESSAGES {
+        send(&queue, "");
+    }
+    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(Full));
+    let batch = receive(&queue, 2).await;
+    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(Full), "those being worked on count too");
+    queue.settle(batch, |_| true);
+    send(&queue, "one more");
+
+    let queue = self::queue(1);
+    let large = "x".repeat(MAX_BYTES / 2);
+    send(&queue, &large);
+    send(&queue, &large);
+    assert_eq!(queue.send("x".into(), Duration::ZERO), Err(Full));
+    queue.settle(receive(&queue, 1).await, |_| true);
+    send(&queue, &large);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_no_larger_than_lambda_takes() {
+    let queue = queue(1);
+    // Every character takes two bytes within JSON.
+    let body = "\"".repeat(1024 * 1024);
+    for _ in 0..4 {
+        send(&queue, &body);
+    }
+    assert_eq!(receive(&queue, 1000).await.len(), 2);
+    assert_eq!(receive(&queue, 1000).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_dead_letters_go_when_there_are_too_many() {
+    let queue = queue(1);
+    for n in 0..=MAX_DEAD {
+        send(&queue, &n.to_string());
+    }
+    queue.settle(receive(&queue, MAX_DEAD + 1).await, |_| false);
+    let letters = queue.dead_letters();
+    assert_eq!((letters.len(), letters[0].body.as_str()), (MAX_DEAD, "1"));
+    send(&queue, &"x".repeat(MAX_DEAD_BYTES));
+    queue.settle(receive(&queue, 1).await, |_| false);
+    let letters = queue.dead_letters();
+    assert_eq!((letters.len(), letters[0].body.len()), (1, MAX_DEAD_BYTES));
+}
