@@ -21,7 +21,7 @@ use shared::time::Clock;
 use crate::functions::{Function, Functions};
 use crate::pipeline::Pipeline;
 use crate::queue::Queue;
-use crate::template::{QueueSource, Template};
+use crate::template::QueueSource;
 use crate::{answer, invocation, token};
 
 pub(crate) use lambda::Asynchronous;
@@ -52,25 +52,20 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// With the queue that the template has for a function of ours, if it has one.
+    /// With the first of `queues` that feeds a function of ours, if any does.
     pub(crate) fn new(
-        template: &Template,
+        queues: Vec<QueueSource>,
         functions: &Arc<Functions>,
         clock: &Clock,
         url: &str,
-        haste: u32,
     ) -> Option<Self> {
         let known = |source: QueueSource| Some((Function::named(&source.function)?, source));
-        let (function, source) = template.queue_sources().into_iter().find_map(known)?;
-        let queue = Queue::new(Arc::clone(clock), source.max_receives, source.visibility / haste);
-        let pipeline = Pipeline::new(queue, Arc::clone(functions), function, source);
-        Some(Self {
-            pipeline: Arc::new(pipeline),
-            functions: Arc::clone(functions),
-            asynchronous: Asynchronous::new(haste),
-            clock: Arc::clone(clock),
-            url: Arc::from(url),
-        })
+        let (function, source) = queues.into_iter().find_map(known)?;
+        let queue = Queue::new(Arc::clone(clock), source.max_receives, source.visibility);
+        let asynchronous = Asynchronous::new(source.visibility);
+        let pipeline = Arc::new(Pipeline::new(queue, Arc::clone(functions), function, source));
+        let (functions, clock, url) = (Arc::clone(functions), Arc::clone(clock), Arc::from(url));
+        Some(Self { pipeline, functions, asynchronous, clock, url })
     }
 }
 
@@ -169,7 +164,7 @@ impl Refusal {
 
     fn unknown_operation(operation: &str, known: &str) -> Self {
         let operation: String = operation.chars().take(64).collect();
-        Self::new("UnknownOperationException", format!("{operation:?} is not served here; {known} are"))
+        Self::new("UnknownOperationException", format!("{operation:?} is not served here; {known}"))
     }
 
     /// The JSON protocols have an error's name in the body, REST has it in a header.

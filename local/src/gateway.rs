@@ -21,12 +21,12 @@ use crate::aws::{self, Aws};
 use crate::functions::{Function, Functions};
 use crate::invocation::{self, Call};
 use crate::pipeline::Running;
-use crate::template::{Cors, Template};
+use crate::template::{Cors, QueueSource, Template};
 use crate::token::{AUDIENCE, Desk, Issuer};
 use crate::verify::Verifier;
 use crate::{answer, authorizer, openapi, token};
 
-/// What AWS does in three minutes takes a second here: enough to see that something waits.
+/// Queues wait so many times shorter here: what fails is tried again after a second, not after three minutes.
 const HASTE: u32 = 180;
 
 /// Serves the routes of the template, with an issuer of development tokens.
@@ -58,18 +58,19 @@ impl Gateway {
     /// A gateway to the functions on `store`, at the address `issuer`, which is also what its tokens name as their
     /// issuer. `clock` decides what is recorded when, and which tokens are valid.
     pub fn new(store: Store, template: &Template, clock: Clock, issuer: String) -> Self {
-        Self::with(store, template, clock, issuer, fastrand::Rng::new(), HASTE)
+        let here = |source: QueueSource| QueueSource { visibility: source.visibility / HASTE, ..source };
+        let queues = template.queue_sources().into_iter().map(here).collect();
+        Self::with(store, template, clock, issuer, fastrand::Rng::new(), queues)
     }
 
-    /// The same, with the randomness that spreads the retries, and `haste`: the pauses of AWS, such as a queue's
-    /// visibility timeout, are shortened so many times.
+    /// The same, with the randomness that spreads the retries, and with the queues as they are given.
     pub fn with(
         store: Store,
         template: &Template,
         clock: Clock,
         issuer: String,
         jitter: fastrand::Rng,
-        haste: u32,
+        queues: Vec<QueueSource>,
     ) -> Self {
         let mut endpoints: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
         for route in &template.routes {
@@ -89,7 +90,7 @@ impl Gateway {
         }
         let domain = issuer.split_once("://").map_or(issuer.as_str(), |(_, domain)| domain).to_owned();
         let functions = Arc::new(Functions::new(store, Arc::clone(&clock), jitter));
-        let aws = Aws::new(template, &functions, &clock, &issuer, haste);
+        let aws = Aws::new(queues, &functions, &clock, &issuer);
         let issuer = Arc::new(Issuer::new(issuer));
         Self(Arc::new(Inner {
             functions,

@@ -103,8 +103,8 @@ fn reported(answer: &Value, batch: &[Message]) -> Option<HashSet<String>> {
         let id = failure["itemIdentifier"].as_str()?;
         batch.iter().any(|message| message.id == id).then(|| id.to_owned())
     };
-    let failed = failures.iter().map(identifier).collect();
-    if failed == None {
+    let failed: Option<_> = failures.iter().map(identifier).collect();
+    if failed.is_none() {
         tracing::warn!("the answer reports failures of no message in the batch; all of it comes again");
     }
     failed

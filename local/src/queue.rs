@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// The most messages that wait or are being worked on. SQS has no such limit, memory has.
 const MAX_MESSAGES: usize = 10_000;
 /// The same in bytes of their bodies.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The most dead letters that are kept; past these the oldest go.
 const MAX_DEAD: usize = 1000;
 /// The same in bytes of their bodies.

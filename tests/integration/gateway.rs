@@ -1,42 +1,54 @@
 //! The local gateway over real HTTP: tokens, routes, errors, and its description of itself.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use harness::{Reply, World, exchange};
 use local::Gateway;
-use local::template::Template;
+use local::template::{QueueSource, Template};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::event;
 use crate::samples::demo;
 
-const PAGE: &str = "/api/v1/workspaces/ws-demo/activity";
+pub(crate) const PAGE: &str = "/api/v1/workspaces/ws-demo/activity";
 
 /// A gateway that serves until it is dropped.
-struct Served {
-    address: SocketAddr,
-    gateway: Gateway,
-    world: World,
-    _stop: oneshot::Sender<()>,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Gateway,
+    pub(crate) world: World,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) stopped: JoinHandle<std::io::Result<()>>,
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = demo().await;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let issuer = format!("http://localhost:{}", address.port());
-        let gateway = Gateway::new(world.store.clone(), &Template::load().unwrap(), world.clock(), issuer);
-        let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(local::serve(listener, gateway.clone(), async {
-            stopped.await.ok();
+        let template = Template::load().unwrap();
+        // Impatient: what fails is soon tried again.
+        let hasty = |source| QueueSource {
+            timeout: Duration::from_secs(1),
+            visibility: Duration::from_millis(5),
+            ..source
+        };
+        let queues = template.queue_sources().into_iter().map(hasty).collect();
+        let (store, jitter) = (world.store.clone(), fastrand::Rng::with_seed(5));
+        let gateway = Gateway::with(store, &template, world.clock(), issuer, jitter, queues);
+        let (stop, told) = oneshot::channel::<()>();
+        let stopped = tokio::spawn(local::serve(listener, gateway.clone(), async {
+            told.await.ok();
         }));
-        Self { address, gateway, world, _stop: stop }
+        Self { address, gateway, world, stop, stopped }
     }
 
-    async fn send(&self, line: &str, headers: &[String], body: &[u8]) -> Reply {
+    pub(crate) async fn send(&self, line: &str, headers: &[String], body: &[u8]) -> Reply {
         let line = format!("{line} HTTP/1.1");
         let head: Vec<&str> = [line.as_str(), "host: localhost"]
             .into_iter()
@@ -45,11 +57,11 @@ impl Served {
         exchange(self.address, &head, body).await
     }
 
-    async fn get(&self, path: &str, token: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Reply {
         self.send(&format!("GET {path}"), &[format!("authorization: Bearer {token}")], b"").await
     }
 
-    fn reader(&self) -> String {
+    pub(crate) fn reader(&self) -> String {
         self.gateway.token("user-demo", "")
     }
 }

@@ -18,7 +18,7 @@ const TIME_SIZE: usize = 14;
 
 pub(super) fn answer(aws: &Aws, operation: &str, input: &Value) -> Result<Value, Refusal> {
     if operation != "PutEvents" {
-        return Err(Refusal::unknown_operation(operation, "PutEvents"));
+        return Err(Refusal::unknown_operation(operation, "PutEvents is"));
     }
     let inputs = list(input, "Entries")?;
     if inputs.is_empty() || inputs.len() > MAX_ENTRIES {

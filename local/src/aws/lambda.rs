@@ -17,8 +17,6 @@ use crate::{answer, invocation};
 const MAX_ASYNCHRONOUS: usize = 1024 * 1024;
 /// The most asynchronous invocations at once. Lambda has no such limit, memory has.
 const MAX_AT_ONCE: u32 = 100;
-/// The pauses after which Lambda tries an asynchronous invocation again.
-const PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 
 const INVOCATION_TYPE: &str = "x-amz-invocation-type";
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
@@ -103,13 +101,14 @@ fn empty(status: StatusCode) -> Response<Body> {
 #[derive(Clone)]
 pub(crate) struct Asynchronous {
     room: Arc<Semaphore>,
-    haste: u32,
+    pause: Duration,
 }
 
 impl Asynchronous {
-    /// None so far. The pauses between attempts are shortened `haste` times.
-    pub(crate) fn new(haste: u32) -> Self {
-        Self { room: Arc::new(Semaphore::new(MAX_AT_ONCE as usize)), haste }
+    /// None so far. One that fails is tried again after `pause`, and once more after twice as long; in Lambda these
+    /// are one and two minutes.
+    pub(crate) fn new(pause: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(MAX_AT_ONCE as usize)), pause }
     }
 
     /// Begins one. It keeps its request id however often it is tried.
@@ -139,7 +138,7 @@ impl Asynchronous {
             )
         })?;
         let (functions, request_id) = (Arc::clone(functions), request_id.to_owned());
-        let mut pauses = PAUSES.map(|pause| pause / self.haste).into_iter();
+        let mut pauses = [self.pause, 2 * self.pause].into_iter();
         tokio::spawn(async move {
             let _place = place;
             while let Err(failure) =

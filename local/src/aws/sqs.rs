@@ -22,8 +22,9 @@ const MAX_SIZE: usize = 1024 * 1024;
 /// The longest delay of a message, in seconds.
 const MAX_DELAY: u64 = 900;
 
+const THROTTLED: &str = "RequestThrottled";
 const OPERATIONS: &str =
-    "SendMessage, SendMessageBatch, GetQueueUrl, ReceiveMessage and StartMessageMoveTask";
+    "SendMessage, SendMessageBatch, GetQueueUrl, ReceiveMessage and StartMessageMoveTask are";
 
 /// What a call is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,21 +62,19 @@ impl Subject {
 }
 
 pub(super) fn answer(aws: &Aws, operation: &str, input: &Value) -> Result<Value, Refusal> {
-    match (operation, Subject::of(aws, input)) {
-        ("SendMessage", Ok(Subject::Queue)) => send(aws, input),
-        ("SendMessageBatch", Ok(Subject::Queue)) => send_batch(aws, input),
-        ("GetQueueUrl", Ok(subject)) => Ok(json!({ "QueueUrl": subject.url(aws) })),
-        ("ReceiveMessage", Ok(Subject::DeadLetters)) => Ok(look(aws, input)),
-        ("StartMessageMoveTask", Ok(Subject::DeadLetters)) => {
-            let count = aws.pipeline.queue.redrive();
-            tracing::info!("{count} dead letters are sent again");
-            Ok(json!({ "TaskHandle": Uuid::new_v4().to_string() }))
-        }
-        (_, Err(refusal)) => Err(refusal),
-        ("SendMessage" | "SendMessageBatch" | "ReceiveMessage" | "StartMessageMoveTask", _) => {
+    let is = |wanted| match Subject::of(aws, input)? {
+        subject if subject == wanted => Ok(()),
+        _ => {
             let detail = "Messages are sent to the queue, and read and moved from its dead letters";
             Err(Refusal::new("UnsupportedOperation", detail))
         }
+    };
+    match operation {
+        "SendMessage" => is(Subject::Queue).and_then(|()| send(aws, input)),
+        "SendMessageBatch" => is(Subject::Queue).and_then(|()| send_batch(aws, input)),
+        "GetQueueUrl" => Ok(json!({ "QueueUrl": Subject::of(aws, input)?.url(aws) })),
+        "ReceiveMessage" => is(Subject::DeadLetters).map(|()| look(aws, input)),
+        "StartMessageMoveTask" => is(Subject::DeadLetters).map(|()| redrive(aws)),
         _ => Err(Refusal::unknown_operation(operation, OPERATIONS)),
     }
 }
@@ -103,8 +102,6 @@ fn send(aws: &Aws, input: &Value) -> Result<Value, Refusal> {
     let id = id.map_err(|full| Refusal::new(THROTTLED, full.to_string()))?;
     Ok(json!({ "MessageId": id, "MD5OfMessageBody": md5(body) }))
 }
-
-const THROTTLED: &str = "RequestThrottled";
 
 /// What SQS takes: what XML can hold.
 fn is_allowed(c: char) -> bool {
@@ -177,6 +174,13 @@ fn look(aws: &Aws, input: &Value) -> Value {
         })
     };
     json!({ "Messages": letters.iter().zip(0..count).map(|(letter, _)| shown(letter)).collect::<Vec<_>>() })
+}
+
+/// Moves all of them back.
+fn redrive(aws: &Aws) -> Value {
+    let count = aws.pipeline.queue.redrive();
+    tracing::info!("{count} dead letters are sent again");
+    json!({ "TaskHandle": Uuid::new_v4().to_string() })
 }
 
 /// All dead letters, oldest first.

@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 
-const VISIBILITY: Duration = Duration::from_secs(30);
-const MOMENT: Duration = Duration::from_millis(1);
+const VISIBILITY: Duration = Duration::from_millis(10);
 
 fn queue(max_receives: u64) -> Queue {
     let start = Instant::now();
@@ -21,14 +20,14 @@ fn send(queue: &Queue, body: &str) -> String {
 
 /// What can be received now.
 async fn receive(queue: &Queue, limit: usize) -> Vec<Message> {
-    tokio::time::timeout(MOMENT, queue.receive(limit)).await.unwrap_or_default()
+    tokio::time::timeout(Duration::ZERO, queue.receive(limit)).await.unwrap_or_default()
 }
 
 fn bodies(batch: &[Message]) -> Vec<&str> {
     batch.iter().map(|message| message.body.as_str()).collect()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_done() {
     let queue = queue(3);
     let (good, bad) = (send(&queue, "good"), send(&queue, "bad"));
@@ -37,12 +36,11 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_
     assert!(receive(&queue, 10).await.is_empty());
     assert_eq!(queue.len(), 2);
 
+    let settled = Instant::now();
     queue.settle(batch, |message| message.id == good);
     assert_eq!(queue.len(), 1);
-    let (settled, again) = (Instant::now(), queue.receive(10).await);
-    // The timer's granularity is a millisecond.
-    let waited = settled.elapsed();
-    assert!((VISIBILITY..=VISIBILITY + MOMENT).contains(&waited), "{waited:?}");
+    let again = queue.receive(10).await;
+    assert!(settled.elapsed() >= VISIBILITY);
     assert_eq!((again[0].id.as_str(), again[0].receives, bodies(&again)), (bad.as_str(), 2, vec!["bad"]));
     assert!(again[0].sent <= again[0].first_received && again[0].first_received < again[0].last_received);
     queue.settle(again, |_| true);
@@ -50,7 +48,7 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_
     assert!(receive(&queue, 10).await.is_empty() && queue.dead_letters().is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn after_its_last_attempt_a_message_is_a_dead_letter_until_it_is_sent_again() {
     let queue = queue(3);
     let id = send(&queue, "poison");
@@ -72,23 +70,23 @@ async fn after_its_last_attempt_a_message_is_a_dead_letter_until_it_is_sent_agai
     assert!(again[0].sent > letters[0].sent);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_delayed_message_waits_and_keeps_no_other_waiting() {
-    let (queue, started) = (queue(3), Instant::now());
-    queue.send("later".into(), Duration::from_secs(60)).unwrap();
+    let (queue, started, delay) = (queue(3), Instant::now(), Duration::from_millis(500));
+    queue.send("later".into(), delay).unwrap();
     assert!(receive(&queue, 10).await.is_empty());
     let waiting = queue.receive(10);
     let sending = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(VISIBILITY).await;
         send(&queue, "now");
     };
     let (batch, ()) = tokio::join!(waiting, sending);
     assert_eq!(bodies(&batch), ["now"]);
     assert_eq!(bodies(&queue.receive(10).await), ["later"]);
-    assert!(started.elapsed() >= Duration::from_secs(60));
+    assert!(started.elapsed() >= delay);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn nothing_is_lost_or_given_to_two_however_many_consume() {
     let queue = Arc::new(queue(100));
     let mut random = fastrand::Rng::with_seed(7);
@@ -98,7 +96,7 @@ async fn nothing_is_lost_or_given_to_two_however_many_consume() {
             tokio::spawn(async move {
                 loop {
                     let batch = queue.receive(1 + random.usize(..9)).await;
-                    tokio::time::sleep(Duration::from_millis(random.u64(..50))).await;
+                    tokio::time::sleep(Duration::from_millis(random.u64(..5))).await;
                     let done: BTreeSet<String> =
                         batch.iter().filter(|_| random.bool()).map(|message| message.id.clone()).collect();
                     queue.settle(batch, |message| done.contains(&message.id));
@@ -109,11 +107,11 @@ async fn nothing_is_lost_or_given_to_two_however_many_consume() {
     for n in 0..500 {
         send(&queue, &n.to_string());
         if n % 7 == 0 {
-            tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
+            tokio::time::sleep(Duration::from_millis(random.u64(..2))).await;
         }
     }
     // Were one forgotten, this would wait for ever.
-    tokio::time::timeout(Duration::from_secs(3600), queue.emptied()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), queue.emptied()).await.unwrap();
     assert!(queue.dead_letters().is_empty());
     let state = queue.lock();
     assert_eq!((state.waiting.len(), state.count, state.bytes), (0, 0, 0));
@@ -121,7 +119,7 @@ async fn nothing_is_lost_or_given_to_two_however_many_consume() {
     consumers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_full_queue_refuses_and_has_room_again_when_messages_are_done() {
     let queue = queue(1);
     for _ in 0..MAX_MESSAGES {
@@ -142,7 +140,7 @@ async fn a_full_queue_refuses_and_has_room_again_when_messages_are_done() {
     send(&queue, &large);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_batch_is_no_larger_than_lambda_takes() {
     let queue = queue(1);
     // Every character takes two bytes within JSON.
@@ -154,7 +152,7 @@ async fn a_batch_is_no_larger_than_lambda_takes() {
     assert_eq!(receive(&queue, 1000).await.len(), 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_oldest_dead_letters_go_when_there_are_too_many() {
     let queue = queue(1);
     for n in 0..=MAX_DEAD {

@@ -1,0 +1,269 @@
+//! Producers at the local gateway, as the AWS CLI and the SDKs speak: what they send is in the feed, once, or among the
+//! dead letters.
+
+use std::time::Duration;
+
+use harness::{Fault, Reply, check};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::gateway::{PAGE, Served};
+
+const AT: &str = "2025-01-01T00:00:00Z";
+pub(crate) const PUT_EVENTS: &str = "AWSEvents.PutEvents";
+pub(crate) const SEND: &str = "AmazonSQS.SendMessage";
+pub(crate) const SEND_BATCH: &str = "AmazonSQS.SendMessageBatch";
+pub(crate) const INVOCATIONS: &str = "POST /dev/lambda/2015-03-31/functions/record-activity/invocations";
+
+impl Served {
+    /// Calls an operation of AWS's JSON protocol.
+    pub(crate) async fn call(&self, path: &str, target: &str, input: &Value) -> Reply {
+        let headers =
+            ["content-type: application/x-amz-json-1.1".to_owned(), format!("x-amz-target: {target}")];
+        self.send(&format!("POST {path}"), &headers, input.to_string().as_bytes()).await
+    }
+
+    pub(crate) async fn put(&self, entries: &[Value]) -> Value {
+        let reply = self.call("/dev/events", PUT_EVENTS, &json!({ "Entries": entries })).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.body
+    }
+
+    pub(crate) async fn queue(&self, target: &str, mut input: Value) -> Reply {
+        input["QueueUrl"] = format!("http://localhost:{}/dev/queue", self.address.port()).into();
+        self.call("/dev/queue", target, &input).await
+    }
+
+    async fn invoke(&self, kind: &str, payload: &Value) -> Reply {
+        let headers = [format!("x-amz-invocation-type: {kind}")];
+        self.send(INVOCATIONS, &headers, payload.to_string().as_bytes()).await
+    }
+
+    pub(crate) async fn dead_letters(&self) -> Vec<Value> {
+        let reply = self.send("GET /dev/dead-letters", &[], b"").await;
+        reply.body.as_array().unwrap().clone()
+    }
+
+    /// The activities of the feed that the demo did not make, once there are `count` of them and the queue has had
+    /// time to make more.
+    pub(crate) async fn recorded(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let feed = self.get(&format!("{PAGE}?limit=200"), &self.reader()).await;
+            let ours = |activity: &&Value| !activity["id"].as_str().unwrap().starts_with("act-demo-");
+            let recorded: Vec<Value> = feed.body.as_array().unwrap().iter().filter(ours).cloned().collect();
+            assert!(recorded.len() <= count, "more than {count}: {recorded:?}");
+            if recorded.len() == count {
+                return recorded;
+            }
+            assert!(Instant::now() < deadline, "not {count}: {recorded:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The dead letters, once there are `count` of them.
+    async fn died(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let letters = self.dead_letters().await;
+            if letters.len() == count {
+                return letters;
+            }
+            assert!(Instant::now() < deadline, "not {count}: {letters:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// An event of the demo workspace; without an id and a time if `id` is empty.
+pub(crate) fn event(id: &str) -> Value {
+    let mut event = crate::event(id, AT);
+    event["workspace_id"] = json!("ws-demo");
+    if id.is_empty() {
+        let members = event.as_object_mut().unwrap();
+        members.retain(|name, _| !["id", "created_at"].contains(&name.as_str()));
+    }
+    event
+}
+
+pub(crate) fn entry(event: &Value) -> Value {
+    json!({ "Source": "tracker", "DetailType": event["action"], "Detail": event.to_string() })
+}
+
+fn sorted<'a>(activities: &'a [Value], member: &str) -> Vec<&'a str> {
+    let mut values: Vec<&str> =
+        activities.iter().map(|activity| activity[member].as_str().unwrap()).collect();
+    values.sort_unstable();
+    values
+}
+
+#[tokio::test]
+async fn events_that_are_put_on_the_bus_are_in_the_feed_and_bad_entries_are_named() {
+    let served = Served::new().await;
+    let mut timed = entry(&event(""));
+    timed["Time"] = json!(1_735_689_661.75);
+    timed["EventBusName"] = json!("activity-log");
+    timed["Resources"] = json!(["arn:aws:s3:::bucket"]);
+    let mut undetailed = entry(&event("x"));
+    undetailed["Detail"] = json!("[1]");
+    let entries = [
+        entry(&event("own")),
+        json!({ "Source": "tracker", "Detail": "{}" }),
+        timed,
+        json!({ "DetailType": "note.added", "Detail": "{}" }),
+        undetailed,
+        entry(&event("")),
+    ];
+    let answer = served.put(&entries).await;
+    let results = answer["Entries"].as_array().unwrap();
+    let codes: Vec<Option<&str>> = results.iter().map(|result| result["ErrorCode"].as_str()).collect();
+    let (missing, malformed) = (Some("InvalidArgument"), Some("MalformedDetail"));
+    assert_eq!(codes, [None, missing, None, missing, malformed, None]);
+    assert_eq!(answer["FailedEntryCount"], 3);
+    let recorded = served.recorded(3).await;
+    let times = [("own", "2025-01-01T00:00:00"), ("2", "2025-01-01T00:01:01"), ("5", "2026-11-23T00:00:00")];
+    for (of, time) in times {
+        let id = of.parse::<usize>().map_or(of, |index| results[index]["EventId"].as_str().unwrap());
+        let activity = recorded.iter().find(|activity| activity["id"] == id).unwrap();
+        assert_eq!(activity["created_at"], time);
+    }
+    assert!(served.dead_letters().await.is_empty());
+    check(&served.world.client, &served.world.table).await;
+}
+
+#[tokio::test]
+async fn poison_among_good_messages_dies_alone_and_can_be_sent_again() {
+    let served = Served::new().await;
+    let mut entries: Vec<Value> = (0..9)
+        .map(|n| json!({ "Id": format!("e{n}"), "MessageBody": event(&format!("good-{n}")).to_string() }))
+        .collect();
+    let poison = r#"{"action": "no workspace"}"#;
+    entries.insert(4, json!({ "Id": "poison", "MessageBody": poison }));
+    let sent = served.queue(SEND_BATCH, json!({ "Entries": entries })).await;
+    let successful = sent.body["Successful"].as_array().unwrap();
+    assert_eq!((sent.status, successful.len(), &sent.body["Failed"]), (200, 10, &json!([])));
+    assert_eq!(successful[4]["MD5OfMessageBody"], "f5f745c515b26d100be372ca89be9fe5");
+    served.recorded(9).await;
+    let letters = served.died(1).await;
+    assert_eq!(letters[0]["message_id"], successful[4]["MessageId"]);
+    assert_eq!((&letters[0]["body"], &letters[0]["receive_count"]), (&json!(poison), &json!(20)));
+
+    let look = json!({ "QueueUrl": "/dev/dead-letters", "MaxNumberOfMessages": 10, "VisibilityTimeout": 0 });
+    let looked = served.call("/dev/queue", "AmazonSQS.ReceiveMessage", &look).await;
+    assert_eq!(looked.body["Messages"][0]["Body"], poison);
+    let source = json!({ "SourceArn": "arn:aws:sqs:local:000000000000:RecordDeadLetterQueue" });
+    let moved = served.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &source).await;
+    assert!(moved.body["TaskHandle"].is_string(), "{moved:?}");
+    // It is no better now, and another message, as it is in SQS.
+    let again = served.died(1).await;
+    assert_ne!(again[0]["message_id"], letters[0]["message_id"]);
+    assert_eq!((&again[0]["body"], &again[0]["receive_count"]), (&json!(poison), &json!(20)));
+    check(&served.world.client, &served.world.table).await;
+}
+
+#[tokio::test]
+async fn an_event_is_recorded_once_however_often_and_whichever_way_it_comes() {
+    let served = Served::new().await;
+    let event = event("act-1");
+    let message = json!({ "MessageBody": event.to_string() });
+    for _ in 0..3 {
+        assert_eq!(served.put(&[entry(&event), entry(&event)]).await["FailedEntryCount"], 0);
+        assert_eq!(served.queue(SEND, message.clone()).await.status, 200);
+        let invoked = served.invoke("RequestResponse", &event).await;
+        assert_eq!((invoked.status, &invoked.body["activity"]["id"]), (200, &json!("act-1")), "{invoked:?}");
+        assert_eq!(served.invoke("Event", &event).await.status, 202);
+    }
+    // One that is sent after all the others, so that they have been worked on when it has.
+    served.put(&[entry(&self::event("last"))]).await;
+    served.stop.send(()).unwrap();
+    served.stopped.await.unwrap().unwrap();
+    let contents = check(&served.world.client, &served.world.table).await;
+    let ours: Vec<&String> =
+        contents.activities["ws-demo"].iter().filter(|id| !id.starts_with("act-demo-")).collect();
+    assert_eq!(ours, ["last", "act-1"].map(str::to_owned).iter().rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_invocation_that_dies_and_a_table_that_fails_for_a_while_lose_nothing() {
+    let served = Served::new().await;
+    // The first invocation never ends, so the gateway ends it; the table refuses those after that.
+    served.world.transport.script([Fault::Killed]);
+    served.world.transport.script([Fault::Throttled; 40]);
+    let events: Vec<Value> = (0..30).map(|n| event(&format!("act-{n:02}"))).collect();
+    for events in events.chunks(10) {
+        let entries: Vec<Value> = events.iter().map(entry).collect();
+        assert_eq!(served.put(&entries).await["FailedEntryCount"], 0);
+    }
+    let recorded = served.recorded(30).await;
+    let expected: Vec<String> = (0..30).map(|n| format!("act-{n:02}")).collect();
+    assert_eq!(sorted(&recorded, "id"), expected);
+    assert!(served.dead_letters().await.is_empty());
+    check(&served.world.client, &served.world.table).await;
+}
+
+#[tokio::test]
+async fn invocations_answer_as_lambda_does() {
+    let served = Served::new().await;
+    let bare = served.invoke("RequestResponse", &event("")).await;
+    assert_eq!((bare.status, &bare.body["status"]), (200, &json!("recorded")));
+    assert_eq!(bare.body["activity"]["id"], bare.headers["x-amzn-requestid"]);
+    assert!(!bare.headers.contains_key("x-amz-function-error"));
+
+    let failed = served.invoke("RequestResponse", &json!({ "action": "a.b" })).await;
+    assert_eq!((failed.status, failed.headers["x-amz-function-error"].as_str()), (200, "Unhandled"));
+    assert_eq!(failed.body["errorType"], "BAD_USER_INPUT");
+    assert!(failed.body["errorMessage"].as_str().unwrap().contains("workspace_id is required"), "{failed:?}");
+
+    assert_eq!(served.invoke("DryRun", &event("dry")).await.status, 204);
+
+    // Half of it can be recorded, so it fails three times, as one invocation: the ids do not change.
+    let taken = json!({ "id": bare.body["activity"]["id"], "workspace_id": "ws-demo", "actor_type": "user",
+                        "actor_id": "other", "action": "a.b" });
+    served.world.transport.take();
+    let begun = served.invoke("Event", &json!([event(""), taken])).await;
+    assert_eq!((begun.status, &begun.body), (202, &json!("")));
+    let recorded = served.recorded(2).await;
+    let first = format!("{}.0", begun.headers["x-amzn-requestid"]);
+    assert!(recorded.iter().any(|activity| activity["id"] == first.as_str()), "{recorded:?}");
+    served.stop.send(()).unwrap();
+    served.stopped.await.unwrap().unwrap();
+    let attempts = served.world.transport.take().requests["TransactWriteItems"];
+    assert!(attempts >= 3, "{attempts}");
+    check(&served.world.client, &served.world.table).await;
+}
+
+#[tokio::test]
+async fn every_function_can_be_invoked_by_its_name_or_arn() {
+    let served = Served::new().await;
+    for (function, sample) in [
+        ("list-workspace-activity", "list-workspace-activity/first-page.200.json"),
+        (
+            "arn%3Aaws%3Alambda%3Alocal%3A000000000000%3Afunction%3Alist-issue-activity",
+            "list-issue-activity/client.200.json",
+        ),
+        ("000000000000:function:record-activity:$LATEST", "record-activity/01-single.201.json"),
+    ] {
+        let path = format!("{}/../events/{sample}", env!("CARGO_MANIFEST_DIR"));
+        let line = format!("POST /dev/lambda/2015-03-31/functions/{function}/invocations");
+        let reply = served.send(&line, &[], &std::fs::read(path).unwrap()).await;
+        let expected: u16 = sample.rsplit('.').nth(1).unwrap().parse().unwrap();
+        assert_eq!(
+            (reply.status, &reply.body["statusCode"]),
+            (200, &json!(expected)),
+            "{function}: {reply:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_queue_is_worked_off_before_the_gateway_ends() {
+    let served = Served::new().await;
+    for n in 0..20 {
+        let entries: Vec<Value> = (0..10).map(|m| entry(&event(&format!("act-{n}-{m}")))).collect();
+        assert_eq!(served.put(&entries).await["FailedEntryCount"], 0);
+    }
+    served.stop.send(()).unwrap();
+    served.stopped.await.unwrap().unwrap();
+    let contents = check(&served.world.client, &served.world.table).await;
+    assert_eq!(contents.activities["ws-demo"].len(), 12 + 200);
+}
