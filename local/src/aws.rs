@@ -94,16 +94,23 @@ async fn no_pages(request: Request, next: Next) -> Response<Body> {
 }
 
 async fn events(State(aws): State<Aws>, request: Request) -> Response<Body> {
-    call("AWSEvents", request, |operation, input| events::answer(&aws, operation, input)).await
+    call("AWSEvents", "application/x-amz-json-1.1", request, |operation, input| {
+        events::answer(&aws, operation, input)
+    })
+    .await
 }
 
 async fn queues(State(aws): State<Aws>, request: Request) -> Response<Body> {
-    call("AmazonSQS", request, |operation, input| sqs::answer(&aws, operation, input)).await
+    call("AmazonSQS", "application/x-amz-json-1.0", request, |operation, input| {
+        sqs::answer(&aws, operation, input)
+    })
+    .await
 }
 
 /// Answers a call of AWS's JSON protocol, whose operation is in a header, behind the name of the `service`.
 async fn call(
     service: &str,
+    protocol: &'static str,
     request: Request,
     answer: impl FnOnce(&str, &Value) -> Result<Value, Refusal>,
 ) -> Response<Body> {
@@ -121,10 +128,7 @@ async fn call(
         Ok(output) => respond(StatusCode::OK, &output),
         Err(refusal) => refusal.into_response(),
     };
-    // 1.0 or 1.1, as the caller has it.
-    if let Some(protocol) = parts.headers.get(CONTENT_TYPE) {
-        response.headers_mut().insert(CONTENT_TYPE, protocol.clone());
-    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(protocol));
     response
 }
 

@@ -151,10 +151,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let (messages, invocations) = self.left();
         if messages + invocations > 0 {
-            let queue = &self.pipeline.source.queue;
-            tracing::error!(
-                "lost: {messages} messages of {queue} and {invocations} asynchronous invocations"
-            );
+            tracing::error!(messages, invocations, "lost: what was not worked off was in memory only");
         }
     }
 }
