@@ -2,7 +2,11 @@
 //!
 //! Parts are joined by `#`, which no id, action or time contains, so no id can reach into another's keys.
 
+mod read;
+
 use chrono::NaiveDate;
+
+pub use read::Key;
 
 use crate::activity::Action;
 use crate::ids::{ActivityId, ActorId, IssueId, OrganizationId, WorkspaceId};
@@ -56,9 +60,7 @@ impl Position {
 
     /// Reads the text of a place, as [`Position::as_str`] gave it; `None` when it is not an activity's.
     pub fn parse(text: &str) -> Option<Self> {
-        let (time, id) = text.split_once('#')?;
-        let parsed = Timestamp::parse("time", time).ok()?;
-        (parsed.key() == time && crate::ids::is_valid(id)).then(|| Self(text.to_owned()))
+        read::position(text).map(|_| Self(text.to_owned()))
     }
 
     /// The bound that lies after this place and before every later one.
