@@ -182,7 +182,7 @@ fn tags(value: Option<Value>) -> Result<Vec<Tag>> {
 /// A digest of all an activity says but its time: equal for equal content, however its JSON was written.
 /// Half of SHA-256: 128 bits, with the reader's and the writer's order of members made irrelevant by the
 /// sorted maps of `serde_json`.
-fn fingerprint(activity: &Activity) -> Result<String> {
+pub(crate) fn fingerprint(activity: &Activity) -> Result<String> {
     let mut content = serde_json::to_value(activity).map_err(Error::internal)?;
     if let Value::Object(members) = &mut content {
         members.remove("created_at");

@@ -15,6 +15,7 @@ mod refusals;
 mod samples;
 mod simulation;
 mod template;
+mod verify;
 
 use std::time::Duration;
 

@@ -48,3 +48,23 @@ pub fn config() -> Builder {
                 .build(),
         )
 }
+
+/// The retries and the time limits of one who reads a whole table: no page is waited for as an answer is, and a table
+/// read at full speed may refuse for a while. Ten attempts that fail at once take 9 s at most.
+pub(super) fn patient() -> Builder {
+    let page = Duration::from_secs(60);
+    Config::builder()
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(10)
+                .with_initial_backoff(Duration::from_millis(50))
+                .with_max_backoff(Duration::from_secs(2)),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .read_timeout(page)
+                .operation_attempt_timeout(page)
+                .operation_timeout(10 * page)
+                .build(),
+        )
+}

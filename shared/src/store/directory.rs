@@ -1,11 +1,12 @@
 //! Reads of the directory, all strongly consistent: a member removed is out at once.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
-use super::{Item, Store, failed, key};
-use crate::directory::{Field, Privacy, Role, Standing, Workspace};
+use super::{Item, Store, failed, key, string};
+use crate::directory::{Field, Privacy, Role, Set, Standing, Workspace};
 use crate::ids::{ActorId, OrganizationId, WorkspaceId};
 use crate::{Error, Result, keys};
 
@@ -76,8 +77,18 @@ impl Store {
     }
 }
 
+/// A field's attribute: its value, and the position of the activity that set it.
+pub(super) fn encode(set: &Set) -> AttributeValue {
+    let value = match &set.value {
+        serde_json::Value::String(text) => string(text),
+        serde_json::Value::Bool(flag) => AttributeValue::Bool(*flag),
+        _ => AttributeValue::Null(true),
+    };
+    AttributeValue::M(HashMap::from([(VALUE.into(), value), (AT.into(), string(set.at.as_str()))]))
+}
+
 /// A field's value, when it was ever set.
-pub(super) fn field(item: &Item, field: Field) -> Option<&AttributeValue> {
+fn field(item: &Item, field: Field) -> Option<&AttributeValue> {
     item.get(field.name())?.as_m().ok()?.get(VALUE)
 }
 

@@ -72,7 +72,8 @@ pub(super) fn decode(mut item: Item) -> Result<Activity> {
     read(item, &pk, &sk).map_err(|error| Error::internal(format!("item {pk} {sk}: {}", error.chain())))
 }
 
-fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
+/// Reads an activity whose key is `pk` and `sk`; what `item` has beyond an activity's attributes does not matter.
+pub(super) fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
     let at = sk.strip_prefix(keys::ACTIVITY_PREFIX).and_then(|at| at.split_once('#'));
     let (created_at, id) = at.ok_or_else(|| Error::internal("not an activity's sort key"))?;
     Ok(Activity {

@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod item;
 mod page;
+mod verify;
 mod write;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 pub use client::{config, connect};
 pub use counters::{Days, Slots, Tally};
 pub use page::{Chunk, Residual, Row, Source, Span};
+pub use verify::{Fault, Report, Wrong};
 pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
 
 use crate::{Error, Result};

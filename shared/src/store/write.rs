@@ -1,6 +1,6 @@
 //! The one write there is: activities, with everything that must stand or fall with them, in a transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -12,11 +12,11 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::counters::{day_attribute, slot_attribute};
-use super::directory::{AT, UNCLAIMED, VALUE};
-use super::{Item, Store, failed, item, key, string};
+use super::directory::{AT, UNCLAIMED};
+use super::{Item, Store, directory, failed, item, key, string};
 use crate::directory::Change;
 use crate::event::Event;
-use crate::ids::WorkspaceId;
+use crate::ids::{ActivityId, WorkspaceId};
 use crate::keys::{self, Position};
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -139,10 +139,8 @@ impl Store {
             let activity = &event.activity;
             items.push(self.put_new(item::encode(activity, &batch.org_key)?)?);
             parts.push(Part::Activity);
-            let mut id = key(keys::id_item(batch.workspace, &activity.id));
-            id.insert(FINGERPRINT.into(), string(&event.fingerprint));
-            id.insert(AT.into(), string(activity.created_at.key()));
-            items.push(self.put_new(id)?);
+            let stored = StoredId { fingerprint: event.fingerprint.clone(), created_at: activity.created_at };
+            items.push(self.put_new(id_item(batch.workspace, &activity.id, &stored))?);
             parts.push(Part::Id(index));
         }
         for (sk, numbers) in batch.counters() {
@@ -186,20 +184,13 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let (mut terms, mut conditions) = (Vec::new(), Vec::new());
         for (index, set) in change.sets.iter().enumerate() {
-            let value = match &set.value {
-                serde_json::Value::String(text) => string(text),
-                serde_json::Value::Bool(flag) => AttributeValue::Bool(*flag),
-                _ => AttributeValue::Null(true),
-            };
-            let at = string(set.at.as_str());
-            let map = AttributeValue::M(HashMap::from([(VALUE.into(), value), (AT.into(), at.clone())]));
             terms.push(format!("#f{index} = :f{index}"));
             conditions.push(format!("(attribute_not_exists(#f{index}) OR #f{index}.#at < :at{index})"));
             update = update
                 .expression_attribute_names(format!("#f{index}"), set.field.name())
                 .expression_attribute_names("#at", AT)
-                .expression_attribute_values(format!(":f{index}"), map)
-                .expression_attribute_values(format!(":at{index}"), at);
+                .expression_attribute_values(format!(":f{index}"), directory::encode(set))
+                .expression_attribute_values(format!(":at{index}"), string(set.at.as_str()));
         }
         if change.unclaimed {
             terms.push("#unclaimed = :true".into());
@@ -221,7 +212,10 @@ fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) 
     for (part, reason) in parts.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), part) {
             ("None", _) => {}
-            ("ConditionalCheckFailed", Part::Id(index)) => taken.push((*index, stored_id(reason)?)),
+            ("ConditionalCheckFailed", Part::Id(index)) => {
+                let item = reason.item.ok_or_else(|| Error::internal("a taken id came without its item"))?;
+                taken.push((*index, stored_id(item)?));
+            }
             ("ConditionalCheckFailed", Part::Directory(index)) => {
                 late.push((*index, decided(&batch.directory[*index], &reason)));
             }
@@ -241,11 +235,19 @@ fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) 
     Ok(Outcome::Refused { taken, late, contended })
 }
 
-fn stored_id(reason: CancellationReason) -> Result<StoredId> {
-    let mut item = reason.item.ok_or_else(|| Error::internal("a taken id came without its item"))?;
+/// The id item of an activity.
+pub(super) fn id_item(workspace: &WorkspaceId, id: &ActivityId, stored: &StoredId) -> Item {
+    let mut item = key(keys::id_item(workspace, id));
+    item.insert(FINGERPRINT.into(), string(&stored.fingerprint));
+    item.insert(AT.into(), string(stored.created_at.key()));
+    item
+}
+
+/// Reads an id item back.
+pub(super) fn stored_id(mut item: Item) -> Result<StoredId> {
     Ok(StoredId {
         fingerprint: item::text(&mut item, FINGERPRINT)?,
-        created_at: Timestamp::parse("at", &item::text(&mut item, AT)?)?,
+        created_at: Timestamp::parse(AT, &item::text(&mut item, AT)?)?,
     })
 }
 

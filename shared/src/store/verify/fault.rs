@@ -1,0 +1,142 @@
+//! What can be wrong with a table.
+
+use crate::ids::{ActivityId, ActorId, WorkspaceId};
+use crate::time::Timestamp;
+
+/// Something in a table that contradicts the rest of it. Its text is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// An item that nothing here writes.
+    #[error("{place} holds {pk:?} {sk:?}, an item of no known kind")]
+    Stray {
+        /// `the table`, or an index's name.
+        place: &'static str,
+        /// Its partition key.
+        pk: String,
+        /// Its sort key.
+        sk: String,
+    },
+    /// An activity, its id item, or its place in an index.
+    #[error("{workspace}: {id} {wrong}")]
+    Activity {
+        /// Where it is.
+        workspace: WorkspaceId,
+        /// Which one.
+        id: ActivityId,
+        /// What is wrong with it.
+        wrong: Wrong,
+    },
+    /// A counter that does not count what is there.
+    #[error("{workspace}: counter {} {}", number.escape_debug(), compared(found, there))]
+    Counter {
+        /// Whose it is.
+        workspace: WorkspaceId,
+        /// The sort key without its shard, and the attribute: `M#2025-01 d09`.
+        number: String,
+        /// Its sum over the shards; or, as it is stored, what is no whole number.
+        found: Option<String>,
+        /// The activities there are for it to count. None, where none are or where nothing counts.
+        there: Option<u64>,
+    },
+    /// An entry of the directory that is not what the activities come to, in the order of their positions.
+    #[error("{workspace}: {}, {} {}", entry(member), field.escape_debug(), compared(found, log))]
+    Directory {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// Which member; none for the entry of the workspace itself.
+        member: Option<ActorId>,
+        /// The field.
+        field: String,
+        /// The value stored, and the position of the activity that set it.
+        found: Option<String>,
+        /// What the log gives.
+        log: Option<String>,
+    },
+    /// An entry of the directory that the log gives and the table does not have.
+    #[error("{workspace}: {} is missing", entry(member))]
+    NoEntry {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// Which member; none for the entry of the workspace itself.
+        member: Option<ActorId>,
+    },
+    /// An entry of the directory that follows from no activity.
+    #[error("{workspace}: {} follows from no activity", entry(member))]
+    StrayEntry {
+        /// Which workspace.
+        workspace: WorkspaceId,
+        /// Which member; none for the entry of the workspace itself.
+        member: Option<ActorId>,
+    },
+}
+
+/// What can be wrong with an activity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// It does not decode, for this reason. What it means for its id item and the directory is not known.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It lacks an attribute that its content gives.
+    #[error("lacks {0}")]
+    Missing(String),
+    /// It has an attribute with another value than its content gives.
+    #[error("has a wrong {0}")]
+    Different(String),
+    /// It has an attribute that its content does not give.
+    #[error("has a stray {}", .0.escape_debug())]
+    Unknown(String),
+    /// There are several of its id.
+    #[error("is there {} times: at {}", .0.len(), list(.0))]
+    Repeated(Vec<Timestamp>),
+    /// It has no id item.
+    #[error("has no id item")]
+    NoIdItem,
+    /// There is only its id item.
+    #[error("has an id item and no activity")]
+    NoActivity,
+    /// Its id item is not one, for this reason.
+    #[error("has an id item that cannot be read: {0}")]
+    UnreadableIdItem(String),
+    /// Its id item says that it happened at another time.
+    #[error("is at {there}, and at {id_item} by its id item")]
+    OtherTime {
+        /// When the activity happened.
+        there: Timestamp,
+        /// When its id item says that it did.
+        id_item: Timestamp,
+    },
+    /// Its content is not the one that its id item has the fingerprint of.
+    #[error("has another fingerprint than its id item")]
+    OtherContent,
+    /// This index does not hold it.
+    #[error("is missing in {0}")]
+    NotIndexed(&'static str),
+    /// This index holds it with another content.
+    #[error("differs in {0}")]
+    IndexDiffers(&'static str),
+    /// This index holds it, with this time, and should not.
+    #[error("should not be in {0}, where it is at {1}")]
+    OnlyIndexed(&'static str, Timestamp),
+    /// It is in this partition of by-organization, of which no `workspace.created` of its workspace speaks.
+    #[error("is in {0:?}, which no workspace.created names")]
+    ForeignOrganization(String),
+}
+
+fn entry(member: &Option<ActorId>) -> String {
+    match member {
+        None => "the directory entry".into(),
+        Some(user) => format!("the membership of {user}"),
+    }
+}
+
+fn list(times: &[Timestamp]) -> String {
+    times.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn compared(found: &Option<String>, right: &Option<impl ToString>) -> String {
+    match (found, right.as_ref().map(ToString::to_string)) {
+        (None, right) => format!("is missing, should be {}", right.unwrap_or_default()),
+        (Some(found), Some(right)) => format!("is {found}, should be {right}"),
+        (Some(found), None) => format!("is {found}, should not be there"),
+    }
+}

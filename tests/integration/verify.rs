@@ -1,0 +1,292 @@
+//! The checker of whole tables: each kind of damage is named, and nothing else is.
+
+mod damage;
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::World;
+use local::template::Template;
+use serde_json::json;
+
+use crate::event;
+use damage::{added, damaged, field, get, number, removed, string, with, without};
+
+/// Keys of what [`table`] holds.
+const ACT_1: (&str, &str) = ("WS#ws", "AT#2025-01-09T00:10:00.000000#act-1");
+const INVITED: (&str, &str) = ("WS#ws", "AT#2025-01-09T23:59:59.999999#invited");
+const EARLY: (&str, &str) = ("WS#lone", "AT#2024-02-29T12:00:00.000000#early");
+const ID_OF_ACT_1: (&str, &str) = ("ID#ws#act-1", "ID");
+const WORKSPACE: (&str, &str) = ("DIR#WS#ws", "WORKSPACE");
+const LONE: (&str, &str) = ("DIR#WS#lone", "WORKSPACE");
+const CLIENT: (&str, &str) = ("DIR#USER#client", "WS#ws");
+
+/// A table with a bit of everything: the workspace `ws`, of an organization, and `lone`, which nobody ever created.
+async fn table() -> World {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let mut act = event("act-1", "2025-01-09T00:10:00Z");
+    act["details"] = json!({ "status": "done", "weight": 1.5 });
+    act["tags"] = json!(["bug", "p1"]);
+    act["affected"] = json!({ "id": "bob", "name": "Bob" });
+    let mut invited = event("invited", "2025-01-09T23:59:59.999999Z");
+    (invited["action"], invited["details"]) = (json!("invitation.created"), json!({}));
+    let mut early = event("early", "2024-02-29T12:00:00Z");
+    early["workspace_id"] = json!("lone");
+    world.given([act, invited, early]).await;
+    world
+}
+
+async fn faults(world: &World) -> Vec<String> {
+    world.store.verify().await.unwrap().faults.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_good_table_has_no_faults_and_is_only_read() {
+    let world = table().await;
+    world.transport.take();
+    let report = world.store.verify().await.unwrap();
+    assert_eq!(report.faults, []);
+    let counts: Vec<_> = report.activities.iter().map(|(ws, ids)| (ws.as_str(), ids.len())).collect();
+    assert_eq!(counts, [("lone", 1), ("ws", 7)]);
+    // All of it: the template's table, with all of its indexes, and nothing but reading.
+    let template = Template::load().unwrap();
+    let indexes = template.table("LogTable").unwrap().get("GlobalSecondaryIndexes").unwrap();
+    let indexes = indexes.as_sequence().unwrap().iter().map(|index| index["IndexName"].as_str().unwrap());
+    let touched: BTreeSet<_> =
+        indexes.chain([""]).map(|index| ("Scan".to_owned(), index.to_owned())).collect();
+    assert_eq!(world.transport.take().touched, touched);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_activity_is_there_once_with_its_id_item() {
+    let world = table().await;
+    let found = damaged(&world, ID_OF_ACT_1, removed).await;
+    assert_eq!(found, ["ws: act-1 has no id item"]);
+    let found = damaged(&world, ACT_1, removed).await;
+    assert_eq!(
+        found,
+        [
+            "ws: act-1 has an id item and no activity",
+            "ws: counter D#2025-01-09 01 is 1, should not be there",
+            "ws: counter M#2025-01 d09 is 2, should be 1",
+        ]
+    );
+    let again = ("WS#ws", "AT#2025-01-09T00:11:00.000000#act-1");
+    let mut copy = get(&world, ACT_1).await.unwrap();
+    copy.insert("sk".into(), string(again.1));
+    copy.insert("action_key".into(), string("issue.updated#2025-01-09T00:11:00.000000#act-1"));
+    let found = damaged(&world, again, |_| Some(copy)).await;
+    assert_eq!(
+        found,
+        [
+            "ws: act-1 is there 2 times: at 2025-01-09T00:10:00, 2025-01-09T00:11:00",
+            "ws: counter D#2025-01-09 01 is 1, should be 2",
+            "ws: counter M#2025-01 d09 is 2, should be 3",
+        ]
+    );
+    let found = damaged(&world, ID_OF_ACT_1, with("fp", string("1.AAAAAAAAAAAAAAAAAAAAAA"))).await;
+    assert_eq!(found, ["ws: act-1 has another fingerprint than its id item"]);
+    let found = damaged(&world, ACT_1, with("details", string(r#"{"status":"open","weight":1.5}"#))).await;
+    assert_eq!(found, ["ws: act-1 has another fingerprint than its id item"]);
+    let found = damaged(&world, ID_OF_ACT_1, with("at", string("2025-01-09T00:10:00.000001"))).await;
+    assert_eq!(
+        found,
+        ["ws: act-1 is at 2025-01-09T00:10:00, and at 2025-01-09T00:10:00.000001 by its id item"]
+    );
+    let found = damaged(&world, ID_OF_ACT_1, with("at", string("2025-01-09T00:10:00Z"))).await;
+    assert_eq!(found, ["ws: act-1 has an id item that cannot be read: it is not as it would be written"]);
+    let found = damaged(&world, ID_OF_ACT_1, without("fp")).await;
+    assert_eq!(found, ["ws: act-1 has an id item that cannot be read: fp is missing"]);
+    let stray = ("ID#ws#ghost", "ID");
+    let item = [("fp", string("1.AAAAAAAAAAAAAAAAAAAAAA")), ("at", string("2025-01-09T00:10:00.000000"))];
+    let found = damaged(&world, stray, added(stray, &item)).await;
+    assert_eq!(found, ["ws: ghost has an id item and no activity"]);
+    assert_eq!(faults(&world).await, [""; 0]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_item_is_what_its_content_gives() {
+    let world = table().await;
+    for (name, wrong) in [
+        ("issue_key", "WS#ws#ISSUE#issue-2"),
+        ("actor_key", "WS#ws#ACTOR#bob"),
+        ("action_key", "issue.closed#2025-01-09T00:10:00.000000#act-1"),
+    ] {
+        let found = damaged(&world, ACT_1, without(name)).await;
+        assert_eq!(found, [format!("ws: act-1 lacks {name}")]);
+        let found = damaged(&world, ACT_1, with(name, string(wrong))).await;
+        assert_eq!(found, [format!("ws: act-1 has a wrong {name}")]);
+    }
+    let found = damaged(&world, ACT_1, without("org_key")).await;
+    assert_eq!(found, ["ws: act-1 lacks org_key"]);
+    for foreign in ["ORG#org-2", "ORG#?#lone", "org-1"] {
+        let found = damaged(&world, ACT_1, with("org_key", string(foreign))).await;
+        assert_eq!(found, [format!("ws: act-1 is in {foreign:?}, which no workspace.created names")]);
+    }
+    let found = damaged(&world, ACT_1, with("colour\n", string("red"))).await;
+    assert_eq!(found, [r"ws: act-1 has a stray colour\n"]);
+    // Not JSON as it would be written: spaces, another order, a member twice.
+    for details in [
+        r#"{"status": "done","weight":1.5}"#,
+        r#"{"weight":1.5,"status":"done"}"#,
+        r#"{"status":"done","weight":2,"weight":1.5}"#,
+    ] {
+        let found = damaged(&world, ACT_1, with("details", string(details))).await;
+        assert_eq!(found, ["ws: act-1 has a wrong details"]);
+    }
+    for (name, value, why) in [
+        ("details", string("[]"), "invalid type: sequence, expected a map at line 1 column 0"),
+        ("actor_type", string("robot"), "actor_type: must be user or agent"),
+        ("tags", string("bug"), "tags is no list"),
+        ("action", number("1"), "action is no string"),
+    ] {
+        let found = damaged(&world, ACT_1, with(name, value)).await;
+        assert_eq!(found, [format!("ws: act-1 cannot be read: {why}")]);
+    }
+    let found = damaged(&world, ACT_1, without("actor_id")).await;
+    assert_eq!(found, ["ws: act-1 cannot be read: actor_id is missing"]);
+    for stray in [
+        ("XY#ws", "ID"),
+        ("WS#ws", "AT#2025-01-09T00:10:00Z#act-1"),
+        ("WS#ws", "AT#2025-01-09T00:10:00.000000#"),
+        ("ID#ws", "ID"),
+        ("COUNT#ws", "W#2025-01#0"),
+        ("COUNT#ws", "M#2025-13#0"),
+        ("DIR#ORG#org-1", "ORGANIZATION"),
+    ] {
+        let found = damaged(&world, stray, added(stray, &[])).await;
+        assert_eq!(found, [format!("the table holds {:?} {:?}, an item of no known kind", stray.0, stray.1)]);
+    }
+    assert_eq!(faults(&world).await, [""; 0]);
+    world.stop().await;
+}
+
+/// Which of the two shards has a number is chance.
+async fn counter(world: &World, sk: &str, attribute: &str) -> String {
+    for shard in 0..2 {
+        let sk = format!("{sk}#{shard}");
+        if get(world, ("COUNT#ws", &sk)).await.is_some_and(|item| item.contains_key(attribute)) {
+            return sk;
+        }
+    }
+    panic!("no {sk} {attribute}");
+}
+
+#[tokio::test]
+async fn the_counters_count_what_is_there() {
+    let world = table().await;
+    let day = counter(&world, "D#2025-01-09", "01").await;
+    let day = ("COUNT#ws", day.as_str());
+    let found = damaged(&world, day, with("01", number("2"))).await;
+    assert_eq!(found, ["ws: counter D#2025-01-09 01 is 2, should be 1"]);
+    let found = damaged(&world, day, with("02", number("1"))).await;
+    assert_eq!(found, ["ws: counter D#2025-01-09 02 is 1, should not be there"]);
+    let found = damaged(&world, day, without("01")).await;
+    assert_eq!(found, ["ws: counter D#2025-01-09 01 is missing, should be 1"]);
+    let month = counter(&world, "M#2020-01", "s01").await;
+    let month = ("COUNT#ws", month.as_str());
+    let found = damaged(&world, month, with("s01", number("9"))).await;
+    assert_eq!(found, ["ws: counter M#2020-01 s01 is 9, should be 4"]);
+    // Whether it is for staff was decided when it was recorded, and counted so.
+    let found = damaged(&world, INVITED, without("staff")).await;
+    assert_eq!(
+        found,
+        [
+            "ws: counter D#2025-01-09 s8f is 1, should not be there",
+            "ws: counter M#2025-01 s09 is 1, should not be there",
+        ]
+    );
+    let found = damaged(&world, INVITED, with("staff", AttributeValue::Bool(false))).await;
+    assert!(found.contains(&"ws: invited has a stray staff".to_owned()), "{found:?}");
+
+    // What is no counter stops readers, whatever it says.
+    for (name, value) in [("zz", "0"), ("d1", "1"), ("d32", "1"), ("01 ", "1")] {
+        let found = damaged(&world, month, with(name, number(value))).await;
+        assert_eq!(found, [format!("ws: counter M#2020-01 {name} is {value}, should not be there")]);
+    }
+    let found = damaged(&world, month, with("d01", number("-1"))).await;
+    assert_eq!(found, [r#"ws: counter M#2020-01 d01 is N("-1"), should be 5"#]);
+    let found = damaged(&world, month, with("d01", string("5\n"))).await;
+    assert_eq!(found, [r#"ws: counter M#2020-01 d01 is S("5\n"), should be 5"#]);
+
+    // Shards are summed; one more may be there, and may not have anything to count.
+    let third = ("COUNT#ws", "D#2025-01-09#2");
+    let found = damaged(&world, third, added(third, &[("01", number("4"))])).await;
+    assert_eq!(found, ["ws: counter D#2025-01-09 01 is 5, should be 1"]);
+    let found = damaged(&world, third, added(third, &[])).await;
+    assert_eq!(found, ["ws: counter D#2025-01-09 is 0, should not be there"]);
+    let unknown = ("COUNT#nowhere", "M#2025-01#0");
+    let found = damaged(&world, unknown, added(unknown, &[("d09", number("3"))])).await;
+    assert_eq!(found, ["nowhere: counter M#2025-01 d09 is 3, should not be there"]);
+    assert_eq!(faults(&world).await, [""; 0]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_directory_is_what_the_activities_come_to() {
+    let world = table().await;
+    let set = "2020-01-01T00:00:00.000000#ws.client";
+    let found = damaged(&world, CLIENT, with("role", field(string("owner"), set))).await;
+    assert_eq!(
+        found,
+        [format!(
+            r#"ws: the membership of client, role is "owner" of "{set}", should be "client" of "{set}""#
+        )]
+    );
+    let later = "2020-01-01T00:00:00.000001#ws.client";
+    let found = damaged(&world, CLIENT, with("role", field(string("client"), later))).await;
+    assert_eq!(
+        found,
+        [format!(
+            r#"ws: the membership of client, role is "client" of "{later}", should be "client" of "{set}""#
+        )]
+    );
+    let found = damaged(&world, CLIENT, with("role", string("client"))).await;
+    assert_eq!(
+        found,
+        [format!(r#"ws: the membership of client, role is S("client"), should be "client" of "{set}""#)]
+    );
+    let found = damaged(&world, CLIENT, removed).await;
+    assert_eq!(found, ["ws: the membership of client is missing"]);
+    let stranger = ("DIR#USER#mallory", "WS#ws");
+    let found = damaged(&world, stranger, added(stranger, &[("role", field(string("owner"), set))])).await;
+    assert_eq!(found, ["ws: the membership of mallory follows from no activity"]);
+
+    let created = "2020-01-01T00:00:00.000000#ws.created";
+    let found = damaged(&world, WORKSPACE, without("slug")).await;
+    assert_eq!(
+        found,
+        [format!(r#"ws: the directory entry, slug is missing, should be "apollo" of "{created}""#)]
+    );
+    let off = field(AttributeValue::Bool(false), created);
+    let found = damaged(&world, WORKSPACE, with("activity_enabled", off)).await;
+    assert_eq!(
+        found,
+        [format!(
+            r#"ws: the directory entry, activity_enabled is false of "{created}", should not be there"#
+        )]
+    );
+    let found = damaged(&world, WORKSPACE, removed).await;
+    assert_eq!(found, ["ws: the directory entry is missing"]);
+    let nowhere = ("DIR#WS#nowhere", "WORKSPACE");
+    let found = damaged(&world, nowhere, added(nowhere, &[])).await;
+    assert_eq!(found, ["nowhere: the directory entry follows from no activity"]);
+
+    let found = damaged(&world, WORKSPACE, with("unclaimed", AttributeValue::Bool(true))).await;
+    assert_eq!(found, ["ws: the directory entry, unclaimed is true, should not be there"]);
+    let found = damaged(&world, LONE, without("unclaimed")).await;
+    assert_eq!(found, ["lone: the directory entry, unclaimed is missing, should be true"]);
+    let found = damaged(&world, EARLY, with("org_key", string("ORG#org-1"))).await;
+    assert_eq!(
+        found,
+        [
+            r#"lone: early is in "ORG#org-1", which no workspace.created names"#,
+            "lone: the directory entry follows from no activity",
+        ]
+    );
+    assert_eq!(faults(&world).await, [""; 0]);
+    world.stop().await;
+}
