@@ -29,6 +29,21 @@ impl Engine {
         };
         let shown = db_path.map_or_else(|| "in memory".into(), |path| path.display().to_string());
         let database = database.map_err(|error| format!("cannot open the database {shown}: {error}"))?;
+        Self::serve(database).await
+    }
+
+    /// Starts the engine on a SQLite file that is there, and that it cannot change. Every write fails.
+    ///
+    /// # Errors
+    /// One line: the file is not there, cannot be read, or is no database of this version of the engine.
+    pub async fn start_read_only(db_path: &Path) -> Result<Self, String> {
+        let database = read_only_name(db_path).and_then(|name| Database::new(&name).map_err(Into::into));
+        let shown = db_path.display();
+        let database = database.map_err(|error| format!("cannot read the database {shown}: {error}"))?;
+        Self::serve(database).await
+    }
+
+    async fn serve(database: Database) -> Result<Self, String> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| error.to_string())?;
         let endpoint = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
         let (stop, stopped) = oneshot::channel();
@@ -51,6 +66,17 @@ impl Engine {
             tracing::warn!(error, "the embedded engine did not stop cleanly");
         }
     }
+}
+
+/// The name of a file by which SQLite opens it for reading only: the engine passes it on as it is.
+fn read_only_name(db_path: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    let path = db_path.canonicalize()?;
+    let path = path.to_str().ok_or("its path is not UTF-8")?;
+    // Beside this file another process may be at work, or was when it crashed, and what it wrote last is in there.
+    // Without it nothing is, and SQLite need not make one.
+    let alone = !Path::new(&format!("{path}-wal")).exists();
+    let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok(format!("file:{escaped}?mode=ro{}", if alone { "&immutable=1" } else { "" }))
 }
 
 /// A client of an engine that checks no credentials: the embedded one, or DynamoDB Local.

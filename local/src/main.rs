@@ -1,5 +1,7 @@
 //! Serves everything on http://localhost:8000: `cargo run -p local`.
 
+mod verify_table;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ struct Args {
 enum Command {
     /// Print the REST API's OpenAPI document, and stop
     Openapi,
+    Verify(verify_table::Args),
 }
 
 fn endpoint(text: &str) -> Result<String, &'static str> {
@@ -74,7 +77,7 @@ async fn main() -> ExitCode {
         }
     };
     match run(args).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(message) => {
             say(&format!("error: {message}"));
             ExitCode::FAILURE
@@ -88,21 +91,26 @@ fn say(text: &str) {
     writeln!(std::io::stderr(), "{}", line.join(" ")).ok();
 }
 
-async fn run(args: Args) -> Result<(), String> {
+async fn run(args: Args) -> Result<ExitCode, String> {
     if matches!(args.command, Some(Command::Openapi)) {
-        return print(&openapi::document());
+        return print(&openapi::document()).map(|()| ExitCode::SUCCESS);
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let ansi = std::io::stderr().is_terminal();
     fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(ansi).init();
+    if let Some(Command::Verify(args)) = &args.command {
+        let (lines, good) = verify_table::run(args).await?;
+        return print(&lines).map(|()| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut signals = signals()?;
     tokio::select! {
         started = start(&args) => {
             let (listener, gateway, engine) = started?;
-            serve(listener, gateway, engine, signals).await
+            serve(listener, gateway, engine, signals).await?;
         }
-        _ = signals.recv() => Ok(()),
+        _ = signals.recv() => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes everything ready to serve.

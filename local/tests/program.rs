@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::engine::{self, Engine};
+use local::tables;
+use local::template::Template;
 
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
@@ -111,6 +117,14 @@ fn bad_options_and_broken_surroundings_are_one_line() {
     one_line(&run(&["--prot", "80"]), 2, "--prot");
     one_line(&run(&["--dynamodb-endpoint", "localhost"]), 2, "http://");
     one_line(&run(&["--db-path", "x", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 2, "--db-path");
+    one_line(&run(&["verify"]), 2, "--db-path <FILE>|--dynamodb-endpoint <URL>");
+    one_line(&run(&["verify", "--db-path", "x", "--dynamodb-endpoint", "http://x"]), 2, "--db-path");
+    one_line(&run(&["verify", "--dynamodb-endpoint", "localhost"]), 2, "http://");
+    one_line(&run(&["verify", "--db-path", &no_database]), 1, "no-database");
+    one_line(&run(&["verify", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 1, "http://127.0.0.1:1");
+    let missing = folder.file("missing");
+    one_line(&run(&["verify", "--db-path", &missing]), 1, "missing");
+    assert!(!Path::new(&missing).exists());
     let help = run(&["--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
@@ -156,4 +170,93 @@ fn without_the_demo_there_is_nothing() {
     let token = running.token("sub=user-demo");
     let answer = running.request("GET /api/v1/workspaces/ws-demo/activity", Some(&token), "");
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Project not found"), "{answer}");
+}
+
+/// Every file of a folder, but SQLite's index of what was written last, which any reader may make anew.
+fn contents(folder: &Folder) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = std::fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| !path.to_str().unwrap().ends_with("-shm")).collect();
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[track_caller]
+fn verified(args: &[&str], status: i32, lines: &str) {
+    let output = program(args).output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), lines);
+    assert_eq!(output.status.code(), Some(status));
+}
+
+#[test]
+fn a_file_is_verified_and_left_as_it_was() {
+    let folder = Folder::new("verify");
+    // SQLite is given a URI, in which these mean something.
+    let db = folder.file("lo%67 ?x=1#.db");
+    for signal in ["-INT", "-KILL"] {
+        Running::start(&["--db-path", &db]).signal(signal);
+        let before = contents(&folder);
+        // The crash left what was written last beside the file.
+        assert_eq!(before.len(), if signal == "-INT" { 1 } else { 2 });
+        verified(&["verify", "--db-path", &db], 0, "activities 12, workspaces 1, faults 0\n");
+        assert!(contents(&folder) == before, "{signal}");
+    }
+    one_line(&program(&["verify", "--db-path", &db, "--table", "other"]).output().unwrap(), 1, "other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_lines_and_a_table_is_found_where_it_is_said_to_be() {
+    let folder = Folder::new("faults");
+    let db = folder.file("log.db");
+    Running::start(&["--db-path", &db]).signal("-INT");
+    let engine = Engine::start(Some(Path::new(&db))).await.unwrap();
+    let client = engine::client(engine.endpoint()).await;
+    for id in ["act-demo-1", "act-demo-2"] {
+        let id_item = HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(format!("ID#ws-demo#{id}"))),
+            ("sk".to_owned(), AttributeValue::S("ID".to_owned())),
+        ]);
+        let deleted = client.delete_item().table_name("activity-log").set_key(Some(id_item));
+        deleted.send().await.unwrap();
+    }
+    let lines = "ws-demo: act-demo-1 has no id item\nws-demo: act-demo-2 has no id item\n";
+    verified(&["verify", "--dynamodb-endpoint", engine.endpoint()], 1, lines);
+    let template = Template::load().unwrap();
+    tables::ensure(&client, &template, "LogTable", "empty").await.unwrap();
+    let empty = ["verify", "--dynamodb-endpoint", engine.endpoint(), "--table", "empty"];
+    verified(&empty, 0, "activities 0, workspaces 0, faults 0\n");
+    engine.stop().await;
+    verified(&["verify", "--db-path", &db], 1, lines);
+
+    // Nobody reads them.
+    let mut unread =
+        program(&["verify", "--db-path", &db]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(unread.stdout.take());
+    one_line(&unread.wait_with_output().unwrap(), 1, "cannot print");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_reads_only_writes_nothing() {
+    let folder = Folder::new("read-only");
+    let db = folder.file("log.db");
+    Running::start(&["--db-path", &db]).signal("-INT");
+    let before = contents(&folder);
+    let engine = Engine::start_read_only(Path::new(&db)).await.unwrap();
+    let client = engine::client(engine.endpoint()).await;
+    let item = ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S("x".to_owned())));
+    let put = client.put_item().table_name("activity-log").set_item(Some(item.into())).send().await;
+    assert!(put.is_err(), "{put:?}");
+    engine.stop().await;
+    assert!(contents(&folder) == before);
+}
+
+#[test]
+fn a_table_of_aws_needs_the_environments_credentials() {
+    let mut command = program(&["verify", "--dynamodb-endpoint", "https://127.0.0.1:1"]);
+    for (name, value) in [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "key"), ("AWS_REGION", "x")]
+    {
+        one_line(&command.env_remove(name).env_remove("AWS_DEFAULT_REGION").output().unwrap(), 1, name);
+        command.env(name, value);
+    }
+    one_line(&command.output().unwrap(), 1, "https://127.0.0.1:1");
 }
