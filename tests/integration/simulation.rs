@@ -18,14 +18,17 @@ const CONSUMERS: u64 = 4;
 /// How often a message is handed out before it is dead; few enough that faults kill good ones too.
 const MOST_RECEIVES: u32 = 6;
 
+/// A workspace and an id in it.
+type Key = (String, String);
+
 /// What is sent, and what must come of it.
 #[derive(Default)]
 struct History {
     messages: Vec<Message>,
     /// The fingerprints of the contents sent under an id, any of which may be the one recorded.
-    contents: BTreeMap<(String, String), BTreeSet<String>>,
-    /// The event each message carries, by the message's id; none for a malformed one.
-    carried: HashMap<String, Option<((String, String), String)>>,
+    contents: BTreeMap<Key, BTreeSet<String>>,
+    /// The event each message carries, as its key and fingerprint, by the message's id; none for a malformed one.
+    carried: HashMap<String, Option<(Key, String)>>,
 }
 
 impl History {
@@ -78,7 +81,7 @@ impl History {
         self.queue(body, None);
     }
 
-    fn queue(&mut self, body: String, carries: Option<((String, String), String)>) {
+    fn queue(&mut self, body: String, carries: Option<(Key, String)>) {
         let id = format!("m-{}", self.messages.len());
         self.carried.insert(id.clone(), carries);
         self.messages.push(Message::new(id, body));
@@ -158,7 +161,7 @@ async fn consume_all(world: &Arc<World>, queue: &Arc<Mutex<Queue>>, seed: u64, f
 }
 
 /// What is in the log under each id, as the id items say.
-async fn fingerprints(world: &World) -> BTreeMap<(String, String), String> {
+async fn fingerprints(world: &World) -> BTreeMap<Key, String> {
     let mut found = BTreeMap::new();
     let request = world.client.scan().table_name(&world.table).filter_expression("begins_with(pk, :id)");
     let id = aws_sdk_dynamodb::types::AttributeValue::S("ID#".into());
@@ -200,7 +203,7 @@ async fn every_event_is_recorded_once_and_nothing_else_whatever_fails() {
     // What is dead in the end is what can never be recorded: the malformed, and the losers of conflicts.
     let dead = queue.lock().unwrap().take_dead();
     let dead: BTreeSet<&str> = dead.iter().map(|message| message.id.as_str()).collect();
-    let loses = |carries: &Option<((String, String), String)>| {
+    let loses = |carries: &Option<(Key, String)>| {
         carries.as_ref().is_none_or(|(key, fingerprint)| recorded[key] != *fingerprint)
     };
     let losers: BTreeSet<&str> =
