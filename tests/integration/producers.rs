@@ -44,8 +44,7 @@ impl Served {
         reply.body.as_array().unwrap().clone()
     }
 
-    /// The activities of the feed that the demo did not make, once there are `count` of them and the queue has had
-    /// time to make more.
+    /// The activities of the feed that the demo did not make, once there are `count` of them.
     pub(crate) async fn recorded(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -88,13 +87,6 @@ pub(crate) fn event(id: &str) -> Value {
 
 pub(crate) fn entry(event: &Value) -> Value {
     json!({ "Source": "tracker", "DetailType": event["action"], "Detail": event.to_string() })
-}
-
-fn sorted<'a>(activities: &'a [Value], member: &str) -> Vec<&'a str> {
-    let mut values: Vec<&str> =
-        activities.iter().map(|activity| activity[member].as_str().unwrap()).collect();
-    values.sort_unstable();
-    values
 }
 
 #[tokio::test]
@@ -178,9 +170,8 @@ async fn an_event_is_recorded_once_however_often_and_whichever_way_it_comes() {
     served.stop.send(()).unwrap();
     served.stopped.await.unwrap().unwrap();
     let contents = check(&served.world.client, &served.world.table).await;
-    let ours: Vec<&String> =
-        contents.activities["ws-demo"].iter().filter(|id| !id.starts_with("act-demo-")).collect();
-    assert_eq!(ours, ["last", "act-1"].map(str::to_owned).iter().rev().collect::<Vec<_>>());
+    let ours = contents.activities["ws-demo"].iter().filter(|id| !id.starts_with("act-demo-"));
+    assert_eq!(ours.collect::<Vec<_>>(), ["act-1", "last"]);
 }
 
 #[tokio::test]
@@ -195,8 +186,9 @@ async fn an_invocation_that_dies_and_a_table_that_fails_for_a_while_lose_nothing
         assert_eq!(served.put(&entries).await["FailedEntryCount"], 0);
     }
     let recorded = served.recorded(30).await;
-    let expected: Vec<String> = (0..30).map(|n| format!("act-{n:02}")).collect();
-    assert_eq!(sorted(&recorded, "id"), expected);
+    // They are of one time, so the feed goes by their ids.
+    let ids: Vec<&str> = recorded.iter().rev().map(|activity| activity["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, (0..30).map(|n| format!("act-{n:02}")).collect::<Vec<_>>());
     assert!(served.dead_letters().await.is_empty());
     check(&served.world.client, &served.world.table).await;
 }
@@ -215,21 +207,38 @@ async fn invocations_answer_as_lambda_does() {
     assert!(failed.body["errorMessage"].as_str().unwrap().contains("workspace_id is required"), "{failed:?}");
 
     assert_eq!(served.invoke("DryRun", &event("dry")).await.status, 204);
+    check(&served.world.client, &served.world.table).await;
+}
 
-    // Half of it can be recorded, so it fails three times, as one invocation: the ids do not change.
-    let taken = json!({ "id": bare.body["activity"]["id"], "workspace_id": "ws-demo", "actor_type": "user",
-                        "actor_id": "other", "action": "a.b" });
-    served.world.transport.take();
-    let begun = served.invoke("Event", &json!([event(""), taken])).await;
+#[tokio::test]
+async fn an_asynchronous_invocation_that_fails_is_tried_twice_again() {
+    let served = Served::new().await;
+    assert_eq!(served.invoke("RequestResponse", &event("taken")).await.status, 200);
+    let mut other = event("taken");
+    other["actor_id"] = json!("bob");
+    let writes = || served.world.transport.take().requests["TransactWriteItems"];
+    writes();
+    let failed = served.invoke("RequestResponse", &other).await;
+    assert_eq!(failed.headers["x-amz-function-error"], "Unhandled");
+    let each = writes();
+    let begun = served.invoke("Event", &other).await;
     assert_eq!((begun.status, &begun.body), (202, &json!("")));
-    let recorded = served.recorded(2).await;
-    let first = format!("{}.0", begun.headers["x-amzn-requestid"]);
-    assert!(recorded.iter().any(|activity| activity["id"] == first.as_str()), "{recorded:?}");
     served.stop.send(()).unwrap();
     served.stopped.await.unwrap().unwrap();
-    let attempts = served.world.transport.take().requests["TransactWriteItems"];
-    assert!(attempts >= 3, "{attempts}");
-    check(&served.world.client, &served.world.table).await;
+    assert_eq!(writes(), 3 * each);
+}
+
+#[tokio::test]
+async fn an_asynchronous_invocation_keeps_its_request_id_however_often_it_is_tried() {
+    let served = Served::new().await;
+    // Half of it can be recorded, so all of it is tried three times.
+    let begun = served.invoke("Event", &json!([event(""), { "action": "a.b" }])).await;
+    served.stop.send(()).unwrap();
+    served.stopped.await.unwrap().unwrap();
+    let contents = check(&served.world.client, &served.world.table).await;
+    let id = format!("{}.0", begun.headers["x-amzn-requestid"]);
+    assert!(contents.activities["ws-demo"].contains(&id), "{contents:?}");
+    assert_eq!(contents.activities["ws-demo"].len(), 12 + 1);
 }
 
 #[tokio::test]
