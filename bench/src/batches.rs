@@ -24,8 +24,7 @@ use crate::report::Report;
 /// Single events, and the connections they come by.
 const SINGLE: usize = 4_000;
 const CONNECTIONS: usize = 16;
-/// Messages of a batch, as `template.yaml` says, and batches recorded at once.
-const BATCH: usize = 1_000;
+/// Batches recorded at once.
 const AT_ONCE: usize = 2;
 /// How many times as fast batches must be.
 const TIMES: f64 = 3.0;
@@ -43,18 +42,20 @@ pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()
         format!("recording one by one over HTTP, {CONNECTIONS} connections"),
         format!("{single:.0} activities/s"),
     );
-    let tenth = (activities / 10 / BATCH).max(1) * BATCH;
+    let source = Template::load()?.queue_sources().into_iter().next().ok_or("no queue in template.yaml")?;
+    let batch = source.batch_size;
+    let tenth = (activities / 10 / batch).max(1) * batch;
     let mut rates = Vec::new();
     let began = Instant::now();
     for n in 0..10 {
         let began = Instant::now();
-        batches(&world, &data, SINGLE + n * tenth, tenth).await?;
+        batches(&world, &data, SINGLE + n * tenth, tenth, batch).await?;
         rates.push(tenth as f64 / began.elapsed().as_secs_f64());
         eprintln!("recorded {} of {}", (n + 1) * tenth, 10 * tenth);
     }
     let rate = (10 * tenth) as f64 / began.elapsed().as_secs_f64();
     report.check(
-        format!("recording {} from batches of {BATCH} messages, {AT_ONCE} at once", 10 * tenth),
+        format!("recording {} from batches of {batch} messages, {AT_ONCE} at once", 10 * tenth),
         format!("{rate:.0} activities/s, {:.1} times as many", rate / single),
         format!("≥ {TIMES} times"),
         rate >= TIMES * single,
@@ -119,19 +120,19 @@ async fn posts(address: SocketAddr, token: &str, data: &Data, next: &AtomicUsize
 }
 
 /// Records `count` activities from `first` on, as a queue delivers them.
-async fn batches(world: &World, data: &Data, first: usize, count: usize) -> Result<()> {
+async fn batches(world: &World, data: &Data, first: usize, count: usize, batch: usize) -> Result<()> {
     let next = AtomicUsize::new(first);
-    try_join_all((0..AT_ONCE).map(|_| consume(world, data, &next, first + count))).await?;
+    try_join_all((0..AT_ONCE).map(|_| consume(world, data, &next, first + count, batch))).await?;
     Ok(())
 }
 
-async fn consume(world: &World, data: &Data, next: &AtomicUsize, end: usize) -> Result<()> {
+async fn consume(world: &World, data: &Data, next: &AtomicUsize, end: usize, batch: usize) -> Result<()> {
     loop {
-        let from = next.fetch_add(BATCH, Ordering::Relaxed);
+        let from = next.fetch_add(batch, Ordering::Relaxed);
         if from >= end {
             return Ok(());
         }
-        let messages: Vec<Message> = (from..end.min(from + BATCH))
+        let messages: Vec<Message> = (from..end.min(from + batch))
             .map(|index| Message::new(format!("m-{index}"), data.row(index).event().to_string()))
             .collect();
         // From text, as the runtime gives it.

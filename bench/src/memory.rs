@@ -12,7 +12,7 @@ use crate::data::Data;
 use crate::lambda::Lambda;
 use crate::report::Report;
 
-/// The most messages that Lambda's poller hands over at once.
+/// The most messages that a batch from SQS can be set to; of this size, more than the 6 MB that Lambda takes.
 const MESSAGES: usize = 10_000;
 /// Bytes of each message's body.
 const BODY: usize = 1_024;

@@ -11,7 +11,7 @@ use shared::time::Clock;
 
 use crate::invocation;
 
-/// A function that serves HTTP.
+/// A function of the template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
     ListWorkspace,

@@ -235,7 +235,8 @@ impl Recorder {
         }
     }
 
-    /// Where a workspace's activities go: read once, and again as long as it may change.
+    /// Where a workspace's activities go: read once, and again until the workspace is known. An organization that a
+    /// second `workspace.created` names moves nothing.
     async fn home(&self, call: &Call, workspace: &WorkspaceId) -> Result<Home> {
         if let Some(home) = self.met().get(workspace) {
             return Ok(home.clone());

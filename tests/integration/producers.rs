@@ -165,7 +165,6 @@ async fn an_event_is_recorded_once_however_often_and_whichever_way_it_comes() {
         assert_eq!((invoked.status, &invoked.body["activity"]["id"]), (200, &json!("act-1")), "{invoked:?}");
         assert_eq!(served.invoke("Event", &event).await.status, 202);
     }
-    // One that is sent after all the others, so that they have been worked on when it has.
     served.put(&[entry(&self::event("last"))]).await;
     served.stop.send(()).unwrap();
     served.stopped.await.unwrap().unwrap();
@@ -207,7 +206,8 @@ async fn invocations_answer_as_lambda_does() {
     assert!(failed.body["errorMessage"].as_str().unwrap().contains("workspace_id is required"), "{failed:?}");
 
     assert_eq!(served.invoke("DryRun", &event("dry")).await.status, 204);
-    check(&served.world.client, &served.world.table).await;
+    let contents = check(&served.world.client, &served.world.table).await;
+    assert!(!contents.activities["ws-demo"].contains(&"dry".to_owned()));
 }
 
 #[tokio::test]

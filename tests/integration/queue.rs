@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{Fault, Message, World, check, reported};
 use record_activity::{Source, Summary};
 use serde_json::{Value, json};
@@ -132,6 +133,28 @@ async fn what_there_was_no_time_for_is_reported_and_recorded_when_delivered_agai
     let counts: Vec<_> =
         summaries.iter().map(|summary| (summary.failed, summary.recorded, summary.retries > 0)).collect();
     assert_eq!(counts, [(120, 0, false), (120, 0, true), (0, 120, false)]);
+}
+
+#[tokio::test]
+async fn a_damaged_item_keeps_out_only_what_it_belongs_to() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let text = |text: &str| AttributeValue::S(text.into());
+    for (pk, sk) in [("ID#ws#act-17", "ID"), ("DIR#USER#bob", "WS#ws")] {
+        // Neither an id's time and fingerprint, nor a role's value and position.
+        let put = world.client.put_item().table_name(&world.table).item("pk", text(pk)).item("sk", text(sk));
+        put.item("role", text("admin")).send().await.unwrap();
+    }
+    let mut messages: Vec<Message> =
+        (0..40).map(|n| message(&format!("m-{n}"), &event(&format!("act-{n}"), AT))).collect();
+    let mut promoted = event("promoted", AT);
+    promoted["action"] = json!("member.role_changed");
+    promoted["details"] = json!({ "user": "bob", "role": "admin" });
+    messages.push(message("m-40", &promoted));
+    assert_eq!(delivered(&world, &messages).await, ["m-17", "m-40"]);
+    let report = world.store.verify().await.unwrap();
+    assert_eq!(report.activities.values().map(Vec::len).collect::<Vec<_>>(), [39 + 5]);
+    assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
 }
 
 #[tokio::test]

@@ -208,7 +208,7 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
                 queues.contains(&queue)
                     && statement["Effect"] == "Allow"
                     && statement["Action"] == "sqs:SendMessage"
-                    && target(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == Some(rule)
+                    && senders(statement) == by_name(&template, rule)
             });
             assert!(allowed, "{rule} may not send to {queue}");
         }
@@ -216,8 +216,11 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
     for (queues, statement) in &policies {
         if statement["Effect"] == "Allow" {
             assert_eq!(statement["Principal"]["Service"], "events.amazonaws.com", "{queues:?}");
-            let by = target(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]);
-            assert!(rules.iter().any(|(rule, _)| by == Some(*rule)), "any rule may send to {queues:?}");
+            let by = senders(statement);
+            assert!(
+                rules.iter().any(|(rule, _)| by == by_name(&template, rule)),
+                "{by:?} send to {queues:?}"
+            );
         }
     }
     for (queue, _) in template.resources("AWS::SQS::Queue") {
@@ -231,24 +234,71 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
     }
 }
 
+/// Who a policy's statement lets in.
+fn senders(statement: &Value) -> Vec<String> {
+    items(&statement["Condition"]["ArnLike"]["aws:SourceArn"]).map(|arn| tagged(arn, "Sub")).collect()
+}
+
+/// The ARNs of a rule, on the default bus and on another.
+fn by_name(template: &Template, rule: &str) -> Vec<String> {
+    let (_, rule) = template.resources("AWS::Events::Rule").find(|(id, _)| *id == rule).unwrap();
+    let name = tagged(&rule["Properties"]["Name"], "Sub");
+    let arn = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/";
+    vec![format!("{arn}{name}"), format!("{arn}*/{name}")]
+}
+
+#[test]
+fn all_that_is_put_on_the_bus_gets_to_the_queue_or_is_seen_to_be_lost() {
+    let template = Template::load().unwrap();
+    let rules: Vec<_> = template.resources("AWS::Events::Rule").map(|(_, rule)| rule).collect();
+    let [rule] = rules.as_slice() else { panic!("{rules:?}") };
+    // What the parameter leaves empty, begins every source.
+    let pattern = rule["Properties"]["EventPattern"].as_mapping().unwrap();
+    assert_eq!(pattern.len(), 1);
+    assert_eq!(target(&pattern["source"][0]["prefix"]), Some("EventSourcePrefix"));
+    assert_eq!(rule["DependsOn"], "RuleQueuesPolicy");
+    for (_, to) in rule_targets(&template) {
+        let retry = &to["RetryPolicy"];
+        assert_eq!(
+            (&retry["MaximumEventAgeInSeconds"], &retry["MaximumRetryAttempts"]),
+            (&86_400.into(), &185.into())
+        );
+    }
+    for metric in ["InvocationsFailedToBeSentToDlq", "DestinationDeliveryFailures"] {
+        let mut alarms = template.resources("AWS::CloudWatch::Alarm");
+        let alarm = alarms.find(|(_, alarm)| alarm["Properties"]["MetricName"] == metric);
+        assert_eq!(alarm.unwrap().1["Properties"]["Threshold"], 1, "{metric}");
+    }
+    let (_, mapping) = template.resources("AWS::Lambda::EventSourceMapping").next().unwrap();
+    let most = &mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"];
+    assert_eq!(target(most), Some("RecordConcurrency"));
+}
+
 #[test]
 fn producers_may_hand_over_events_and_nothing_else() {
     let template = Template::load().unwrap();
     let mut allowed = BTreeSet::new();
+    // The stack's own bus, or the one that was named.
+    let bus = |value: &Value| {
+        let Value::Tagged(either) = value else { return None };
+        let [_, own, other] = either.value.as_sequence()?.as_slice() else { return None };
+        let named = tagged(other, "Sub").ends_with(":event-bus/${EventBusName}");
+        (either.tag == "If" && named).then(|| target(own)).flatten().map(str::to_owned)
+    };
     for (_, policy) in template.resources("AWS::IAM::ManagedPolicy") {
         for statement in items(&policy["Properties"]["PolicyDocument"]["Statement"]) {
             for action in items(&statement["Action"]) {
-                allowed.insert((action.as_str().unwrap(), target(&statement["Resource"])));
+                let on = &statement["Resource"];
+                allowed.insert((action.as_str().unwrap(), target(on).map(str::to_owned).or_else(|| bus(on))));
             }
         }
     }
     let expected = [
-        // The stack's own bus or another, by a condition.
-        ("events:PutEvents", None),
-        ("lambda:InvokeFunction", Some("RecordActivityFunction")),
-        ("sqs:SendMessage", Some("RecordQueue")),
+        ("events:PutEvents", "EventBus"),
+        ("lambda:InvokeFunction", "RecordActivityFunction"),
+        ("sqs:SendMessage", "RecordQueue"),
     ];
-    assert_eq!(allowed, expected.into());
+    assert_eq!(allowed, expected.map(|(action, on)| (action, Some(on.to_owned()))).into());
 }
 
 /// The targets of the rules, each with its rule's logical id.
@@ -263,6 +313,14 @@ fn rule_targets(template: &Template) -> Vec<(&str, &Value)> {
 fn substituted(value: &Value) -> (&str, &Value) {
     let Value::Tagged(sub) = value else { panic!("{value:?}") };
     (sub.value[0].as_str().unwrap(), &sub.value[1])
+}
+
+/// The text of a tag, such as a `!Sub` that has nothing else.
+fn tagged(value: &Value, tag: &str) -> String {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == tag => tagged.value.as_str().unwrap().to_owned(),
+        _ => panic!("no !{tag}: {value:?}"),
+    }
 }
 
 fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {

@@ -9,6 +9,10 @@ use shared::record::Recorded;
 
 use crate::{App, Source, envelope};
 
+/// Events that an error speaks of: of an asynchronous invocation it is kept in a queue, beside the payload, which takes
+/// but so much.
+const SHOWN: usize = 20;
+
 /// Records the payload.
 ///
 /// # Errors
@@ -36,10 +40,14 @@ pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Resu
         None if is_array => Ok(json!({ "results": recorded })),
         None => Ok(recorded.pop().unwrap_or_default()),
         Some((_, error)) => {
-            let each: Vec<String> = failed
+            let mut each: Vec<String> = failed
                 .iter()
+                .take(SHOWN)
                 .map(|(index, error)| format!("event {index}: {}", Problem::new(error, None).detail))
                 .collect();
+            if failed.len() > SHOWN {
+                each.push("for the others see the log".into());
+            }
             for (index, error) in &failed {
                 tracing::warn!(index, error = error.chain(), "an event was not recorded");
             }

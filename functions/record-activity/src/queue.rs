@@ -1,5 +1,7 @@
 //! Recording from SQS: each message's body is an event, or an EventBridge envelope around one.
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 use lambda_runtime::{Context, Diagnostic};
 use serde::Deserialize;
@@ -54,20 +56,20 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
         names.push((message.message_id, message.attributes.approximate_receive_count));
     }
     let results = app.record(Source::Queue, &context.request_id, read, shell::deadline(Some(context))).await;
-    let (mut failures, mut for_now, mut cause) = (Vec::new(), 0, None);
+    let (mut failures, mut for_now) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     for ((message_id, receives), result) in names.into_iter().zip(results) {
         let Err(error) = result else { continue };
+        failures.push(json!({ "itemIdentifier": message_id }));
+        // The dead-letter queue keeps the message, but not why it is there.
         if error.is_ours() {
-            for_now += 1;
-            cause.get_or_insert(error);
+            // What is away is so for many.
+            for_now.entry(error.chain()).or_default().push(message_id);
         } else {
-            // The dead-letter queue keeps the message, but not why it is there.
             tracing::warn!(message_id, receives, reason = error.chain(), "a message cannot be recorded");
         }
-        failures.push(json!({ "itemIdentifier": message_id }));
     }
-    if let Some(error) = cause {
-        tracing::error!(messages = for_now, error = error.chain(), "messages were not recorded for now");
+    for (error, messages) in for_now {
+        tracing::error!(error, messages = messages.join(" "), "messages were not recorded for now");
     }
     Ok(json!({ "batchItemFailures": failures }))
 }

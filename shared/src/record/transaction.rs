@@ -134,10 +134,22 @@ impl<'a> Group<'a> {
         self.pending.into_iter().map(move |index| (index, Err(error.same())))
     }
 
-    fn newer_decided(&mut self, key: &(String, String), fields: Vec<(Field, Position)>) {
+    /// Takes note of what others decided of a change's fields; says whether that leaves less to change.
+    fn newer_decided(&mut self, change: &Change, fields: Vec<(Field, Position)>) -> bool {
+        let mut less = false;
         for (field, at) in fields {
-            self.decided.insert((key.clone(), field.name()), at);
+            less |= change.sets.iter().any(|set| set.field == field && set.at <= at);
+            self.decided.insert((change.key.clone(), field.name()), at);
         }
+        less
+    }
+
+    /// Two groups of half its events each.
+    fn halves(mut self) -> [Self; 2] {
+        let pending = self.pending.split_off(self.pending.len() / 2);
+        let (home, decided) = (self.home.clone(), self.decided.clone());
+        let second = Self { workspace: self.workspace, home, events: self.events, pending, decided };
+        [self, second]
     }
 }
 
@@ -153,19 +165,16 @@ impl Recorder {
         let mut contentions = 0;
         while !group.pending.is_empty() {
             let batch = group.batch(shard);
-            match self.send(call, &batch).await {
+            let damage = match self.send(call, &batch).await {
                 Ok(Outcome::Committed) => {
                     self.forget_if_changed(&batch);
                     results.extend(group.all_recorded());
-                    break;
-                }
-                Err(error) => {
-                    results.extend(group.all_failed(error));
-                    break;
+                    return results;
                 }
                 Ok(Outcome::Refused { taken, late, contended }) => {
+                    let mut progress = !taken.is_empty() || contended.is_some();
                     for (place, fields) in late {
-                        group.newer_decided(&batch.directory[place].key, fields);
+                        progress |= group.newer_decided(&batch.directory[place], fields);
                     }
                     results.extend(group.take_out(taken));
                     if let Some(source) = contended {
@@ -173,12 +182,30 @@ impl Recorder {
                         shard = (shard + 1) % COUNTER_SHARDS;
                         if !self.pause(call, contentions).await {
                             results.extend(group.all_failed(Error::Throttled(source)));
-                            break;
+                            return results;
                         }
                         contentions += 1;
                     }
+                    if progress {
+                        continue;
+                    }
+                    Error::internal("an entry of the directory is neither older nor newer")
                 }
+                Err(error @ Error::Internal(_)) => error,
+                Err(error) => {
+                    results.extend(group.all_failed(error));
+                    return results;
+                }
+            };
+            if group.pending.len() == 1 {
+                results.extend(group.all_failed(damage));
+                return results;
             }
+            // Something that one of them touches is damaged. It must not keep the others out.
+            for half in group.halves() {
+                results.extend(Box::pin(self.record_group(call, half, shard)).await);
+            }
+            return results;
         }
         results
     }
