@@ -8,13 +8,8 @@
 # names port 8000, so it has to be free. Needs curl and python3; the CLI is installed in the target folder when missing.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-say() { echo "producers.sh: $*" >&2; }
-die() { say "$@"; exit 1; }
-
-[[ $# -eq 1 && -x $1 ]] || die "usage: tests/producers.sh BINARY-OF-THE-GATEWAY"
-binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-gateway=http://localhost:8000
+# shellcheck source=tests/gateway.sh
+source "$(dirname "${BASH_SOURCE[0]}")/gateway.sh"
 # The paths in the guide are from here.
 cd "$root"
 
@@ -28,36 +23,6 @@ fi
 for name in $(compgen -e AWS_ || true); do unset "$name"; done
 export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true AWS_PAGER=
 
-python3 - <<'PY' || die "port 8000 is taken, and the guide names it"
-import socket, sys
-with socket.socket() as taken:
-    sys.exit(taken.connect_ex(("127.0.0.1", 8000)) == 0)
-PY
-
-work=$(mktemp -d)
-"$binary" </dev/null >"$work/local.log" 2>&1 &
-server=$!
-stop() {
-  kill "$server" 2>/dev/null || true
-  wait "$server" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-for ((tries = 0; ; tries++)); do
-  curl --silent --fail --output /dev/null --max-time 5 "$gateway/openapi.json" && break
-  if ((tries == 300)) || ! kill -0 "$server" 2>/dev/null; then
-    say "the gateway did not start:"
-    cat "$work/local.log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
-
-token=$(curl --silent --fail "$gateway/dev/token?sub=user-demo" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from /dev/token"
 get() { curl --silent --include --max-time 5 --header "Authorization: Bearer $token" "$gateway/api/v1/workspaces/ws-demo$1"; }
 dead_letters() { curl --silent --fail --max-time 5 "$gateway/dev/dead-letters"; }
 

@@ -7,12 +7,8 @@
 # so it has to be free. They need curl, and python3 with httpx, which is installed in the target folder when missing.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-say() { echo "reference-examples.sh: $*" >&2; }
-die() { say "$@"; exit 1; }
-
-[[ $# -eq 1 && -x $1 ]] || die "usage: tests/reference-examples.sh BINARY-OF-THE-GATEWAY"
-gateway=http://localhost:8000
+# shellcheck source=tests/gateway.sh
+source "$(dirname "${BASH_SOURCE[0]}")/gateway.sh"
 ws_id=ws-demo
 issue_id=issue-demo-1
 
@@ -22,37 +18,6 @@ if ! python3 -c 'import httpx' 2>/dev/null; then
   "$venv/bin/pip" install --quiet httpx
   PATH=$(cd "$venv" && pwd)/bin:$PATH
 fi
-
-python3 - <<'PY' || die "port 8000 is taken, and the examples name it"
-import socket, sys
-with socket.socket() as taken:
-    sys.exit(taken.connect_ex(("127.0.0.1", 8000)) == 0)
-PY
-
-work=$(mktemp -d)
-"$1" </dev/null >"$work/local.log" 2>&1 &
-server=$!
-stop() {
-  kill "$server" 2>/dev/null || true
-  wait "$server" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-for ((tries = 0; ; tries++)); do
-  curl --silent --fail --output /dev/null --max-time 5 "$gateway/openapi.json" && break
-  if ((tries == 300)) || ! kill -0 "$server" 2>/dev/null; then
-    say "the gateway did not start:"
-    cat "$work/local.log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
-
-token=$(curl --silent --fail "$gateway/dev/token?sub=user-demo" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from /dev/token"
 
 # The Python examples say your-workspace-id, the curl examples "workspace-id".
 fill_in() {
