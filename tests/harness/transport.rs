@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Ways in which a request can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +141,26 @@ pub struct Transport {
     inner: SharedHttpClient,
     state: Arc<Mutex<State>>,
     kill: Arc<Notify>,
+    /// One for each request that may be on its way.
+    permits: Arc<Semaphore>,
 }
 
 impl Transport {
     /// Plain HTTP to a local engine.
     pub fn new() -> Self {
         let inner = aws_smithy_http_client::Builder::new().build_http();
-        Self { inner, state: Arc::default(), kill: Arc::default() }
+        let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { inner, state: Arc::default(), kill: Arc::default(), permits }
+    }
+
+    /// The same with so many requests on their way at once; the others wait here.
+    ///
+    /// An engine of this machine does one thing at a time. What waits there too long for its sender is done all the
+    /// same, and sent again, until the engine does nothing but what nobody waits for any more. DynamoDB has no such
+    /// queue.
+    #[must_use]
+    pub fn at_most(self, requests: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(requests)), ..self }
     }
 
     /// What was counted since the last call.
@@ -286,6 +299,11 @@ impl HttpConnector for Connector {
                     return answer(400, "TransactionCanceledException", reasons);
                 }
             }
+            let _permit = transport
+                .permits
+                .acquire()
+                .await
+                .map_err(|error| ConnectorError::other(error.into(), None))?;
             let response = inner.call(request).await?;
             let status = response.status();
             let headers = response.headers().clone();

@@ -23,6 +23,9 @@ use crate::transport::Transport;
 /// When every world begins, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
 pub(crate) const START: i64 = 1_795_392_000_000_000;
 
+/// Requests of a process on their way at once.
+const PROCESS_REQUESTS: usize = 2;
+
 /// A table, the functions that use it, and a clock that stands still.
 pub struct World {
     /// The table.
@@ -97,7 +100,7 @@ impl World {
 
     /// The table `table` at `endpoint`, made when it is not there.
     pub async fn on(endpoint: &str, table: &str, engine: Option<Engine>) -> Self {
-        let (transport, store) = reached(endpoint, table);
+        let (transport, store) = reached(Transport::new(), endpoint, table);
         let client = engine::client(endpoint).await;
         local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
@@ -138,7 +141,8 @@ impl World {
 
     /// Starts another process, whose retries `seed` spreads.
     pub fn process(&self, seed: u64) -> Process {
-        let (transport, store) = reached(&self.endpoint, &self.table);
+        let (transport, store) =
+            reached(Transport::new().at_most(PROCESS_REQUESTS), &self.endpoint, &self.table);
         let sink = Box::new(|_: &Summary| {});
         Process { app: App::new(store, self.clock(), fastrand::Rng::with_seed(seed), sink), transport }
     }
@@ -316,9 +320,8 @@ impl World {
     }
 }
 
-/// The table through a transport of its own.
-fn reached(endpoint: &str, table: &str) -> (Transport, Store) {
-    let transport = Transport::new();
+/// The table through `transport`.
+fn reached(transport: Transport, endpoint: &str, table: &str) -> (Transport, Store) {
     let config = engine::config(endpoint).http_client(transport.clone()).build();
     (transport, Store::new(Client::from_conf(config), table))
 }
