@@ -11,7 +11,6 @@ use harness::{Message, World, reported};
 use hyper_util::rt::TokioIo;
 use lambda_http::{Context, LambdaEvent};
 use local::Gateway;
-use local::engine::Engine;
 use local::template::Template;
 use shared::json::Exact;
 use tokio::net::{TcpListener, TcpStream};
@@ -56,15 +55,15 @@ pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()
             rates[n]
         );
     }
-    let rate = (10 * tenth) as f64 / began.elapsed().as_secs_f64();
+    let recorded = 10 * tenth;
+    let rate = recorded as f64 / began.elapsed().as_secs_f64();
     let metered = world.transport.take();
-    let (requests, units) =
-        (metered.total() as f64 / (10 * tenth) as f64, metered.units / (10 * tenth) as f64);
+    let requests = metered.total() as f64 / (recorded / batch) as f64;
+    let units = metered.units / recorded as f64;
     report.check(
-        format!("recording {} from batches of {batch} messages, {AT_ONCE} at once", 10 * tenth),
+        format!("recording {recorded} from batches of {batch} messages, {AT_ONCE} at once"),
         format!(
-            "{:.1} requests a batch, {units:.2} write units an activity, {rate:.0} activities/s, {:.1} times as many",
-            requests * batch as f64,
+            "{requests:.1} requests a batch, {units:.2} write units an activity, {rate:.0} activities/s, {:.1} times as many",
             rate / single
         ),
         format!("≥ {TIMES} times"),
@@ -88,11 +87,9 @@ pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// A table of its own in an engine of its own, with the workspace.
+/// A table of its own, with the workspace.
 async fn world() -> Result<World> {
-    let engine = Engine::start(None).await?;
-    let endpoint = engine.endpoint().to_owned();
-    let world = World::on(&endpoint, "log", Some(engine)).await;
+    let world = World::embedded(None).await?;
     world.given_workspace(WORKSPACE).await;
     Ok(world)
 }

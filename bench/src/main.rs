@@ -26,7 +26,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use harness::World;
-use local::engine::Engine;
 
 use args::Args;
 use data::Data;
@@ -63,9 +62,7 @@ async fn run(args: &Args) -> Result<Report> {
     let data = Data::new(args.activities);
     let temporary = args.db_path.is_none().then(Database::temporary);
     let path = args.db_path.as_ref().or(temporary.as_ref().map(|database| &database.0));
-    let engine = Engine::start(path.map(PathBuf::as_path)).await?;
-    let endpoint = engine.endpoint().to_owned();
-    let mut world = World::on(&endpoint, "log", Some(engine)).await;
+    let mut world = World::embedded(path.map(PathBuf::as_path)).await?;
     load::load(&world, &data, &mut report).await?;
     let cases = cases::all(&world, &data).await?;
     let ours = reads::measure(&mut world, &cases, args.repetitions).await?;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::{Message, World, reported};
-use local::engine::Engine;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -23,14 +22,13 @@ const MOST_MB: f64 = 128.0;
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()> {
-    let engine = Engine::start(None).await?;
-    let endpoint = engine.endpoint().to_owned();
-    let world = World::on(&endpoint, "log", Some(engine)).await;
+    let world = World::embedded(None).await?;
     let data = Data::new(1_000_000);
     let messages: Vec<Message> = (0..MESSAGES).map(|index| message(&data, index)).collect();
     let batch = Message::batch(&messages).to_string();
     let size = batch.len() as f64 / 1e6;
-    let mut function = Lambda::start(&directory.join("record-activity"), &endpoint, &[], LIMIT).await?;
+    let mut function =
+        Lambda::start(&directory.join("record-activity"), world.endpoint(), &[], LIMIT).await?;
     let idle = function.peak_memory()? as f64 / 1e6;
     let (took, answer) = function.invoke(batch).await?;
     let answer: Value = serde_json::from_str(&answer)?;

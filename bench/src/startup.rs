@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::{World, token_claims};
-use local::engine::Engine;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -37,9 +36,7 @@ struct Measured {
 }
 
 pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()> {
-    let engine = Engine::start(None).await?;
-    let endpoint = engine.endpoint().to_owned();
-    let world = World::on(&endpoint, "log", Some(engine)).await;
+    let world = World::embedded(None).await?;
     let data = Data::new(1_000_000);
     world.given_workspace(WORKSPACE).await;
     // All of one issue, so that both functions list as much.
@@ -53,7 +50,7 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
         .await;
     let files = std::env::temp_dir().join(format!("activity-log-bench-{}", std::process::id()));
     std::fs::create_dir_all(&files)?;
-    let tls = Endpoint::start(endpoint.trim_start_matches("http://"), &files).await?;
+    let tls = Endpoint::start(world.endpoint().trim_start_matches("http://"), &files).await?;
     let mut measured: Vec<Measured> = FUNCTIONS.iter().map(|_| Measured::default()).collect();
     for round in 0..=RUNS {
         for (name, measured) in FUNCTIONS.iter().zip(&mut measured) {

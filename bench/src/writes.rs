@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use harness::World;
-use local::engine::Engine;
 use serde_json::Value;
 
 use crate::Result;
@@ -22,9 +21,7 @@ const ALONE: f64 = 12.0;
 const BATCHED: f64 = 8.5;
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    let engine = Engine::start(None).await?;
-    let endpoint = engine.endpoint().to_owned();
-    let world = World::on(&endpoint, "log", Some(engine)).await;
+    let world = World::embedded(None).await?;
     world.given_workspace(WORKSPACE).await;
     let data = Data::new(1_000_000);
     let mut rows = (0..data.len).map(|index| data.row(index).event());

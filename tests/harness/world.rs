@@ -1,6 +1,7 @@
 //! A table of its own, with the handlers around it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -90,12 +91,23 @@ impl World {
     pub async fn new() -> Self {
         match std::env::var("DYNAMODB_ENDPOINT") {
             Ok(endpoint) => Self::on(&endpoint, &format!("log-{}", uuid::Uuid::new_v4()), None).await,
-            Err(_) => {
-                let engine = Engine::start(None).await.unwrap();
-                let endpoint = engine.endpoint().to_owned();
-                Self::on(&endpoint, "log", Some(engine)).await
-            }
+            Err(_) => Self::embedded(None).await.unwrap(),
         }
+    }
+
+    /// A table in an embedded engine of its own: in memory, or the one in this file.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn embedded(db_path: Option<&Path>) -> Result<Self, String> {
+        let engine = Engine::start(db_path).await?;
+        let endpoint = engine.endpoint().to_owned();
+        Ok(Self::on(&endpoint, "log", Some(engine)).await)
+    }
+
+    /// Where its engine is served.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// The table `table` at `endpoint`, made when it is not there.
