@@ -102,25 +102,16 @@ impl Functions {
     }
 
     async fn run(&self, function: Function, payload: &[u8], context: Context) -> Result<Value, Failure> {
-        match function {
-            Function::ListWorkspace => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let list = |request| list_workspace_activity::handle(&self.store, request);
-                let Ok(response) = shell::serve(LambdaEvent { payload, context }, list).await;
-                serde_json::to_value(response).map_err(unreadable)
-            }
-            Function::ListIssue => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let list = |request| list_issue_activity::handle(&self.store, request);
-                let Ok(response) = shell::serve(LambdaEvent { payload, context }, list).await;
-                serde_json::to_value(response).map_err(unreadable)
-            }
-            Function::Record => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
-                result.map_err(|error| Failure::new(&error.error_type, error.error_message))
-            }
+        if function == Function::Record {
+            let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+            let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
+            return result.map_err(|error| Failure::new(&error.error_type, error.error_message));
         }
+        // The others know nothing but requests.
+        let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+        let answer = |request| async move { Ok(self.answer(function, request).await) };
+        let Ok(response) = shell::serve(LambdaEvent { payload, context }, answer).await;
+        serde_json::to_value(response).map_err(unreadable)
     }
 }
 
