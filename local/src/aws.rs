@@ -158,12 +158,17 @@ impl Refusal {
 
     fn unreadable(error: Error) -> Self {
         match error {
-            Error::TooLarge { detail, .. } => Self {
-                status: StatusCode::PAYLOAD_TOO_LARGE,
-                ..Self::new("RequestTooLargeException", format!("The body {detail}"))
-            },
+            Error::TooLarge { detail, .. } => Self::too_large(format!("The body {detail}")),
             other => Self::new("SerializationException", other.to_string()),
         }
+    }
+
+    fn too_large(message: String) -> Self {
+        Self::new("RequestTooLargeException", message).with(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    fn with(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     fn unknown_operation(operation: &str, known: &str) -> Self {

@@ -82,12 +82,9 @@ async fn answer(
 fn named(text: &str) -> Result<Function, Refusal> {
     let name = text.rsplit_once("function:").map_or(text, |(_, name)| name);
     let name = name.split(':').next().unwrap_or(name);
-    Function::named(name).ok_or_else(|| Refusal {
-        status: StatusCode::NOT_FOUND,
-        ..Refusal::new(
-            "ResourceNotFoundException",
-            format!("Function not found: {}", arn("lambda", &format!("function:{name}"))),
-        )
+    Function::named(name).ok_or_else(|| {
+        let detail = format!("Function not found: {}", arn("lambda", &format!("function:{name}")));
+        Refusal::new("ResourceNotFoundException", detail).with(StatusCode::NOT_FOUND)
     })
 }
 
@@ -120,22 +117,14 @@ impl Asynchronous {
         request_id: &str,
     ) -> Result<(), Refusal> {
         if payload.len() > MAX_ASYNCHRONOUS {
-            return Err(Refusal {
-                status: StatusCode::PAYLOAD_TOO_LARGE,
-                ..Refusal::new(
-                    "RequestTooLargeException",
-                    format!("An asynchronous payload is at most {MAX_ASYNCHRONOUS} bytes"),
-                )
-            });
+            let detail = format!("An asynchronous payload is at most {MAX_ASYNCHRONOUS} bytes");
+            return Err(Refusal::too_large(detail));
         }
-        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Refusal {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            ..Refusal::new(
-                "TooManyRequestsException",
-                format!(
-                    "{MAX_AT_ONCE} asynchronous invocations are under way, and no more are taken for now"
-                ),
-            )
+        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "{MAX_AT_ONCE} asynchronous invocations are under way, and no more are taken for now"
+            );
+            Refusal::new("TooManyRequestsException", detail).with(StatusCode::TOO_MANY_REQUESTS)
         })?;
         let (functions, request_id) = (Arc::clone(functions), request_id.to_owned());
         let mut pauses = [self.pause, 2 * self.pause].into_iter();
