@@ -8,18 +8,18 @@
 # target folder.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tests/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # npm carries DynamoDB Local inside this package of AWS Amplify; no other package registry has it.
 package=amplify-dynamodb-simulator
 version=2.9.30
 home=${CARGO_TARGET_DIR:-$root/target}/dynamodb-local/$version
 
-say() { echo "dynamodb-local.sh: $*" >&2; }
 # A java that is only a stub, as on macOS, fails here and not later.
-java -version >/dev/null 2>&1 || { say "needs java 17 or later"; exit 1; }
+java -version >/dev/null 2>&1 || die "needs java 17 or later"
 
 if [[ ! -f $home/DynamoDBLocal.jar ]]; then
-  command -v npm >/dev/null || { say "needs npm to download DynamoDB Local"; exit 1; }
+  command -v npm >/dev/null || die "needs npm to download DynamoDB Local"
   mkdir -p "$(dirname "$home")"
   # Unpacked beside its place and moved there whole, so that an interrupted run leaves nothing half done.
   unpacked=$(mktemp -d "$home.XXXXXX")
@@ -30,7 +30,7 @@ if [[ ! -f $home/DynamoDBLocal.jar ]]; then
   rm -rf "$unpacked"
 fi
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 log=$home/$port.log
 
 # -sharedDb: one set of tables, whatever credentials and region a client signs with.
@@ -52,15 +52,7 @@ export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 
 unset AWS_SESSION_TOKEN AWS_PROFILE
 
 # It answers 400 to a request without a signature: any answer will do.
-for ((tries = 0; ; tries++)); do
-  curl --silent --output /dev/null --max-time 2 "$DYNAMODB_ENDPOINT" && break
-  if ((tries == 300)) || ! kill -0 "$server" 2>/dev/null; then
-    say "DynamoDB Local did not start:"
-    cat "$log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
+await_server "DynamoDB Local" "$server" "$log" "$DYNAMODB_ENDPOINT"
 
 if (($# == 0)); then
   set -- cargo test --manifest-path "$root/Cargo.toml" --workspace --locked

@@ -13,9 +13,8 @@
 # They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-say() { echo "emulator.sh: $*" >&2; }
-die() { say "$@"; exit 1; }
+# shellcheck source=tests/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [[ $# -eq 1 && -d $1 ]] || die "usage: tests/emulator.sh FOLDER-OF-BINARIES"
 bins=$(cd "$1" && pwd)
@@ -48,21 +47,11 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
 # The demo data the events are about. The gateway answers once it is all recorded.
 port=$(free_port)
 "$bins/local" --dynamodb-endpoint "$DYNAMODB_ENDPOINT" --port "$port" </dev/null >"$work/local.log" 2>&1 &
 running=$!
-for ((tries = 0; ; tries++)); do
-  curl --silent --fail --output /dev/null --max-time 5 "http://127.0.0.1:$port/openapi.json" && break
-  if ((tries == 300)) || ! kill -0 "$running" 2>/dev/null; then
-    say "the gateway did not start:"
-    cat "$work/local.log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
+await_server "the gateway" "$running" "$work/local.log" --fail "http://127.0.0.1:$port/openapi.json"
 stop
 
 passed=0 failed=0

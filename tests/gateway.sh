@@ -1,12 +1,10 @@
 # shellcheck shell=bash
 # Sourced by the scripts that try the local gateway as a user would, on port 8000, which what they run names. Starts the
-# gateway $1 on a fresh table, and stops it when the script ends. Gives $root, $gateway, $token (the demo user's) and
-# the scratch folder $work. Needs curl and python3.
+# gateway $1 on a fresh table, and stops it when the script ends. Gives $gateway, $token (the demo user's), the
+# scratch folder $work, and how to check and to count what passed and failed. Needs curl and python3.
 
-script=$(basename "$0")
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-say() { echo "$script: $*" >&2; }
-die() { say "$@"; exit 1; }
+# shellcheck source=tests/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [[ $# -eq 1 && -x $1 ]] || die "usage: tests/$script BINARY-OF-THE-GATEWAY"
 gateway=http://localhost:8000
@@ -29,15 +27,35 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-for ((tries = 0; ; tries++)); do
-  curl --silent --fail --output /dev/null --max-time 5 "$gateway/openapi.json" && break
-  if ((tries == 300)) || ! kill -0 "$server" 2>/dev/null; then
-    say "the gateway did not start:"
-    cat "$work/local.log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
+await_server "the gateway" "$server" "$work/local.log" --fail "$gateway/openapi.json"
 
 token=$(curl --silent --fail "$gateway/dev/token?sub=user-demo" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from /dev/token"
+
+passed=0 failed=0
+# check NAME COMMAND...
+check() {
+  local name=$1
+  shift
+  if "$@" >"$work/printed" 2>&1 </dev/null; then
+    passed=$((passed + 1))
+    echo "ok   $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL $name; it printed:"
+    cat "$work/printed"
+  fi
+}
+
+# prints COMMAND... -- PATTERN...: the command succeeds, and what it prints has each pattern and no traceback.
+prints() {
+  local printed command=() missing=0
+  while [[ $1 != -- ]]; do command+=("$1"); shift; done
+  shift
+  printed=$("${command[@]}" 2>&1) || { echo "exit status $?:"; missing=1; }
+  echo "$printed"
+  for pattern in "$@"; do
+    grep -qE -- "$pattern" <<<"$printed" || { echo "nothing like /$pattern/"; missing=1; }
+  done
+  ((missing == 0)) && ! grep -q Traceback <<<"$printed"
+}

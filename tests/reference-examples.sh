@@ -26,38 +26,17 @@ fill_in() {
     -e "s/your-issue-id/$issue_id/; s/\"issue-id\"/\"$issue_id\"/" "$root/tests/reference/$1" >"$work/$1"
 }
 
-passed=0 failed=0
-# example NAME COMMAND... -- PATTERN...: the command must succeed, and a line of what it prints match each pattern.
-example() {
-  local name=$1 missing='' status=0 command=()
-  shift
-  while [[ $1 != -- ]]; do command+=("$1"); shift; done
-  shift
-  "${command[@]}" </dev/null >"$work/printed" 2>&1 || status=$?
-  for pattern in "$@"; do
-    grep -qE -- "$pattern" "$work/printed" || missing+=" /$pattern/"
-  done
-  if ((status == 0)) && [[ -z $missing ]] && ! grep -q Traceback "$work/printed"; then
-    passed=$((passed + 1))
-    echo "ok   $name"
-  else
-    failed=$((failed + 1))
-    echo "FAIL $name: exit status $status${missing:+, nothing like$missing}; it printed:"
-    cat "$work/printed"
-  fi
-}
-
 fill_in list_workspace_activity.py
-example list_workspace_activity.py python3 "$work/list_workspace_activity.py" -- \
+check list_workspace_activity.py prints python3 "$work/list_workspace_activity.py" -- \
   '^\[issue\.created\] by user:user-demo$' '^\[.*\] by agent:agent-demo$' "^  Details: \\{.*'title': "
 
 fill_in get_issue_activity.py
-example get_issue_activity.py python3 "$work/get_issue_activity.py" -- \
+check get_issue_activity.py prints python3 "$work/get_issue_activity.py" -- \
   '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?: issue\.created$' \
   '^  Actor: user user-demo$' "^  Details: \\{.*'identifier': "
 
 fill_in filter_recent_activity.py
-example filter_recent_activity.py python3 "$work/filter_recent_activity.py" -- \
+check filter_recent_activity.py prints python3 "$work/filter_recent_activity.py" -- \
   '^issue\.created: [1-9][0-9]* events$' '^issue\.updated: [1-9][0-9]* events$'
 
 # Two arrays, one after the other: the workspace's feed and the issue's.
@@ -79,9 +58,9 @@ assert all(feed == sorted(feed, key=lambda activity: activity["created_at"], rev
 print("two feeds")
 PY
 # shellcheck disable=SC2016
-example curl.sh bash -o pipefail -c 'bash "$0" | python3 "$1"' "$work/curl.sh" "$work/two_feeds.py" -- '^two feeds$'
+check curl.sh prints bash -o pipefail -c 'bash "$0" | python3 "$1"' "$work/curl.sh" "$work/two_feeds.py" -- '^two feeds$'
 
-example fragments python3 "$root/tests/reference_fragments.py" "$token" "$ws_id" -- \
+check fragments prints python3 "$root/tests/reference_fragments.py" "$token" "$ws_id" -- \
   '^paginated_activity: [1-9]' '^actor_types: [1-9]' '^cached_activity: [1-9]' '^detect_anomalies: done$'
 
 echo "$passed passed, $failed failed"
