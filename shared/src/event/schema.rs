@@ -11,8 +11,9 @@ use crate::schema::{id, line, or_null};
 ///
 /// What it lets pass, the recorder takes, but for what a schema cannot say: an event is at most
 /// [`super::MAX_EVENT_LEN`] bytes; its workspace is the path's; its time is after the year 0 and at most
-/// [`super::MAX_AHEAD`] ahead, or [`super::MAX_AHEAD_IN_DIRECTORY`]; its numbers can be kept exactly. The other way round, it asks for a little more than the parser: a member that is not known must be absent,
-/// even if it is null, and a time must have its offset and be written as RFC 3339 writes it, with a `T`.
+/// [`super::MAX_AHEAD`] ahead, or [`super::MAX_AHEAD_IN_DIRECTORY`]; its numbers can be kept exactly. The other way
+/// round, it asks for a little more than the parser: a member that is not known must be absent, even if it is null, and
+/// a time must have its offset and be written as RFC 3339 writes it, with a `T`.
 pub fn schema(entry: &Entry) -> Value {
     let issue_id = if entry.on_issue { id() } else { or_null(id()) };
     let details = entry.details_schema();
