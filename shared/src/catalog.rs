@@ -4,6 +4,7 @@
 
 mod detail;
 mod rows;
+mod sentence;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use crate::activity::{Action, Activity};
 use crate::{Error, Result};
 
 pub use detail::{Detail, Kind};
+pub use sentence::{html, text};
 
 /// Who may see an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,6 +37,8 @@ pub struct Entry {
     pub audience: Audience,
     /// What has happened when a producer records it, and which members say so.
     pub description: &'static str,
+    /// What it says to people.
+    sentence: &'static str,
     /// Whether an event must name an issue.
     pub on_issue: bool,
     /// Whether the details must have at least one member, whatever its name.
@@ -74,6 +78,19 @@ pub fn entries() -> &'static [Entry] {
 /// The row of `action`, when it has one.
 pub fn find(action: &Action) -> Option<&'static Entry> {
     entries().iter().find(|entry| entry.action == action.as_str())
+}
+
+/// The category of actions without a row.
+pub const OTHER: &str = "OTHER";
+
+/// The row of `category`, when it has one.
+pub fn of_category(category: &str) -> Option<&'static Entry> {
+    entries().iter().find(|entry| entry.category == category)
+}
+
+/// The category of `action` as it is recorded now.
+pub fn category(action: &Action) -> &'static str {
+    find(action).map_or(OTHER, |entry| entry.category)
 }
 
 /// Who may see `action`; everyone, when it is not in the catalog.

@@ -33,7 +33,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub struct Detail {
     pub(super) name: &'static str,
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) required: bool,
 }
 
@@ -54,6 +54,18 @@ impl Detail {
             Some(_) => format!("must be {}", self.kind),
         };
         Err(Error::bad_input(format!("details.{}", self.name), problem))
+    }
+
+    /// A value that passes, made of `text` if it may be any.
+    #[cfg(test)]
+    pub(super) fn sample(&self, text: &str) -> Value {
+        match self.kind {
+            Kind::Text | Kind::Prose | Kind::Any => text.into(),
+            Kind::Id => "id-1".into(),
+            Kind::Bool => true.into(),
+            Kind::Count | Kind::Number => 1.into(),
+            Kind::OneOf(allowed) => allowed[0].into(),
+        }
     }
 
     /// The JSON Schema of what [`Detail::check`] lets pass.
