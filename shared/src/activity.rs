@@ -131,6 +131,9 @@ pub struct Activity {
     /// Labels to filter by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// The action's name in GraphQL when it was recorded; not part of the REST entry.
+    #[serde(skip)]
+    pub category: &'static str,
     /// The actor's name at the time; not part of the REST entry.
     #[serde(skip)]
     pub actor_name: Option<String>,

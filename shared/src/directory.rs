@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::activity::Activity;
-use crate::ids::{ActorId, OrganizationId};
+use crate::ids::{ActorId, OrganizationId, Slug};
 use crate::keys::{self, Position};
 
 /// What a member may do.
@@ -54,6 +54,12 @@ pub struct Workspace {
     pub slug: Option<String>,
     /// The organization it belongs to.
     pub organization: Option<OrganizationId>,
+    /// What that is called.
+    pub organization_name: Option<String>,
+    /// The slug of that.
+    pub organization_slug: Option<String>,
+    /// Whether any of its activities are in no organization's partition of by-organization.
+    pub unclaimed: bool,
     /// Whether its activities are shown at all; true unless switched off.
     pub activity_enabled: bool,
     /// Who sees them; its members unless restricted.
@@ -69,6 +75,9 @@ impl Workspace {
             name: name.into(),
             slug: None,
             organization: None,
+            organization_name: None,
+            organization_slug: None,
+            unclaimed: false,
             activity_enabled: true,
             privacy: Privacy::Members,
             archived: false,
@@ -96,6 +105,10 @@ pub enum Field {
     Slug,
     /// A workspace's organization.
     Organization,
+    /// What a workspace's organization is called.
+    OrganizationName,
+    /// The slug of a workspace's organization.
+    OrganizationSlug,
     /// A workspace's tracking switch.
     ActivityEnabled,
     /// A workspace's privacy.
@@ -113,6 +126,8 @@ impl Field {
             Self::Name => "name",
             Self::Slug => "slug",
             Self::Organization => "organization",
+            Self::OrganizationName => "organization_name",
+            Self::OrganizationSlug => "organization_slug",
             Self::ActivityEnabled => "activity_enabled",
             Self::Privacy => "privacy",
             Self::Archived => "archived",
@@ -158,12 +173,42 @@ impl Change {
 }
 
 /// What recording `activity` changes in the directory. Its details have been checked by the catalog.
-pub fn change(activity: &Activity) -> Option<Change> {
+pub fn changes(activity: &Activity) -> Vec<Change> {
+    let entry = change(activity);
+    if activity.action.as_str() != "workspace.created" {
+        return entry.into_iter().collect();
+    }
+    // A listing is for ever: whether it still holds, the workspace's entry says.
+    let listed = entry.iter().flat_map(|entry| &entry.sets).filter_map(|set| {
+        let text = set.value.as_str()?;
+        let partition = match set.field {
+            Field::Organization => {
+                keys::organization_workspaces(&OrganizationId::parse("organization", text).ok()?)
+            }
+            Field::Slug => keys::slug_workspaces(&Slug::parse("slug", text).ok()?),
+            Field::OrganizationSlug => keys::organization_slug_workspaces(&Slug::parse("slug", text).ok()?),
+            _ => return None,
+        };
+        let key = (partition, keys::listed_workspace(&activity.workspace_id));
+        Some(Change { key, sets: vec![set.clone()], unclaimed: false })
+    });
+    let listed: Vec<Change> = listed.collect();
+    entry.into_iter().chain(listed).collect()
+}
+
+/// What it changes in the one item that it is about.
+fn change(activity: &Activity) -> Option<Change> {
     let detail = |field: Field| activity.details.get(field.name()).filter(|value| !value.is_null()).cloned();
     let given = |fields: &[Field]| fields.iter().filter_map(|&field| Some((field, detail(field)?))).collect();
     let mut key = keys::directory_workspace(&activity.workspace_id);
     let fields: Vec<(Field, Value)> = match activity.action.as_str() {
-        "workspace.created" => given(&[Field::Name, Field::Slug, Field::Organization]),
+        "workspace.created" => given(&[
+            Field::Name,
+            Field::Slug,
+            Field::Organization,
+            Field::OrganizationName,
+            Field::OrganizationSlug,
+        ]),
         "workspace.settings_updated" => given(&[Field::ActivityEnabled, Field::Privacy]),
         "workspace.archived" => vec![(Field::Archived, true.into())],
         "workspace.unarchived" => vec![(Field::Archived, false.into())],

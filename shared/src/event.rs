@@ -97,13 +97,15 @@ impl Event {
                 described
             }
         };
+        let action = Action::parse("action", members.required_text("action", MAX_ACTION_LEN)?)?;
         let activity = Activity {
             id,
             workspace_id: workspace(&mut members, defaults)?,
             issue_id: optional_id(&mut members, "issue_id", IssueId::parse)?,
             actor_type: ActorType::parse("actor_type", &members.required_text("actor_type", 16)?)?,
             actor_id: ActorId::parse("actor_id", members.required_text("actor_id", MAX_ID_LEN)?)?,
-            action: Action::parse("action", members.required_text("action", MAX_ACTION_LEN)?)?,
+            category: catalog::category(&action),
+            action,
             details: match members.take("details") {
                 None => serde_json::Map::new(),
                 Some(Value::Object(details)) => details,
@@ -121,7 +123,8 @@ impl Event {
             return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));
         }
         catalog::check(&activity)?;
-        if directory::change(&activity).is_some() && created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY) {
+        if !directory::changes(&activity).is_empty() && created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY)
+        {
             let detail = "must be at most 5 seconds ahead for an action that decides who may read";
             return Err(Error::bad_input("created_at", detail));
         }

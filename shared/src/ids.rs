@@ -85,6 +85,10 @@ id!(
     /// A tag of an activity.
     Tag
 );
+id!(
+    /// The readable address of a workspace, or of an organization: not unique, and not for ever.
+    Slug
+);
 
 #[cfg(test)]
 mod tests {

@@ -6,10 +6,10 @@ mod read;
 
 use chrono::NaiveDate;
 
-pub use read::Key;
+pub use read::{DirectoryItem, Key, listed_in};
 
-use crate::activity::Action;
-use crate::ids::{ActivityId, ActorId, IssueId, OrganizationId, WorkspaceId};
+use crate::activity::{Action, Activity};
+use crate::ids::{ActivityId, ActorId, IssueId, OrganizationId, Slug, WorkspaceId};
 use crate::time::Timestamp;
 
 /// Partition key attribute of the table, and of by-action.
@@ -33,7 +33,8 @@ pub const COUNTER_SHARDS: u64 = 2;
 /// What an activity's sort key starts with.
 pub const ACTIVITY_PREFIX: &str = "AT#";
 
-/// A place in a feed: the time and id of an activity, or a bound between two. Byte order is feed order.
+/// A place in a feed: the time and id of an activity, in a feed by category with its category and action before them;
+/// or a bound between two places. Byte order is feed order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(String);
 
@@ -48,9 +49,52 @@ impl Position {
         Self(time.key())
     }
 
-    /// Before every activity.
+    /// The place of an activity in a feed by category: by action within OTHER, then by time and id.
+    pub fn by_category(activity: &Activity) -> Self {
+        Self(action(activity.category, &activity.action, &activity.position()))
+    }
+
+    /// This place, told from those with the same time and id in other workspaces.
+    pub fn in_workspace(self, workspace: &WorkspaceId) -> Self {
+        Self(format!("{}#{workspace}", self.0))
+    }
+
+    /// The bound that lies after this place in any workspace.
+    pub fn in_last_workspace(self) -> Self {
+        Self(format!("{}#~", self.0))
+    }
+
+    /// The last part taken off: this place without its workspace.
+    pub fn in_any_workspace(&self) -> Self {
+        Self(self.0.rsplit_once('#').map_or(self.as_str(), |(place, _)| place).to_owned())
+    }
+
+    /// Before, or after, everything that happened at the time of this place.
+    pub fn around_its_time(&self, after: bool) -> Self {
+        let time = self.0.split_once('#').map_or(self.as_str(), |(time, _)| time);
+        Self(if after { format!("{time}~") } else { time.to_owned() })
+    }
+
+    /// Reads the text of such a bound.
+    pub fn parse_around(text: &str) -> Option<Self> {
+        let time = text.strip_suffix('~').unwrap_or(text);
+        let parsed = Timestamp::parse("time", time).ok()?;
+        (parsed.key() == time).then(|| Self(text.to_owned()))
+    }
+
+    /// Before every place that starts with `prefix`.
+    pub fn start_of_prefix(prefix: &str) -> Self {
+        Self(format!("{prefix}!"))
+    }
+
+    /// After every place that starts with `prefix`.
+    pub fn end_of_prefix(prefix: &str) -> Self {
+        Self(format!("{prefix}~"))
+    }
+
+    /// Before every activity. No key is empty, nor may be asked for.
     pub fn first() -> Self {
-        Self(String::new())
+        Self("!".into())
     }
 
     /// After every activity.
@@ -61,6 +105,11 @@ impl Position {
     /// Reads the text of a place, as [`Position::as_str`] gave it; `None` when it is not an activity's.
     pub fn parse(text: &str) -> Option<Self> {
         read::position(text).map(|_| Self(text.to_owned()))
+    }
+
+    /// Reads the text of a place in a feed by category.
+    pub fn parse_by_category(text: &str) -> Option<Self> {
+        read::category_place(text).map(|()| Self(text.to_owned()))
     }
 
     /// The bound that lies after this place and before every later one.
@@ -106,14 +155,19 @@ pub fn actor(workspace: &WorkspaceId, actor: &ActorId) -> String {
     format!("WS#{workspace}#ACTOR#{actor}")
 }
 
+/// by-action: what the sort keys of one category start with; the action follows.
+pub fn category_prefix(category: &str) -> String {
+    format!("{category}#")
+}
+
 /// by-action: what the sort keys of one action start with; the position follows.
-pub fn action_prefix(action: &Action) -> String {
-    format!("{}#", action.as_str())
+pub fn action_prefix(category: &str, action: &Action) -> String {
+    format!("{}{}#", category_prefix(category), action.as_str())
 }
 
 /// by-action: sort key of an activity.
-pub fn action(action: &Action, position: &Position) -> String {
-    format!("{}{}", action_prefix(action), position.as_str())
+pub fn action(category: &str, action: &Action, position: &Position) -> String {
+    format!("{}{}", action_prefix(category, action), position.as_str())
 }
 
 /// by-organization: partition of an organization's activities.
@@ -137,9 +191,34 @@ pub fn directory_workspace(id: &WorkspaceId) -> (String, String) {
     (format!("DIR#WS#{id}"), "WORKSPACE".into())
 }
 
+/// Partition of a user's memberships.
+pub fn memberships(user: &ActorId) -> String {
+    format!("DIR#USER#{user}")
+}
+
 /// Key of a membership: under the user, so that one Query finds all their workspaces.
 pub fn directory_member(user: &ActorId, workspace: &WorkspaceId) -> (String, String) {
-    (format!("DIR#USER#{user}"), format!("WS#{workspace}"))
+    (memberships(user), listed_workspace(workspace))
+}
+
+/// Partition of an organization's workspaces.
+pub fn organization_workspaces(id: &OrganizationId) -> String {
+    format!("DIR#ORG#{id}")
+}
+
+/// Partition of the workspaces that were ever given a slug.
+pub fn slug_workspaces(slug: &Slug) -> String {
+    format!("DIR#SLUG#{slug}")
+}
+
+/// Partition of the workspaces that ever said their organization had a slug.
+pub fn organization_slug_workspaces(slug: &Slug) -> String {
+    format!("DIR#ORGSLUG#{slug}")
+}
+
+/// Sort key of a workspace in such a partition, or in a user's.
+pub fn listed_workspace(id: &WorkspaceId) -> String {
+    format!("WS#{id}")
 }
 
 /// Partition of a workspace's counters.
@@ -186,12 +265,20 @@ mod tests {
         assert_eq!(activity(&at), "AT#2025-01-01T00:00:00.500000#act-1");
         assert_eq!(issue(&ws, &IssueId::parse("i", "iss-1").unwrap()), "WS#ws-1#ISSUE#iss-1");
         assert_eq!(actor(&ws, &user), "WS#ws-1#ACTOR#u-1");
-        assert_eq!(action(&action_type, &at), "issue.created#2025-01-01T00:00:00.500000#act-1");
+        assert_eq!(
+            action("CREATE_TODO", &action_type, &at),
+            "CREATE_TODO#issue.created#2025-01-01T00:00:00.500000#act-1"
+        );
         assert_eq!(organization(&OrganizationId::parse("o", "org-1").unwrap()), "ORG#org-1");
         assert_eq!(unclaimed(&ws), "ORG#?#ws-1");
         assert_eq!(id_item(&ws, &id), ("ID#ws-1#act-1".into(), "ID".into()));
         assert_eq!(directory_workspace(&ws), ("DIR#WS#ws-1".into(), "WORKSPACE".into()));
         assert_eq!(directory_member(&user, &ws), ("DIR#USER#u-1".into(), "WS#ws-1".into()));
+        let slug = Slug::parse("s", "apollo").unwrap();
+        assert_eq!(organization_workspaces(&OrganizationId::parse("o", "org-1").unwrap()), "DIR#ORG#org-1");
+        assert_eq!(slug_workspaces(&slug), "DIR#SLUG#apollo");
+        assert_eq!(organization_slug_workspaces(&slug), "DIR#ORGSLUG#apollo");
+        assert_eq!(listed_workspace(&ws), "WS#ws-1");
         assert_eq!(counters(&ws), "COUNT#ws-1");
         assert_eq!(month_counter(day, 3), "M#2025-01#3");
         assert_eq!(day_counter(day, 0), "D#2025-01-09#0");

@@ -10,7 +10,7 @@ use local::template::Template;
 use serde_json::json;
 
 use crate::event;
-use damage::{added, damaged, field, get, number, removed, string, with, without};
+use damage::{added, damaged, field, get, number, put, removed, string, with, without};
 
 /// Keys of what [`table`] holds.
 const ACT_1: (&str, &str) = ("WS#ws", "AT#2025-01-09T00:10:00.000000#act-1");
@@ -60,6 +60,25 @@ async fn a_good_table_has_no_faults_and_is_only_read() {
 }
 
 #[tokio::test]
+async fn what_was_recorded_before_its_action_had_a_row_is_found_by_it_and_no_fault() {
+    let world = table().await;
+    let key = format!("OTHER#issue.updated{}", ACT_1.1.replace("AT", ""));
+    let mut before = get(&world, ACT_1).await.unwrap();
+    before.insert("action_key".into(), string(&key));
+    put(&world, ACT_1, Some(before)).await;
+    assert_eq!(faults(&world).await, Vec::<String>::new());
+    let list = world.get("/api/v1/workspaces/ws/activity?action=issue.updated").await;
+    assert_eq!(list.ids(), ["act-1"]);
+    for (category, ids) in [("OTHER", json!([{ "id": "act-1" }])), ("UPDATE_TODO", json!([]))] {
+        let query = format!(
+            "{{ activityList(projectId: \"ws\", categories: [{category}]) {{ activities {{ id }} }} }}"
+        );
+        let answer = world.ask("owner", "", &query, serde_json::Value::Null).await;
+        assert_eq!(answer["data"]["activityList"]["activities"], ids, "{category}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_activity_is_there_once_with_its_id_item() {
     let world = table().await;
     let found = damaged(&world, ID_OF_ACT_1, removed).await;
@@ -76,7 +95,7 @@ async fn an_activity_is_there_once_with_its_id_item() {
     let again = ("WS#ws", "AT#2025-01-09T00:11:00.000000#act-1");
     let mut copy = get(&world, ACT_1).await.unwrap();
     copy.insert("sk".into(), string(again.1));
-    copy.insert("action_key".into(), string("issue.updated#2025-01-09T00:11:00.000000#act-1"));
+    copy.insert("action_key".into(), string("UPDATE_TODO#issue.updated#2025-01-09T00:11:00.000000#act-1"));
     let found = damaged(&world, again, |_| Some(copy)).await;
     assert_eq!(
         found,

@@ -3,7 +3,8 @@
 use chrono::NaiveDate;
 
 use super::{ACTIVITY_PREFIX, day_counter, directory_workspace, id_item, month_counter};
-use crate::ids::{ActivityId, ActorId, WorkspaceId};
+use crate::activity::Action;
+use crate::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
 use crate::time::Timestamp;
 
 /// What an item of the table is, as its key says.
@@ -15,10 +16,23 @@ pub enum Key {
     Id(WorkspaceId, ActivityId),
     /// A shard of a counter: the text is its sort key without the shard, such as `M#2025-01`.
     Counter(WorkspaceId, String),
-    /// A workspace's directory entry.
-    Workspace(WorkspaceId),
+    /// What the directory has of a workspace.
+    Directory(WorkspaceId, DirectoryItem),
+}
+
+/// What the directory has of a workspace, an item each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DirectoryItem {
+    /// The workspace's own entry.
+    Entry,
     /// A membership.
-    Member(WorkspaceId, ActorId),
+    Member(ActorId),
+    /// That it is listed under an organization.
+    OfOrganization(OrganizationId),
+    /// That it is listed under a slug.
+    Slug(Slug),
+    /// That it is listed under a slug of its organization.
+    OrganizationSlug(Slug),
 }
 
 impl Key {
@@ -37,17 +51,22 @@ impl Key {
                 (id_item(&ws, &id).1 == sk).then_some(Self::Id(ws, id))
             }
             "COUNT" => Some(Self::Counter(workspace(rest)?, counter(sk)?)),
-            "DIR" => match rest.split_once('#')? {
-                ("WS", ws) => {
-                    let ws = workspace(ws)?;
-                    (directory_workspace(&ws).1 == sk).then_some(Self::Workspace(ws))
+            "DIR" => {
+                let (kind, name) = rest.split_once('#')?;
+                if kind == "WS" {
+                    let ws = workspace(name)?;
+                    return (directory_workspace(&ws).1 == sk)
+                        .then_some(Self::Directory(ws, DirectoryItem::Entry));
                 }
-                ("USER", user) => {
-                    let ws = workspace(sk.strip_prefix("WS#")?)?;
-                    Some(Self::Member(ws, ActorId::parse("user", user).ok()?))
-                }
-                _ => None,
-            },
+                let item = match kind {
+                    "USER" => DirectoryItem::Member(ActorId::parse("user", name).ok()?),
+                    "ORG" => DirectoryItem::OfOrganization(OrganizationId::parse("org", name).ok()?),
+                    "SLUG" => DirectoryItem::Slug(Slug::parse("slug", name).ok()?),
+                    "ORGSLUG" => DirectoryItem::OrganizationSlug(Slug::parse("slug", name).ok()?),
+                    _ => return None,
+                };
+                Some(Self::Directory(listed_in(sk)?, item))
+            }
             _ => None,
         }
     }
@@ -59,6 +78,20 @@ pub(super) fn position(text: &str) -> Option<(Timestamp, ActivityId)> {
     let parsed = Timestamp::parse("time", time).ok()?;
     (parsed.key() == time).then_some(())?;
     Some((parsed, ActivityId::parse("id", id).ok()?))
+}
+
+/// The workspace that a sort key of [`super::listed_workspace`] names.
+pub fn listed_in(sk: &str) -> Option<WorkspaceId> {
+    WorkspaceId::parse("workspace", sk.strip_prefix("WS#")?).ok()
+}
+
+/// Whether a text is a place in a feed by category.
+pub(super) fn category_place(text: &str) -> Option<()> {
+    let (category, rest) = text.split_once('#')?;
+    let (action, place) = rest.split_once('#')?;
+    let is_category = !category.is_empty() && category.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let is_action = Action::parse("action", action).is_ok();
+    (is_category && is_action && position(place).is_some()).then_some(())
 }
 
 /// A counter's sort key without its shard.
@@ -73,7 +106,10 @@ fn counter(sk: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Position, activity, counters, directory_member, workspace};
+    use super::super::{
+        Position, activity, counters, directory_member, listed_workspace, organization_slug_workspaces,
+        organization_workspaces, slug_workspaces, workspace,
+    };
     use super::*;
 
     #[test]
@@ -81,6 +117,8 @@ mod tests {
         let ws = WorkspaceId::parse("w", "ws-1").unwrap();
         let id = ActivityId::parse("id", "act-1").unwrap();
         let user = ActorId::parse("id", "u-1").unwrap();
+        let org = OrganizationId::parse("id", "org-1").unwrap();
+        let slug = Slug::parse("slug", "apollo").unwrap();
         let time = Timestamp::parse("t", "2025-01-09T00:00:00.5Z").unwrap();
         let counter = |sk: String| (counters(&ws), sk);
         for ((pk, sk), key) in [
@@ -91,8 +129,20 @@ mod tests {
             (id_item(&ws, &id), Key::Id(ws.clone(), id.clone())),
             (counter(month_counter(time.day(), 1)), Key::Counter(ws.clone(), "M#2025-01".into())),
             (counter(day_counter(time.day(), 12)), Key::Counter(ws.clone(), "D#2025-01-09".into())),
-            (directory_workspace(&ws), Key::Workspace(ws.clone())),
-            (directory_member(&user, &ws), Key::Member(ws.clone(), user.clone())),
+            (directory_workspace(&ws), Key::Directory(ws.clone(), DirectoryItem::Entry)),
+            (directory_member(&user, &ws), Key::Directory(ws.clone(), DirectoryItem::Member(user.clone()))),
+            (
+                (organization_workspaces(&org), listed_workspace(&ws)),
+                Key::Directory(ws.clone(), DirectoryItem::OfOrganization(org.clone())),
+            ),
+            (
+                (slug_workspaces(&slug), listed_workspace(&ws)),
+                Key::Directory(ws.clone(), DirectoryItem::Slug(slug.clone())),
+            ),
+            (
+                (organization_slug_workspaces(&slug), listed_workspace(&ws)),
+                Key::Directory(ws.clone(), DirectoryItem::OrganizationSlug(slug.clone())),
+            ),
         ] {
             assert_eq!(Key::parse(&pk, &sk), Some(key), "{pk} {sk}");
             assert_eq!(Key::parse(&pk, &format!("{sk}#")), None, "{pk} {sk}#");

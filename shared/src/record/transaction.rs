@@ -85,9 +85,8 @@ impl<'a> Group<'a> {
             unclaimed: true,
         });
         let mut changes: Vec<Change> = Vec::new();
-        for change in
-            mark.into_iter().chain(events.iter().filter_map(|event| directory::change(&event.activity)))
-        {
+        let changed = events.iter().flat_map(|event| directory::changes(&event.activity));
+        for change in mark.into_iter().chain(changed) {
             match changes.iter_mut().find(|other| other.key == change.key) {
                 Some(other) => other.merge(change),
                 None => changes.push(change),

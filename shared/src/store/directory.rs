@@ -7,8 +7,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedC
 
 use super::{Item, Store, failed, key, string};
 use crate::directory::{Field, Privacy, Role, Set, Standing, Workspace};
-use crate::ids::{ActorId, OrganizationId, WorkspaceId};
-use crate::{Error, Result, keys};
+use crate::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
+use crate::keys::{self, DirectoryItem, Key};
+use crate::parallel::all;
+use crate::{Error, Result};
 
 /// Name of the attribute that marks a workspace with activities in no organization's partition.
 pub(super) const UNCLAIMED: &str = "unclaimed";
@@ -17,6 +19,10 @@ pub(super) const VALUE: &str = "v";
 /// In a field's map: the position of the activity that set it.
 pub(super) const AT: &str = "at";
 
+/// The most keys of one request.
+const BATCH: usize = 100;
+/// Requests in flight for one reader's directory.
+const AT_ONCE: usize = 4;
 /// Requests for what a busy table left out of an answer, before giving up.
 const ROUNDS: u32 = 4;
 /// Pause before the second of them; it doubles with each.
@@ -31,8 +37,85 @@ impl Store {
     ) -> Result<(Option<Workspace>, Option<Role>)> {
         let workspace_key = key(keys::directory_workspace(workspace));
         let member_key = user.map(|user| key(keys::directory_member(user, workspace)));
-        let mut wanted: Vec<Item> = std::iter::once(&workspace_key).chain(&member_key).cloned().collect();
-        let mut found: Vec<Item> = Vec::new();
+        let found = self.items(std::iter::once(&workspace_key).chain(&member_key).cloned().collect()).await?;
+        let item = |at: &Item| found.iter().find(|item| at.iter().all(|(k, v)| item.get(k) == Some(v)));
+        let role = member_key.as_ref().and_then(item).and_then(role_of);
+        Ok((item(&workspace_key).and_then(workspace_of), role))
+    }
+
+    /// Everything a user is a member of, in the order of the ids: a request for each 1 MB, some 8,000 memberships.
+    pub async fn memberships(&self, user: &ActorId) -> Result<Vec<(WorkspaceId, Role)>> {
+        let items = self.listed(keys::memberships(user), None).await?;
+        let member = |item: &Item| Some((listed_workspace(item)?, role_of(item)?));
+        Ok(items.iter().filter_map(member).collect())
+    }
+
+    /// The entries of workspaces, of those that are known: a request for each hundred, a few at a time.
+    pub async fn workspaces(&self, ids: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, Workspace>> {
+        let chunks = ids.chunks(BATCH).map(|ids| async {
+            let keys = ids.iter().map(|id| key(keys::directory_workspace(id))).collect();
+            let found = self.items(keys).await?;
+            let entry = |item: &Item| {
+                let AttributeValue::S(pk) = item.get(keys::PK)? else { return None };
+                let AttributeValue::S(sk) = item.get(keys::SK)? else { return None };
+                let Some(Key::Directory(id, DirectoryItem::Entry)) = Key::parse(pk, sk) else { return None };
+                Some((id, workspace_of(item)?))
+            };
+            Ok(found.iter().filter_map(entry).collect::<Vec<_>>())
+        });
+        Ok(all(AT_ONCE, chunks.collect()).await?.into_iter().flatten().collect())
+    }
+
+    /// The workspaces that were ever said to be an organization's, in the order of the ids; `most` of them when given.
+    /// Their entries say whose they are now.
+    pub async fn of_organization(
+        &self,
+        organization: &OrganizationId,
+        most: Option<usize>,
+    ) -> Result<Vec<WorkspaceId>> {
+        let items = self.listed(keys::organization_workspaces(organization), most).await?;
+        Ok(items.iter().filter_map(listed_workspace).collect())
+    }
+
+    /// The workspaces that ever had a slug, `most` at the most. Their entries say whether they still do.
+    pub async fn with_slug(&self, slug: &Slug, most: usize) -> Result<Vec<WorkspaceId>> {
+        let items = self.listed(keys::slug_workspaces(slug), Some(most)).await?;
+        Ok(items.iter().filter_map(listed_workspace).collect())
+    }
+
+    /// The workspaces whose organization ever had a slug, `most` at the most. Their entries say whether it still does.
+    pub async fn with_organization_slug(&self, slug: &Slug, most: usize) -> Result<Vec<WorkspaceId>> {
+        let items = self.listed(keys::organization_slug_workspaces(slug), Some(most)).await?;
+        Ok(items.iter().filter_map(listed_workspace).collect())
+    }
+
+    /// Everything in a partition that lists workspaces, or its first `most` items.
+    async fn listed(&self, partition: String, most: Option<usize>) -> Result<Vec<Item>> {
+        let pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", keys::PK)
+            .expression_attribute_values(":pk", string(partition))
+            .set_limit(most.and_then(|most| i32::try_from(most).ok()));
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let page = pages.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
+            items.extend(page.items.unwrap_or_default());
+            start = page.last_evaluated_key;
+            if start.is_none() || most.is_some_and(|most| items.len() >= most) {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// The items that there are of up to a hundred keys.
+    async fn items(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>> {
+        let mut found: Vec<Item> = Vec::with_capacity(wanted.len());
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(PAUSE * 2u32.pow(round - 1)).await;
@@ -48,11 +131,7 @@ impl Store {
             let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
             wanted = left.map(|left| left.keys).unwrap_or_default();
             if wanted.is_empty() {
-                let item =
-                    |at: &Item| found.iter().find(|item| at.iter().all(|(k, v)| item.get(k) == Some(v)));
-                let role =
-                    member_key.as_ref().and_then(item).and_then(|item| role(field(item, Field::Role)?));
-                return Ok((item(&workspace_key).and_then(workspace_of), role));
+                return Ok(found);
             }
         }
         Err(Error::Throttled("keys of the directory were left unread".into()))
@@ -92,8 +171,14 @@ fn field(item: &Item, field: Field) -> Option<&AttributeValue> {
     item.get(field.name())?.as_m().ok()?.get(VALUE)
 }
 
-fn role(value: &AttributeValue) -> Option<Role> {
-    value.as_s().ok().and_then(|text| Role::parse(text))
+/// A membership's role; none once it ended.
+fn role_of(item: &Item) -> Option<Role> {
+    field(item, Field::Role)?.as_s().ok().and_then(|text| Role::parse(text))
+}
+
+/// The workspace that an item of a listing names.
+fn listed_workspace(item: &Item) -> Option<WorkspaceId> {
+    keys::listed_in(item.get(keys::SK)?.as_s().ok()?)
 }
 
 /// A workspace's entry, once its `workspace.created` was recorded; before, there may only be settings.
@@ -104,6 +189,9 @@ fn workspace_of(item: &Item) -> Option<Workspace> {
         name: text(Field::Name)?,
         slug: text(Field::Slug),
         organization: text(Field::Organization).and_then(|id| OrganizationId::parse("organization", id).ok()),
+        organization_name: text(Field::OrganizationName),
+        organization_slug: text(Field::OrganizationSlug),
+        unclaimed: item.contains_key(UNCLAIMED),
         activity_enabled: flag(Field::ActivityEnabled).unwrap_or(true),
         privacy: match text(Field::Privacy).as_deref() {
             None | Some("members") => Privacy::Members,

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{Item, string};
 use crate::activity::{Action, Activity, ActorType, Party};
-use crate::catalog::{Audience, audience};
+use crate::catalog::{Audience, OTHER, audience, category};
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
-use crate::keys;
+use crate::keys::{self, Position};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub(super) fn encode(activity: &Activity, org_key: &str) -> Result<Item> {
         (keys::PK.into(), string(keys::workspace(workspace))),
         (keys::SK.into(), string(keys::activity(&position))),
         (keys::ACTOR.into(), string(keys::actor(workspace, &activity.actor_id))),
-        (keys::ACTION.into(), string(keys::action(&activity.action, &position))),
+        (keys::ACTION.into(), string(Position::by_category(activity).as_str())),
         (keys::ORGANIZATION.into(), string(org_key)),
         ("actor_type".into(), string(activity.actor_type.as_str())),
         ("actor_id".into(), string(activity.actor_id.as_str())),
@@ -74,6 +74,10 @@ pub(super) fn decode(mut item: Item) -> Result<Activity> {
 
 /// Reads an activity whose key is `pk` and `sk`; what `item` has beyond an activity's attributes does not matter.
 pub(super) fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
+    let action = Action::parse("action", text(&mut item, "action")?)?;
+    // What had no row when it was recorded stays where it was put.
+    let other = keys::category_prefix(OTHER);
+    let is_other = optional(&mut item, keys::ACTION)?.is_some_and(|place| place.starts_with(&other));
     let at = sk.strip_prefix(keys::ACTIVITY_PREFIX).and_then(|at| at.split_once('#'));
     let (created_at, id) = at.ok_or_else(|| Error::internal("not an activity's sort key"))?;
     Ok(Activity {
@@ -82,7 +86,8 @@ pub(super) fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
         issue_id: optional(&mut item, "issue_id")?.map(|id| IssueId::parse("issue_id", id)).transpose()?,
         actor_type: ActorType::parse("actor_type", &text(&mut item, "actor_type")?)?,
         actor_id: ActorId::parse("actor_id", text(&mut item, "actor_id")?)?,
-        action: Action::parse("action", text(&mut item, "action")?)?,
+        category: if is_other { OTHER } else { category(&action) },
+        action,
         details: serde_json::from_str(&text(&mut item, "details")?).map_err(Error::internal)?,
         created_at: Timestamp::parse("sk", created_at)?,
         on_behalf_of: party(&mut item, "on_behalf_of")?,

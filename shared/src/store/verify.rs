@@ -122,9 +122,9 @@ impl Check {
                 match ledger.activity(&workspace, (&id, time), &item) {
                     Ok((activity, wrong)) => {
                         self.faults.extend(wrong.into_iter().map(|wrong| fault(&workspace, &id, wrong)));
-                        if let Some(change) = crate::directory::change(&activity) {
-                            self.directory.replay(change);
-                        }
+                        crate::directory::changes(&activity)
+                            .into_iter()
+                            .for_each(|change| self.directory.replay(change));
                     }
                     Err(wrong) => self.faults.push(fault(&workspace, &id, wrong)),
                 }
@@ -138,8 +138,7 @@ impl Check {
             Some(Key::Counter(workspace, counter)) => {
                 self.workspaces.entry(workspace).or_default().counters.add(&counter, &item);
             }
-            Some(Key::Workspace(workspace)) => self.directory.entry(workspace, None, &item),
-            Some(Key::Member(workspace, user)) => self.directory.entry(workspace, Some(user), &item),
+            Some(Key::Directory(workspace, what)) => self.directory.entry((workspace, what), &item),
             None => self.stray("the table", &item),
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn get(world: &World, at: (&str, &str)) -> Option<Item> {
     request.set_key(Some(key(at))).send().await.unwrap().item
 }
 
-async fn put(world: &World, at: (&str, &str), item: Option<Item>) {
+pub(super) async fn put(world: &World, at: (&str, &str), item: Option<Item>) {
     match item {
         Some(item) => {
             world.client.put_item().table_name(&world.table).set_item(Some(item)).send().await.unwrap();

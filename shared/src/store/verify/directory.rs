@@ -6,16 +6,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Fault;
 use crate::directory::Change;
-use crate::ids::{ActorId, WorkspaceId};
-use crate::keys::{self, Key};
+use crate::ids::WorkspaceId;
+use crate::keys::{self, DirectoryItem, Key};
 use crate::store::Item;
 use crate::store::directory::{AT, UNCLAIMED, VALUE, encode};
 
 /// Fields by name, each as a text: its value, and the position of the activity that set it.
 type Fields = Vec<(String, String)>;
 
-/// Names an entry: a workspace's own, or a member's in it.
-type Name = (WorkspaceId, Option<ActorId>);
+type Name = (WorkspaceId, DirectoryItem);
 
 /// What the table has of each entry, and what the log gives.
 #[derive(Default)]
@@ -23,21 +22,17 @@ pub(super) struct Directory(BTreeMap<Name, (Option<Fields>, Option<Change>)>);
 
 impl Directory {
     /// Takes in an entry that the table has.
-    pub(super) fn entry(&mut self, workspace: WorkspaceId, member: Option<ActorId>, item: &Item) {
+    pub(super) fn entry(&mut self, name: Name, item: &Item) {
         let fields = item.iter().filter(|(name, _)| *name != keys::PK && *name != keys::SK);
         let fields = fields.map(|(name, value)| (name.clone(), shown(value))).collect();
-        self.0.entry((workspace, member)).or_default().0 = Some(fields);
+        self.0.entry(name).or_default().0 = Some(fields);
     }
 
     /// Takes in what an activity changes. They may come in any order: of two for one field, the later decides.
     pub(super) fn replay(&mut self, change: Change) {
-        let name = match Key::parse(&change.key.0, &change.key.1) {
-            Some(Key::Workspace(workspace)) => (workspace, None),
-            Some(Key::Member(workspace, user)) => (workspace, Some(user)),
-            // There is no other change.
-            _ => return,
-        };
-        match &mut self.0.entry(name).or_default().1 {
+        // There is no other change.
+        let Some(Key::Directory(workspace, item)) = Key::parse(&change.key.0, &change.key.1) else { return };
+        match &mut self.0.entry((workspace, item)).or_default().1 {
             Some(log) => log.merge(change),
             log => *log = Some(change),
         }
@@ -52,14 +47,14 @@ impl Directory {
     /// Where the table and the log differ.
     pub(super) fn contradictions(self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for ((workspace, member), (found, log)) in self.0 {
+        for ((workspace, item), (found, log)) in self.0 {
             match (found, log) {
-                (None, _) => faults.push(Fault::NoEntry { workspace, member }),
-                (_, None) => faults.push(Fault::StrayEntry { workspace, member }),
+                (None, _) => faults.push(Fault::NoEntry { workspace, item }),
+                (_, None) => faults.push(Fault::StrayEntry { workspace, item }),
                 (Some(found), Some(log)) => {
                     for (field, (found, log)) in differences(found, &log) {
-                        let (workspace, member) = (workspace.clone(), member.clone());
-                        faults.push(Fault::Directory { workspace, member, field, found, log });
+                        let (workspace, item) = (workspace.clone(), item.clone());
+                        faults.push(Fault::Directory { workspace, item, field, found, log });
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! What can be wrong with a table.
 
-use crate::ids::{ActivityId, ActorId, WorkspaceId};
+use crate::ids::{ActivityId, WorkspaceId};
+use crate::keys::DirectoryItem;
 use crate::time::Timestamp;
 
 /// Something in a table that contradicts the rest of it. Its text is one line.
@@ -39,12 +40,12 @@ pub enum Fault {
         there: Option<u64>,
     },
     /// An entry of the directory that is not what the activities come to, in the order of their positions.
-    #[error("{workspace}: {}, {} {}", entry(member), field.escape_debug(), compared(found, log))]
+    #[error("{workspace}: {}, {} {}", entry(item), field.escape_debug(), compared(found, log))]
     Directory {
         /// Which workspace.
         workspace: WorkspaceId,
-        /// Which member; none for the entry of the workspace itself.
-        member: Option<ActorId>,
+        /// Which item of the workspace's.
+        item: DirectoryItem,
         /// The field.
         field: String,
         /// The value stored, and the position of the activity that set it.
@@ -53,20 +54,20 @@ pub enum Fault {
         log: Option<String>,
     },
     /// An entry of the directory that the log gives and the table does not have.
-    #[error("{workspace}: {} is missing", entry(member))]
+    #[error("{workspace}: {} is missing", entry(item))]
     NoEntry {
         /// Which workspace.
         workspace: WorkspaceId,
-        /// Which member; none for the entry of the workspace itself.
-        member: Option<ActorId>,
+        /// Which item of the workspace's.
+        item: DirectoryItem,
     },
     /// An entry of the directory that follows from no activity.
-    #[error("{workspace}: {} follows from no activity", entry(member))]
+    #[error("{workspace}: {} follows from no activity", entry(item))]
     StrayEntry {
         /// Which workspace.
         workspace: WorkspaceId,
-        /// Which member; none for the entry of the workspace itself.
-        member: Option<ActorId>,
+        /// Which item of the workspace's.
+        item: DirectoryItem,
     },
 }
 
@@ -122,10 +123,15 @@ pub enum Wrong {
     ForeignOrganization(String),
 }
 
-fn entry(member: &Option<ActorId>) -> String {
-    match member {
-        None => "the directory entry".into(),
-        Some(user) => format!("the membership of {user}"),
+fn entry(item: &DirectoryItem) -> String {
+    match item {
+        DirectoryItem::Entry => "the directory entry".into(),
+        DirectoryItem::Member(user) => format!("the membership of {user}"),
+        DirectoryItem::OfOrganization(organization) => {
+            format!("the listing under organization {organization}")
+        }
+        DirectoryItem::Slug(slug) => format!("the listing under slug {slug}"),
+        DirectoryItem::OrganizationSlug(slug) => format!("the listing under organization slug {slug}"),
     }
 }
 
