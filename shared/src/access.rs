@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::directory::{Privacy, Role, Workspace};
-use crate::ids::ActorId;
+use crate::ids::{ActorId, OrganizationId, WorkspaceId};
 use crate::{Error, Result};
 
 /// Scope of those who may record.
@@ -56,6 +56,56 @@ pub enum View {
     Client,
     /// Nothing: activity tracking is off.
     Nothing,
+}
+
+impl View {
+    /// Whether it shows an activity that is, or is not, for staff.
+    pub fn shows(self, staff: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Client => !staff,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// A workspace, and what a caller sees of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Which one.
+    pub workspace: WorkspaceId,
+    /// What they see.
+    pub view: View,
+    /// Whose it is.
+    pub organization: Option<OrganizationId>,
+    /// Whether any of its activities are in no organization's partition.
+    pub unclaimed: bool,
+}
+
+impl Place {
+    /// A workspace that `caller` asks for, with its entry in the directory and their role in it.
+    ///
+    /// # Errors
+    /// Those of [`decide`].
+    pub fn of(
+        caller: &Caller,
+        id: &WorkspaceId,
+        workspace: Option<&Workspace>,
+        role: Option<Role>,
+    ) -> Result<Self> {
+        let view = decide(caller, workspace, role)?;
+        Ok(Self {
+            workspace: id.clone(),
+            view,
+            organization: workspace.and_then(|workspace| workspace.organization.clone()),
+            unclaimed: workspace.is_some_and(|workspace| workspace.unclaimed),
+        })
+    }
+
+    /// A workspace of which nothing is known yet.
+    pub(crate) fn unchecked(workspace: &WorkspaceId) -> Self {
+        Self { workspace: workspace.clone(), view: View::All, organization: None, unclaimed: false }
+    }
 }
 
 /// Decides what `caller` sees.

@@ -4,11 +4,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::access::{self, Caller, View};
+use crate::access::{Caller, Place};
+use crate::feed::{self, Budget, Scope};
 use crate::ids::{ActivityId, IssueId, WorkspaceId};
 use crate::params::Params;
 use crate::store::Store;
-use crate::{Error, Result, feed};
+use crate::{Error, Result};
 
 /// Header of a list's total.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -35,11 +36,15 @@ pub struct Request<'a> {
 pub async fn list(store: &Store, request: Request<'_>) -> Result<Response<String>> {
     let Request { caller, workspace, issue, .. } = request;
     let params = Params::parse(request.query)?;
-    let query = params.query(workspace, issue)?;
-    let page = Box::pin(feed::read(store, &query, view(store, &caller, &query.workspace))).await?;
+    let path = path(&workspace, issue.as_ref());
+    let query = params.query(match issue {
+        None => Scope::Workspace(workspace.clone()),
+        Some(issue) => Scope::Issue(workspace.clone(), issue),
+    })?;
+    let access = async { Ok(vec![place(store, &caller, &workspace).await?]) };
+    let page = Box::pin(feed::read(store, &Budget::start(), &query, access)).await?;
     let mut response = Response::new(serde_json::to_string(&page.activities).map_err(Error::internal)?);
     if let Some(next) = &page.next {
-        let path = path(&query.workspace, query.issue.as_ref());
         let link = format!("<{path}?{}>; rel=\"next\"", params.next(&query, next));
         response.headers_mut().insert(LINK, HeaderValue::from_str(&link).map_err(Error::internal)?);
     }
@@ -60,9 +65,9 @@ pub async fn one(
     id: &ActivityId,
     if_none_match: Option<&str>,
 ) -> Result<Response<String>> {
-    let (view, row) = tokio::join!(view(store, caller, workspace), store.activity(workspace, id));
-    let view = view?;
-    let visible = row?.filter(|row| view == View::All || view == View::Client && !row.staff);
+    let (place, row) = tokio::join!(place(store, caller, workspace), store.activity(workspace, id));
+    let view = place?.view;
+    let visible = row?.filter(|row| view.shows(row.staff));
     let activity = visible.ok_or(Error::NotFound("Activity not found"))?.activity;
     tagged(Response::new(serde_json::to_string(&activity).map_err(Error::internal)?), if_none_match)
 }
@@ -75,9 +80,9 @@ pub fn path(workspace: &WorkspaceId, issue: Option<&IssueId>) -> String {
     }
 }
 
-async fn view(store: &Store, caller: &Caller, workspace: &WorkspaceId) -> Result<View> {
-    let (workspace, role) = store.access(workspace, caller.user.as_ref()).await?;
-    access::decide(caller, workspace.as_ref(), role)
+async fn place(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<Place> {
+    let (workspace, role) = store.access(id, caller.user.as_ref()).await?;
+    Place::of(caller, id, workspace.as_ref(), role)
 }
 
 /// Adds a weak entity tag of all the response says, or answers that the caller has it already.

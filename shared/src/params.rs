@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::activity::{Action, ActorType};
-use crate::feed::{Filter, Order, Query, Start, cursor};
-use crate::ids::{ActorId, IssueId, Tag, WorkspaceId};
+use crate::feed::{Filter, Order, Query, Scope, cursor};
+use crate::ids::{ActorId, Tag};
 use crate::keys::Position;
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -57,7 +57,7 @@ impl Params {
     ///
     /// # Errors
     /// [`Error::BadInput`] of the parameter at fault.
-    pub fn query(&self, workspace: WorkspaceId, issue: Option<IssueId>) -> Result<Query> {
+    pub fn query(&self, scope: Scope) -> Result<Query> {
         let limit = self.number("limit", 1, MAX_LIMIT as u64)?.map_or(Ok(DEFAULT_LIMIT), usize::try_from);
         let order = match self.single("order")? {
             None | Some("desc") => Order::Descending,
@@ -82,24 +82,17 @@ impl Params {
             actors: self.many("actor_id", |text| ActorId::parse("actor_id", text))?,
             actions: self.many("action", |text| Action::parse("action", text))?,
             tags: self.many("tag", |text| Tag::parse("tag", text))?,
+            ..Filter::default()
         };
         let offset = self.number("offset", 0, u64::MAX)?;
-        let mut query = Query {
-            workspace,
-            issue,
-            filter,
-            since,
-            until,
-            order,
-            start: Start::Offset(offset.unwrap_or(0)),
-            limit: limit.map_err(Error::internal)?,
-            total,
-        };
+        let limit = limit.map_err(Error::internal)?;
+        let skip = offset.unwrap_or(0);
+        let mut query = Query { filter, since, until, order, skip, total, ..Query::new(scope, limit) };
         if let Some(text) = self.single("cursor")? {
             if offset.is_some() {
                 return Err(Error::bad_input("offset", "must not be given together with cursor"));
             }
-            query.start = Start::After(cursor::decode(&query, text)?);
+            query.after = Some(cursor::decode(&query, "cursor", text)?);
         }
         Ok(query)
     }
@@ -147,15 +140,20 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::WorkspaceId;
+
+    fn scope() -> Scope {
+        Scope::Workspace(WorkspaceId::parse("w", "ws-1").unwrap())
+    }
 
     fn query(text: &str) -> Result<Query> {
-        Params::parse(text)?.query(WorkspaceId::parse("w", "ws-1")?, None)
+        Params::parse(text)?.query(scope())
     }
 
     #[test]
     fn has_defaults() {
         let query = query("").unwrap();
-        assert_eq!((query.limit, query.start, query.order), (50, Start::Offset(0), Order::Descending));
+        assert_eq!((query.limit, query.skip, query.order), (50, 0, Order::Descending));
         assert!(!query.total);
     }
 
@@ -165,7 +163,7 @@ mod tests {
                     action=issue.created&tag=x&since=2025-01-01T00%3A00%3A00%2B01%3A00&until=2025-02-01T00:00:00&\
                     include=total";
         let query = query(text).unwrap();
-        assert_eq!((query.limit, query.start, query.order), (200, Start::Offset(7), Order::Ascending));
+        assert_eq!((query.limit, query.skip, query.order), (200, 7, Order::Ascending));
         assert_eq!(query.filter.actors.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(query.since.unwrap().to_string(), "2024-12-31T23:00:00");
         assert!(query.total);
@@ -207,11 +205,11 @@ mod tests {
     #[test]
     fn the_next_page_keeps_the_filters() {
         let params = Params::parse("limit=2&offset=4&action=issue.created&action=issue.updated").unwrap();
-        let query = params.query(WorkspaceId::parse("w", "ws-1").unwrap(), None).unwrap();
+        let query = params.query(scope()).unwrap();
         let place = Position::parse("2025-01-01T00:00:00.000000#act-1").unwrap();
         let next = params.next(&query, &place);
         assert!(next.starts_with("limit=2&action=issue.created&action=issue.updated&cursor="), "{next}");
-        let again = Params::parse(&next).unwrap().query(query.workspace, None).unwrap();
-        assert_eq!(again.start, Start::After(place));
+        let again = Params::parse(&next).unwrap().query(scope()).unwrap();
+        assert_eq!(again.after, Some(place));
     }
 }

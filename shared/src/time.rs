@@ -1,6 +1,6 @@
-//! Instants to the microsecond, in the three forms the log writes them.
+//! Instants to the microsecond, in the forms the log writes them.
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Timelike, Utc};
 
 use crate::{Error, Result};
 
@@ -25,6 +25,9 @@ impl Timestamp {
         Some(time) => time,
         None => unreachable!(),
     });
+
+    /// The least time between two instants.
+    pub const RESOLUTION: TimeDelta = TimeDelta::microseconds(1);
 
     /// Cuts `time` to the microsecond.
     pub fn truncate(time: DateTime<Utc>) -> Self {
@@ -71,9 +74,20 @@ impl Timestamp {
         Self(day.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::minutes(10 * i64::from(slot)))
     }
 
-    /// Later by `delta`, or earlier; at most the representable extreme.
+    /// RFC 3339 in UTC, as JavaScript writes it and reads it: `2025-01-01T00:00:00.000Z`, with six fraction digits when
+    /// three are not enough.
+    pub fn rfc3339(self) -> String {
+        let digits = if self.0.timestamp_subsec_micros().is_multiple_of(1000) {
+            SecondsFormat::Millis
+        } else {
+            SecondsFormat::Micros
+        };
+        self.0.to_rfc3339_opts(digits, true)
+    }
+
+    /// Later by `delta`, or earlier; at the most the last instant there is.
     pub fn plus(self, delta: TimeDelta) -> Self {
-        self.0.checked_add_signed(delta).map_or(Self::MAX, Self::truncate)
+        self.0.checked_add_signed(delta).map_or(Self::MAX, |time| Self::truncate(time).min(Self::MAX))
     }
 }
 

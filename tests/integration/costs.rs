@@ -52,11 +52,14 @@ async fn pages_cost_the_same_at_any_depth() {
     assert_eq!(total.total(), 3, "{total:?}");
     let (total, _) = cost(&world, &format!("{PAGE}?include=total&offset=2000")).await;
     assert_eq!(total.total(), 4, "{total:?}");
-    for filter in
-        ["actor_id=ada", "action=issue.updated", "since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z"]
-    {
+    for (filter, requests) in [
+        ("actor_id=ada", 2),
+        // Where it is recorded now, and where it would have been before it had a row in the catalog.
+        ("action=issue.updated", 3),
+        ("since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z", 2),
+    ] {
         let (filtered, entries) = cost(&world, &format!("{PAGE}?{filter}")).await;
-        assert_eq!((filtered.total(), entries), (2, 50), "{filter}: {filtered:?}");
+        assert_eq!((filtered.total(), entries), (requests, 50), "{filter}: {filtered:?}");
     }
     let (issue, entries) = cost(&world, "/api/v1/workspaces/ws/issues/issue-1/activity").await;
     assert_eq!((issue.total(), entries), (2, 50), "{issue:?}");

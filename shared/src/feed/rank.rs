@@ -3,83 +3,89 @@
 //! Months hold a number for each day, days one for each ten minutes, so that any rank is found with one read
 //! of a day's slots and one Query that skips at most a slot's worth, however deep it lies.
 
-use tokio::time::Instant;
+use std::collections::BTreeMap;
 
-use super::{Order, Query, plan};
-use crate::access::View;
-use crate::ids::WorkspaceId;
+use chrono::NaiveDate;
+
+use super::count::count;
+use super::{Budget, Order, Query, Sort};
+use crate::access::{Place, View};
 use crate::keys::{self, Position};
 use crate::store::{Days, Residual, Source, Span, Store};
 use crate::time::{SLOTS_A_DAY, Timestamp};
 use crate::{Error, Result};
 
-/// Requests that counting part of a slot may take: 64 MB within ten minutes.
-const SLOT_REQUESTS: usize = 64;
+/// How many activities each slot of a day shows.
+type Slots = [u64; SLOTS_A_DAY as usize];
 
-/// The ranks of a workspace's activities, as `view` shows them.
+/// The ranks of the activities of some workspaces, as they are shown there.
 pub(super) struct Ranks<'a> {
-    pub(super) store: &'a Store,
-    pub(super) workspace: &'a WorkspaceId,
-    pub(super) days: &'a Days,
-    pub(super) view: View,
-    pub(super) until: Instant,
+    store: &'a Store,
+    places: Vec<(&'a Place, &'a Days)>,
+    /// How many each day shows.
+    days: BTreeMap<NaiveDate, u64>,
+    budget: &'a Budget,
 }
 
-impl Ranks<'_> {
+impl<'a> Ranks<'a> {
+    /// The ranks by the days of each place, as far as those were read.
+    pub(super) fn new(store: &'a Store, places: &'a [Place], days: &'a [Days], budget: &'a Budget) -> Self {
+        let places: Vec<_> = places.iter().zip(days).collect();
+        let mut sums = BTreeMap::new();
+        for (place, days) in &places {
+            for (day, tally) in *days {
+                *sums.entry(*day).or_default() += tally.visible(place.view);
+            }
+        }
+        Self { store, places, days: sums, budget }
+    }
+
     /// How many activities lie within the bounds.
     pub(super) async fn between(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<u64> {
         let (from, to) = tokio::try_join!(self.from(since), self.to(until))?;
         Ok(to.saturating_sub(from))
     }
 
-    /// Where to begin reading, and how many activities to skip from there, so that the page begins `offset`
-    /// activities into the feed. `None` past its end.
-    pub(super) async fn seek(&self, query: &Query, offset: u64) -> Result<Option<(Span, usize)>> {
-        let rank = match query.order {
-            Order::Ascending => self.from(query.since).await?.checked_add(offset),
-            Order::Descending => {
-                self.to(query.until).await?.checked_sub(1).and_then(|last| last.checked_sub(offset))
-            }
+    /// Where to begin reading, and how many activities to skip from there, so that the page begins as many activities
+    /// into the feed as it skips. `None` past the feed's end.
+    pub(super) async fn seek(&self, query: &Query) -> Result<Option<(Position, u64)>> {
+        let ascending = query.direction() == Order::Ascending;
+        let rank = if ascending {
+            self.from(query.since).await?.checked_add(query.skip)
+        } else {
+            self.to(query.until).await?.checked_sub(1).and_then(|last| last.checked_sub(query.skip))
         };
         let Some(mut rank) = rank else { return Ok(None) };
-        let mut days = self.days.iter().map(|(day, tally)| (*day, tally.visible(self.view)));
-        let holds = |(_, count): &(_, u64)| {
-            let found = rank < *count;
+        let mut days = self.days.iter();
+        let holds = |(_, count): &(&NaiveDate, &u64)| {
+            let found = rank < **count;
             if !found {
-                rank -= count;
+                rank -= **count;
             }
             found
         };
-        let Some((day, _)) = days.find(holds) else { return Ok(None) };
-        let slots = self.store.slots(self.workspace, day).await?;
-        for (slot, tally) in (0u8..).zip(slots) {
-            let count = tally.visible(self.view);
+        let Some((&day, _)) = days.find(holds) else { return Ok(None) };
+        for (slot, count) in (0u8..).zip(self.slots(day).await?) {
             if rank >= count {
                 rank -= count;
                 continue;
             }
-            let mut span = plan::whole(query);
-            let skip = match query.order {
-                Order::Ascending => {
-                    span.from = Position::start_of(Timestamp::of_slot(day, slot));
-                    rank
-                }
-                Order::Descending => {
-                    span.to = Position::start_of(Timestamp::of_slot(day, slot + 1));
-                    count - 1 - rank
-                }
+            let (edge, skip, bound) = if ascending {
+                let start = Timestamp::of_slot(day, slot);
+                (start, rank, query.since.filter(|since| *since > start))
+            } else {
+                let end = Timestamp::of_slot(day, slot + 1);
+                (end, count - 1 - rank, query.until.filter(|until| *until < end))
             };
-            return Ok(Some((span, usize::try_from(skip).map_err(Error::internal)?)));
+            return Ok(Some(match bound {
+                None => (Position::start_of(edge), skip),
+                // The feed begins in this very slot.
+                Some(bound) => (Position::start_of(bound), query.skip),
+            }));
         }
         // A transaction just committed may show in the month before it shows in the day; its activity is then the
         // day's last.
-        let mut span = plan::whole(query);
-        let end = Position::start_of(Timestamp::of_slot(day, SLOTS_A_DAY));
-        match query.order {
-            Order::Ascending => span.from = end,
-            Order::Descending => span.to = end,
-        }
-        Ok(Some((span, 0)))
+        Ok(Some((Position::start_of(Timestamp::of_slot(day, SLOTS_A_DAY)), 0)))
     }
 
     async fn from(&self, since: Option<Timestamp>) -> Result<u64> {
@@ -91,7 +97,7 @@ impl Ranks<'_> {
 
     async fn to(&self, until: Option<Timestamp>) -> Result<u64> {
         match until {
-            None => Ok(self.days.values().map(|tally| tally.visible(self.view)).sum()),
+            None => Ok(self.days.values().sum()),
             Some(until) => Box::pin(self.before(until)).await,
         }
     }
@@ -99,33 +105,52 @@ impl Ranks<'_> {
     /// How many activities happened before `time`.
     async fn before(&self, time: Timestamp) -> Result<u64> {
         let (day, slot) = (time.day(), time.slot());
-        let days: u64 = self.days.range(..day).map(|(_, tally)| tally.visible(self.view)).sum();
+        let days: u64 = self.days.range(..day).map(|(_, count)| count).sum();
         if time == Timestamp::of_slot(day, 0) || !self.days.contains_key(&day) {
             return Ok(days);
         }
-        let slots = async {
-            let slots = self.store.slots(self.workspace, day).await?;
-            Ok(slots.iter().take(slot.into()).map(|tally| tally.visible(self.view)).sum::<u64>())
-        };
-        let (slots, part) = tokio::try_join!(slots, self.part(Timestamp::of_slot(day, slot), time))?;
+        let slots = async { Ok(self.slots(day).await?.iter().take(slot.into()).sum::<u64>()) };
+        let (slots, part) = tokio::try_join!(slots, self.part(day, Timestamp::of_slot(day, slot), time))?;
         Ok(days + slots + part)
     }
 
-    /// How many activities happened from the start of a slot to an instant within it.
-    async fn part(&self, start: Timestamp, time: Timestamp) -> Result<u64> {
+    /// The places that have activities on a day.
+    fn on(&self, day: NaiveDate) -> impl Iterator<Item = &'a Place> {
+        self.places.iter().filter(move |(_, days)| days.contains_key(&day)).map(|(place, _)| *place)
+    }
+
+    /// How many activities each slot of a day shows.
+    async fn slots(&self, day: NaiveDate) -> Result<Slots> {
+        let slots = self.on(day).map(|place| async move {
+            let slots = self.store.slots(&place.workspace, day).await?;
+            Ok::<Slots, Error>(slots.map(|tally| tally.visible(place.view)))
+        });
+        let mut sums = [0; SLOTS_A_DAY as usize];
+        for slots in self.budget.all(slots.collect()).await? {
+            sums.iter_mut().zip(slots).for_each(|(sum, count)| *sum += count);
+        }
+        Ok(sums)
+    }
+
+    /// How many activities happened from the start of a slot of a day to an instant within it.
+    async fn part(&self, day: NaiveDate, start: Timestamp, time: Timestamp) -> Result<u64> {
         if time == start {
             return Ok(0);
         }
-        let source = Source {
-            index: None,
-            partition: (keys::PK, keys::workspace(self.workspace)),
-            sort: (keys::SK, keys::ACTIVITY_PREFIX.into()),
-        };
-        let span = Span { from: Position::start_of(start), to: Position::start_of(time) };
-        let residual = Residual { hide_staff: self.view == View::Client, ..Residual::default() };
-        let count = self.store.count(&source, &span, &residual, SLOT_REQUESTS, self.until).await?;
-        count.ok_or_else(|| {
-            let detail = "cannot be used with this since and until, which cut into ten minutes of too many \
+        let parts = self.on(day).map(|place| async move {
+            let source = Source {
+                workspace: Some(place.workspace.clone()),
+                index: None,
+                partition: (keys::PK, keys::workspace(&place.workspace)),
+                key: (keys::SK, keys::ACTIVITY_PREFIX.into()),
+                sort: Sort::Time,
+                span: Span { from: Position::start_of(start), to: Position::start_of(time) },
+            };
+            let residual = Residual { hide_staff: place.view == View::Client, ..Residual::default() };
+            count(self.store, &source, &residual, self.budget, None).await
+        });
+        self.budget.all(parts.collect()).await?.into_iter().sum::<Option<u64>>().ok_or_else(|| {
+            let detail = "cannot be used with this range of time, whose ends cut into ten minutes of too many \
                           activities; move them to full ten minutes";
             Error::bad_input("offset", detail)
         })

@@ -5,26 +5,30 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 
-use tokio::time::Instant;
-
 use super::item::{STAFF, decode};
 use super::{Item, Store, failed, item, key, string};
 use crate::activity::{Action, Activity};
-use crate::feed::{Filter, Order};
+use crate::feed::{Filter, Order, Sort};
 use crate::ids::{ActivityId, ActorId, Tag, WorkspaceId};
-use crate::keys::Position;
+use crate::keys::{self, Key, Position};
 use crate::time::Timestamp;
-use crate::{Error, Result, keys};
+use crate::{Error, Result};
 
-/// A partition, of the table or of an index, that holds activities in the order of their positions.
+/// Part of a partition, of the table or of an index, that holds activities in the order of their places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
+    /// Whose activities it holds; `None` when they are of several workspaces.
+    pub workspace: Option<WorkspaceId>,
     /// The index; `None` for the table itself.
     pub index: Option<&'static str>,
     /// The partition key attribute, and its value.
     pub partition: (&'static str, String),
-    /// The sort key attribute, and what comes before the position in it.
-    pub sort: (&'static str, String),
+    /// The sort key attribute, and what comes before the place in it.
+    pub key: (&'static str, String),
+    /// What its places are ordered by.
+    pub sort: Sort,
+    /// The part.
+    pub span: Span,
 }
 
 /// Two bounds in a feed, both included.
@@ -36,11 +40,21 @@ pub struct Span {
     pub to: Position,
 }
 
+impl Span {
+    fn is_empty(&self) -> bool {
+        self.from > self.to
+    }
+}
+
 /// What is left to filter by, beyond what the source itself selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Residual {
     /// What the feed shows.
     pub filter: Filter,
+    /// Not earlier, where the source is not in the order of time.
+    pub since: Option<Timestamp>,
+    /// Earlier, there.
+    pub until: Option<Timestamp>,
     /// Not what is for staff.
     pub hide_staff: bool,
 }
@@ -65,31 +79,37 @@ pub struct Chunk {
     pub scanned: usize,
 }
 
-impl Chunk {
-    /// The position of the last activity read.
-    pub fn reached(next: &Item) -> Option<Position> {
-        let AttributeValue::S(sk) = next.get(keys::SK)? else { return None };
-        Position::parse(sk.strip_prefix(keys::ACTIVITY_PREFIX)?)
+impl Source {
+    /// The place of the last activity read, by [`Chunk::next`], and its workspace.
+    pub fn reached(&self, next: &Item) -> Option<(Position, WorkspaceId)> {
+        let text = |name| next.get(name).and_then(|value: &AttributeValue| value.as_s().ok());
+        let Key::Activity(workspace, time, id) = Key::parse(text(keys::PK)?, text(keys::SK)?)? else {
+            return None;
+        };
+        let place = match self.sort {
+            Sort::Time => Position::new(time, &id),
+            Sort::Category => Position::parse_by_category(text(keys::ACTION)?)?,
+        };
+        Some((place, workspace))
     }
 }
 
 impl Store {
-    /// Reads up to `limit` activities of `source` within `span`, or 1 MB, whichever is less, and filters them.
-    /// `start` is the last answer's [`Chunk::next`]. Eventually consistent, as indexes are.
+    /// Reads up to `limit` activities of `source`, or 1 MB, whichever is less, and filters them. `start` is the last
+    /// answer's [`Chunk::next`]. Eventually consistent, as indexes are.
     pub async fn chunk(
         &self,
         source: &Source,
-        span: &Span,
         order: Order,
         residual: &Residual,
         limit: usize,
         start: Option<Item>,
     ) -> Result<Chunk> {
-        if span.from > span.to {
+        if source.span.is_empty() {
             return Ok(Chunk { rows: Vec::new(), next: None, scanned: 0 });
         }
         let request = self
-            .query(source, span, residual)
+            .query(source, residual)
             .scan_index_forward(order == Order::Ascending)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start);
@@ -101,34 +121,19 @@ impl Store {
         })
     }
 
-    /// Counts what [`Store::chunk`] would return over the whole span; `None` when `requests` requests of 1 MB
-    /// each, begun before `until`, are not enough.
+    /// Counts what [`Store::chunk`] would return of 1 MB of `source`, from `start` on; and says where to go on.
     pub async fn count(
         &self,
         source: &Source,
-        span: &Span,
         residual: &Residual,
-        requests: usize,
-        until: Instant,
-    ) -> Result<Option<u64>> {
-        if span.from > span.to {
-            return Ok(Some(0));
+        start: Option<Item>,
+    ) -> Result<(u64, Option<Item>)> {
+        if source.span.is_empty() {
+            return Ok((0, None));
         }
-        let request = self.query(source, span, residual).select(Select::Count);
-        let mut total = 0;
-        let mut start = None;
-        for _ in 0..requests {
-            if Instant::now() >= until {
-                break;
-            }
-            let answer = request.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
-            total += u64::try_from(answer.count).unwrap_or_default();
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(Some(total));
-            }
-        }
-        Ok(None)
+        let request = self.query(source, residual).select(Select::Count).set_exclusive_start_key(start);
+        let answer = request.send().await.map_err(failed)?;
+        Ok((u64::try_from(answer.count).unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// One activity by its id.
@@ -153,16 +158,16 @@ impl Store {
         row(found).map(Some)
     }
 
-    fn query(&self, source: &Source, span: &Span, residual: &Residual) -> QueryFluentBuilder {
-        let bound = |position: &Position| string(format!("{}{}", source.sort.1, position.as_str()));
+    fn query(&self, source: &Source, residual: &Residual) -> QueryFluentBuilder {
+        let bound = |place: &Position| string(format!("{}{}", source.key.1, place.as_str()));
         let filter = Expression::of(residual);
         let mut names = filter.names;
         names.insert("#pk".into(), source.partition.0.into());
-        names.insert("#sk".into(), source.sort.0.into());
+        names.insert("#sk".into(), source.key.0.into());
         let mut values = filter.values;
         values.insert(":pk".into(), string(&source.partition.1));
-        values.insert(":from".into(), bound(&span.from));
-        values.insert(":to".into(), bound(&span.to));
+        values.insert(":from".into(), bound(&source.span.from));
+        values.insert(":to".into(), bound(&source.span.to));
         self.client
             .query()
             .table_name(&self.table)
@@ -200,9 +205,21 @@ impl Expression {
         let equals = |name: &str, value: &str| format!("{name} = {value}");
         filter.any("actor_id", residual.filter.actors.iter().map(ActorId::as_str), equals);
         filter.any("action", residual.filter.actions.iter().map(Action::as_str), equals);
+        let categories = residual.filter.categories.iter().map(|category| keys::category_prefix(category));
+        let categories: Vec<String> = categories.collect();
+        filter.any(keys::ACTION, categories.iter().map(String::as_str), |name, value| {
+            format!("begins_with({name}, {value})")
+        });
         filter.any("tags", residual.filter.tags.iter().map(Tag::as_str), |name, value| {
             format!("contains({name}, {value})")
         });
+        for (name, operator, time) in [(":since", ">=", residual.since), (":until", "<", residual.until)] {
+            if let Some(time) = time {
+                filter.names.insert("#at".into(), keys::SK.into());
+                filter.values.insert(name.into(), string(keys::activity(&Position::start_of(time))));
+                filter.terms.push(format!("#at {operator} {name}"));
+            }
+        }
         if residual.hide_staff {
             filter.names.insert("#staff".into(), STAFF.into());
             filter.terms.push("attribute_not_exists(#staff)".into());
