@@ -48,6 +48,18 @@ def batch_fault(failed, event, answer):
     return None if len(reported) == failed else f"expected {failed} failures"
 
 
+def graphql_fault(expected, status, answer):
+    """What is wrong with an answer of GraphQL, expected to be a status without errors, or an error's code."""
+    try:
+        body = json.loads(answer.get("body") or "")
+        codes = [error["extensions"]["code"] for error in body.get("errors", [])]
+    except (ValueError, TypeError, KeyError):
+        return "the body is no answer of GraphQL"
+    if expected.isdigit():
+        return f"expected status {expected} and no error" if codes or status != int(expected) else None
+    return None if codes and codes[0] == expected.replace("-", "_").upper() else f"expected the error {expected}"
+
+
 def fault(expected, event, answer):
     """What is wrong with an answer; None if nothing is."""
     if expected.startswith("failed-"):
@@ -62,6 +74,8 @@ def fault(expected, event, answer):
         # A process that died is an error too, but not the function's own.
         died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
         return "the function crashed" if died else None
+    if "/graphql" in str(json.loads(event).get("rawPath") if event else ""):
+        return graphql_fault(expected, status, members)
     if status != int(expected):
         return f"expected status {expected}"
     if status == 304:

@@ -9,6 +9,7 @@
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
 #   error      a failed invocation
+#   a-code     an answer of GraphQL with an error of that code
 #   failed-N   the answer to an SQS batch, of which so many messages are reported as not recorded
 # They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
 set -euo pipefail

@@ -59,7 +59,10 @@ pub fn events() -> Vec<(i64, Value)> {
     let issue = |id: &str, action: &str, issue: &str, details: Value| json!({ "id": id, "action": action, "issue_id": issue, "details": details });
     let login = "issue-demo-1";
     let export = "issue-demo-2";
-    let created = json!({ "name": "Demo", "slug": "demo", "organization": "org-demo" });
+    let created = json!({
+        "name": "Demo", "slug": "demo", "organization": "org-demo", "organization_name": "Demo Company",
+        "organization_slug": "demo-company"
+    });
     let owner = json!({ "user": OWNER, "role": "owner" });
     let client = json!({ "user": "user-client", "role": "client" });
     let found = json!({ "text": "The form forgets the address when the password is wrong." });

@@ -17,6 +17,7 @@ pub(crate) enum Function {
     ListWorkspace,
     ListIssue,
     Record,
+    Graphql,
 }
 
 impl Function {
@@ -26,6 +27,7 @@ impl Function {
             "list-workspace-activity" => Some(Self::ListWorkspace),
             "list-issue-activity" => Some(Self::ListIssue),
             "record-activity" => Some(Self::Record),
+            "graphql" => Some(Self::Graphql),
             _ => None,
         }
     }
@@ -58,12 +60,14 @@ impl std::fmt::Display for Failure {
 /// The functions, each with what it keeps from one invocation to the next.
 pub(crate) struct Functions {
     store: Store,
+    graphql: graphql::App,
     recording: App,
 }
 
 impl Functions {
     pub(crate) fn new(store: Store, clock: Clock, jitter: fastrand::Rng) -> Self {
-        Self { recording: App::new(store.clone(), clock, jitter, log()), store }
+        let recording = App::new(store.clone(), clock, jitter, log());
+        Self { graphql: graphql::App::new(store.clone()), store, recording }
     }
 
     /// Answers one request of the API.
@@ -72,6 +76,7 @@ impl Functions {
             Function::ListWorkspace => list_workspace_activity::handle(&self.store, request).await,
             Function::ListIssue => list_issue_activity::handle(&self.store, request).await,
             Function::Record => record_activity::handle(&self.recording, request).await,
+            Function::Graphql => graphql::handle(&self.graphql, request).await,
         };
         response
     }

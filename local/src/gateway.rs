@@ -24,7 +24,7 @@ use crate::pipeline::Running;
 use crate::template::{Cors, QueueSource, Template};
 use crate::token::{AUDIENCE, Desk, Issuer};
 use crate::verify::Verifier;
-use crate::{answer, authorizer, openapi, token};
+use crate::{answer, authorizer, graphiql, openapi, token};
 
 /// Queues wait so many times shorter here: what fails is tried again after a second, not after three minutes.
 const HASTE: u32 = 180;
@@ -123,10 +123,14 @@ impl Gateway {
         let desk = Desk { issuer: Arc::clone(&self.0.issuer), clock: Arc::clone(&self.0.clock) };
         api.fallback(async || answer::no_such_path(&answer::request_id()))
             .layer(self.0.cors.clone())
-            .merge(token::routes(desk).merge(openapi::routes()).merge(aws).method_not_allowed_fallback(
-                // What is allowed instead, the router adds by itself.
-                async |method: Method| answer::method_not_allowed(&method, &[], &answer::request_id()),
-            ))
+            .merge(
+                token::routes(desk.clone()).merge(openapi::routes()).merge(aws).method_not_allowed_fallback(
+                    // What is allowed instead, the router adds by itself.
+                    async |method: Method| answer::method_not_allowed(&method, &[], &answer::request_id()),
+                ),
+            )
+            // Another method of a path of the API.
+            .merge(graphiql::routes(desk))
             .layer(middleware::from_fn(log))
     }
 }

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod engine;
 mod functions;
 mod gateway;
+mod graphiql;
 mod invocation;
 pub mod openapi;
 mod pipeline;

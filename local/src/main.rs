@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 const LOG_TABLE: &str = "activity-log";
 /// What is logged unless `RUST_LOG` says otherwise: our requests, and others' failures.
 const LOGGED: &str = "error,local=info,shared=info,shell=info,list_workspace_activity=info,\
-                      list_issue_activity=info,record_activity=info";
+                      list_issue_activity=info,record_activity=info,graphql=info";
 /// How long requests under way are waited for; none takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -138,7 +138,8 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
         demo::record(store.clone(), fastrand::Rng::new(), clock()).await?;
     }
     let gateway = Gateway::new(store, &template, clock, url.clone());
-    let mut greeting = format!("Activity Log   {url}\nDocumentation  {url}/docs\n");
+    let mut greeting =
+        format!("Activity Log   {url}\nDocumentation  {url}/docs\nGraphQL        {url}/graphql\n");
     greeting += &format!("Tokens         {url}/dev/token?sub=service&scope=activity:write\n");
     if !args.no_demo {
         greeting += &demo::invitation(&url, &gateway.token(demo::OWNER, ""));

@@ -59,7 +59,7 @@ impl Modify for Surroundings {
     }
 }
 
-/// The document, as `openapi.json` in the repository has it.
+/// The document, as it is served.
 pub fn document() -> String {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         let mut text = Document::openapi().to_pretty_json().unwrap_or_default();

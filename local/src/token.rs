@@ -111,11 +111,21 @@ pub(crate) fn routes(desk: Desk) -> Router {
         .with_state(desk)
 }
 
+impl Desk {
+    /// A token as the query string wishes.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for a page of another name than this machine's; [`Error::BadInput`] of a parameter.
+    pub(crate) fn issue(&self, query: Option<&str>, headers: &HeaderMap) -> Result<String> {
+        local(headers)?;
+        let Wish { sub, scope } = Wish::parse(query.unwrap_or_default())?;
+        Ok(self.issuer.token(&sub, &scope, (self.clock)()))
+    }
+}
+
 async fn token(State(desk): State<Desk>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response<Body> {
-    let issued = local(&headers).and_then(|()| Wish::parse(query.as_deref().unwrap_or_default()));
-    match issued {
-        Ok(Wish { sub, scope }) => {
-            let token = desk.issuer.token(&sub, &scope, (desk.clock)());
+    match desk.issue(query.as_deref(), &headers) {
+        Ok(token) => {
             let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": LIFETIME });
             let mut response = json_response(&answer);
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -39,6 +39,8 @@ pub struct World {
     pub transport: Transport,
     /// The recording function.
     pub app: App,
+    /// The function that answers GraphQL.
+    pub graphql: graphql::App,
     /// What it said of its invocations.
     pub summaries: Arc<Mutex<Vec<Summary>>>,
     /// The recorder, for tests that do without HTTP.
@@ -122,12 +124,14 @@ impl World {
         let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1), sink);
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
         let endpoint = endpoint.to_owned();
+        let graphql = graphql::App::new(store.clone());
         Self {
             store,
             client,
             table: table.into(),
             transport,
             app,
+            graphql,
             summaries,
             recorder,
             now,
@@ -228,6 +232,29 @@ impl World {
         self.handle("GET", path, request).await.into_body()
     }
 
+    /// Asks GraphQL, as `sub`, and gives the text that is sent.
+    pub async fn ask_raw(&self, sub: &str, query: &str) -> String {
+        let body = json!({ "query": query }).to_string();
+        let request = self.request("POST", "/graphql", Some(token_claims(sub, "")), &[], Some(&body));
+        self.handle("POST", "/graphql", request).await.into_body()
+    }
+
+    /// Whether reads go through the transport from now on: to meter them takes time of its own.
+    pub fn meter(&mut self, reads: bool) {
+        self.store = if reads {
+            reached(self.transport.clone(), &self.endpoint, &self.table).1
+        } else {
+            Store::new(self.client.clone(), self.table.clone())
+        };
+        self.graphql = graphql::App::new(self.store.clone());
+    }
+
+    /// Asks GraphQL, as `sub` with `scope`, and gives the whole answer.
+    pub async fn ask(&self, sub: &str, scope: &str, query: &str, variables: Value) -> Value {
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        self.send("POST", "/graphql", Some(token_claims(sub, scope)), &[], Some(&body)).await.body
+    }
+
     /// Posts a body to a workspace, with headers.
     pub async fn post(&self, ws: &str, body: &str, headers: &[(&str, &str)]) -> Reply {
         let path = format!("/api/v1/workspaces/{ws}/activity");
@@ -282,6 +309,14 @@ impl World {
                 let list = |request| list_issue_activity::handle(&self.store, request);
                 serde_json::to_value(shell::serve(event, list).await.unwrap())
             }
+            "graphql" => {
+                let answer = |request| graphql::handle(&self.graphql, request);
+                let answer = serde_json::to_value(shell::serve(event, answer).await.unwrap()).unwrap();
+                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+                let code = body["errors"][0]["extensions"]["code"].as_str();
+                let code = code.map(|code| code.to_lowercase().replace('_', "-"));
+                return (code.unwrap_or_else(|| answer["statusCode"].to_string()), answer);
+            }
             other => panic!("no function {other}"),
         };
         let answer = answer.unwrap();
@@ -299,7 +334,7 @@ impl World {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let segments: Vec<&str> = path.split('/').collect();
         let parameters = match segments.as_slice() {
-            ["", "api", "v1", "actions"] => Value::Null,
+            ["", "api", "v1", "actions"] | ["", "graphql"] => Value::Null,
             ["", "api", "v1", "workspaces", ws, "activity"] => json!({ "ws_id": ws }),
             ["", "api", "v1", "workspaces", ws, "activity", id] => json!({ "ws_id": ws, "activity_id": id }),
             ["", "api", "v1", "workspaces", ws, "issues", issue, "activity"] => {
@@ -322,6 +357,10 @@ impl World {
     }
 
     async fn handle(&self, method: &str, path: &str, request: Request) -> Response<String> {
+        if path == "/graphql" {
+            let Ok(response) = graphql::handle(&self.graphql, request).await;
+            return response;
+        }
         let recorder = method == "POST" || path.starts_with("/api/v1/actions");
         let Ok(response) = match (recorder, path.contains("/issues/")) {
             (true, _) => record_activity::handle(&self.app, request).await,

@@ -194,3 +194,28 @@ async fn it_describes_itself() {
     let page = served.send("GET /docs/", &[], b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html"));
 }
+
+#[tokio::test]
+async fn graphql_is_answered_and_has_a_page_to_try_it_on() {
+    let served = Served::new().await;
+    let query = json!({ "query": "{ activityList(projectId: \"demo\", first: 2) { activities { id } } }" });
+    let ask = async |token: &str| {
+        let headers = [format!("authorization: Bearer {token}"), "content-type: application/json".to_owned()];
+        served.send("POST /graphql", &headers, query.to_string().as_bytes()).await
+    };
+    let reply = ask(&served.reader()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.body["data"]["activityList"]["activities"].as_array().unwrap().len(), 2, "{reply:?}");
+    assert_eq!(code(&ask("").await), (401, "UNAUTHENTICATED"));
+
+    let page = served.send("GET /graphql", &["origin: http://elsewhere.example".to_owned()], b"").await;
+    assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+    // There is a token in it, which no other origin may read.
+    assert!(!page.headers.contains_key("access-control-allow-origin"), "{page:?}");
+    let page = page.body.as_str().unwrap().to_owned();
+    let (_, rest) = page.split_once("Bearer ").unwrap();
+    let (token, _) = rest.split_once('\'').unwrap();
+    assert_eq!(ask(token).await.status, 200);
+    assert_eq!(code(&served.send("GET /graphql?user=x", &[], b"").await), (400, "BAD_USER_INPUT"));
+    assert_eq!(code(&served.send("PUT /graphql", &[], b"").await), (405, "BAD_USER_INPUT"));
+}

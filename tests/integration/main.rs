@@ -5,6 +5,7 @@ mod costs;
 mod directory;
 mod faults;
 mod gateway;
+mod graphql;
 mod listing;
 mod model;
 mod producers;

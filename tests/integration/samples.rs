@@ -31,7 +31,7 @@ pub async fn demo() -> World {
 
 #[tokio::test]
 async fn every_sample_comes_to_what_its_name_says() {
-    for function in ["list-workspace-activity", "list-issue-activity", "record-activity"] {
+    for function in ["list-workspace-activity", "list-issue-activity", "record-activity", "graphql"] {
         let world = demo().await;
         let samples = samples(function);
         assert!(samples.len() > 10, "{function} has {} samples", samples.len());

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use harness::World;
 use local::template::{Statement, Template, target};
+use serde_json::json;
 use yaml_serde::Value;
 
+use crate::graphql::made;
 use crate::samples::{demo, samples};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const FUNCTIONS: &[&str] = &["list-issue-activity", "list-workspace-activity", "record-activity"];
+const FUNCTIONS: &[&str] = &["graphql", "list-issue-activity", "list-workspace-activity", "record-activity"];
 const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
 /// What Lambda itself does as record-activity: it hands over asynchronous invocations that failed, and polls.
 const LAMBDAS: &[(&str, &str)] = &[
@@ -74,10 +77,29 @@ fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
     }
 }
 
+/// Records what makes functions read wherever they can.
+async fn give_more(world: &World) {
+    // Of so many workspaces, a company's feed is read from its own partition.
+    for n in 0..8 {
+        let details = json!({ "name": "Other", "organization": "org-demo" });
+        world.given(made(&format!("other-{n}"), details, &[("user-demo", "member")])).await;
+    }
+    // More than 1 MB of an issue is counted in pieces, which days cut.
+    let long = (0..20).map(|n| {
+        json!({
+            "id": format!("long-{n}"), "workspace_id": "ws-demo", "issue_id": "issue-demo-1", "actor_type": "user",
+            "actor_id": "user-demo", "action": "issue.described", "details": { "text": "x".repeat(60_000) },
+            "created_at": "2025-01-01T00:00:00Z"
+        })
+    });
+    world.given(long).await;
+}
+
 #[tokio::test]
 async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
     for function in FUNCTIONS {
         let world = demo().await;
+        give_more(&world).await;
         world.transport.take();
         // What a process does as it starts.
         world.store.warm_up().await.unwrap();

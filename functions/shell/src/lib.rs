@@ -51,7 +51,8 @@ fn start_log() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     // Of the runtime, its span: it holds the request id.
-    let ours = ["shared", "shell", "list_workspace_activity", "list_issue_activity", "record_activity"];
+    let ours =
+        ["shared", "shell", "graphql", "list_workspace_activity", "list_issue_activity", "record_activity"];
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("lambda_runtime", level.min(LevelFilter::INFO))

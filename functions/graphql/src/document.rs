@@ -1,0 +1,104 @@
+//! What a document may be, as it stands. This comes before anything follows it: the checks of the library go through a
+//! fragment wherever it is spread, and a few hundred that spread each other are more than it ever gets done.
+
+use std::collections::{HashMap, HashSet};
+
+use async_graphql::parser::types::{ExecutableDocument, Field, FragmentDefinition, Selection, SelectionSet};
+use async_graphql::{Name, Positioned};
+use shared::{Error, Result};
+
+use crate::limits::{LEVELS, SELECTIONS};
+
+/// Fields of introspection that lead from a type to many. Within one another, they would list the schema many times
+/// over.
+const LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"];
+
+/// Checks a document that was parsed.
+///
+/// # Errors
+/// [`Error::BadInput`] when it is larger or deeper than the limits, or asks for one name twice.
+pub(crate) fn check(document: &ExecutableDocument) -> Result<()> {
+    let mut walk = Walk { fragments: &document.fragments, left: SELECTIONS };
+    for (_, operation) in document.operations.iter() {
+        let root = &operation.node.selection_set.node;
+        walk.visit(root, 0, false)?;
+        walk.is_distinct(root, &mut HashSet::new())?;
+    }
+    // Those that nothing spreads are validated too.
+    document
+        .fragments
+        .values()
+        .try_for_each(|fragment| walk.visit(&fragment.node.selection_set.node, 0, false))
+}
+
+struct Walk<'a> {
+    fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
+    /// Selections that may still be visited.
+    left: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Visits everything that is selected, as often as it is.
+    fn visit(&mut self, set: &'a SelectionSet, level: usize, in_list: bool) -> Result<()> {
+        if level > LEVELS {
+            return Err(refused(format!("must be at most {LEVELS} levels deep, fragments included")));
+        }
+        for selection in &set.items {
+            let most = || {
+                refused(format!("must select at most {SELECTIONS} fields, fragments where they are spread"))
+            };
+            self.left = self.left.checked_sub(1).ok_or_else(most)?;
+            let lists = match &selection.node {
+                Selection::Field(field) => LISTS.contains(&field.node.name.node.as_str()),
+                _ => false,
+            };
+            if lists && in_list {
+                return Err(refused("must not list the fields of types within each other".to_owned()));
+            }
+            if let Some(set) = self.selected(&selection.node) {
+                self.visit(set, level + 1, in_list || lists)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses two lists of one name: each would be read, and their activities mixed.
+    fn is_distinct(&self, set: &'a SelectionSet, seen: &mut HashSet<&'a str>) -> Result<()> {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let name = response_name(&field.node);
+                    if !field.node.selection_set.node.items.is_empty() && !seen.insert(name) {
+                        let detail = format!("asks for {name} twice; ask once, or give one of them an alias");
+                        return Err(refused(detail));
+                    }
+                }
+                other => {
+                    if let Some(set) = self.selected(other) {
+                        self.is_distinct(set, seen)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is selected within a selection. What names no fragment is for the library to refuse.
+    fn selected(&self, selection: &'a Selection) -> Option<&'a SelectionSet> {
+        match selection {
+            Selection::Field(field) => Some(&field.node.selection_set.node),
+            Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set.node),
+            Selection::FragmentSpread(spread) => {
+                Some(&self.fragments.get(&spread.node.fragment_name.node)?.node.selection_set.node)
+            }
+        }
+    }
+}
+
+fn response_name(field: &Field) -> &str {
+    field.alias.as_ref().unwrap_or(&field.name).node.as_str()
+}
+
+fn refused(detail: String) -> Error {
+    Error::bad_input("query", detail)
+}

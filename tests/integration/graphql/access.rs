@@ -1,0 +1,267 @@
+//! Who sees what: role, category, privacy and tracking, in a project's feed and in a company's.
+
+use std::collections::BTreeSet;
+
+use harness::World;
+use serde_json::{Value, json};
+
+use super::{data, made, refusal};
+
+/// The categories of the reference, an event for each, and whether clients may not see it.
+fn categories() -> Vec<(&'static str, Value, bool)> {
+    let event = |action: &str, details: Value| json!({ "action": action, "details": details });
+    vec![
+        ("CREATE_TODO", event("issue.created", json!({ "title": "Fix", "identifier": "I-1" })), false),
+        ("MARK_TODO_AS_COMPLETE", event("issue.completed", json!({})), false),
+        ("CREATE_COMMENT", event("comment.created", json!({ "text": "Hello" })), false),
+        (
+            "CREATE_DISCUSSION",
+            event("discussion.created", json!({ "discussion": "d-1", "title": "Talk" })),
+            false,
+        ),
+        (
+            "CREATE_STATUS_UPDATE",
+            event("status_update.created", json!({ "status_update": "s-1", "text": "On" })),
+            false,
+        ),
+        ("CREATE_TODO_LIST", event("issue_list.created", json!({ "list": "l-1", "title": "Doing" })), false),
+        ("MOVE_TODO", event("issue.moved", json!({ "to_list": "l-1" })), false),
+        ("COPY_TODO", event("issue.copied", json!({ "copy": "issue-2" })), false),
+        ("ADD_USER_TO_PROJECT", event("member.added", json!({ "user": "new", "role": "member" })), true),
+        ("REMOVE_USER_FROM_PROJECT", event("member.removed", json!({ "user": "old" })), true),
+        ("ARCHIVE_PROJECT", event("workspace.archived", json!({})), false),
+        ("UNARCHIVE_PROJECT", event("workspace.unarchived", json!({})), false),
+        ("CREATE_INVITATION", event("invitation.created", json!({})), true),
+        ("ACCEPT_INVITATION", event("invitation.accepted", json!({})), true),
+        ("CREATE_CUSTOM_FIELD", event("custom_field.created", json!({})), true),
+        ("RECEIVE_FORM", event("form.received", json!({ "form": "f-1" })), false),
+        ("OTHER", event("deploy.finished", json!({})), false),
+    ]
+}
+
+const ROLES: [(&str, &str); 4] =
+    [("olga", "owner"), ("adam", "admin"), ("mia", "member"), ("carl", "client")];
+
+/// Every combination of privacy and tracking: the workspace's id, and both.
+const PLACES: [(&str, &str, bool); 4] = [
+    ("open", "members", true),
+    ("closed", "admins", true),
+    ("open-off", "members", false),
+    ("closed-off", "admins", false),
+];
+
+async fn world() -> World {
+    let world = World::new().await;
+    for (ws, privacy, tracked) in PLACES {
+        let mut events =
+            made(ws, json!({ "name": ws, "slug": format!("the-{ws}"), "organization": "org" }), &ROLES);
+        let settings = json!({ "privacy": privacy, "activity_enabled": tracked });
+        events.push(json!({
+            "id": "settings", "workspace_id": ws, "actor_type": "user", "actor_id": "maker",
+            "action": "workspace.settings_updated", "details": settings, "created_at": "2020-01-02T00:00:00Z"
+        }));
+        for (category, mut event, _) in categories() {
+            event["id"] = json!(category);
+            event["workspace_id"] = json!(ws);
+            event["issue_id"] = json!("issue-1");
+            event["actor_type"] = json!("user");
+            event["actor_id"] = json!("worker");
+            event["created_at"] = json!("2024-01-01T00:00:00Z");
+            events.push(event);
+        }
+        world.given(events).await;
+    }
+    world
+}
+
+/// What is listed and counted of one category, or the code of the refusal.
+async fn seen(world: &World, sub: &str, scope: &str, arguments: &str) -> Result<Vec<String>, String> {
+    let query = format!(
+        "{{ activityList({arguments}, userId: \"worker\", first: 200) {{ activities {{ uid }} totalCount }} }}"
+    );
+    let answer = world.ask(sub, scope, &query, Value::Null).await;
+    if let Some(error) = answer.get("errors") {
+        return Err(error[0]["extensions"]["code"].as_str().unwrap().to_owned());
+    }
+    let list = &answer["data"]["activityList"];
+    let uids: Vec<String> = list["activities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["uid"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(list["totalCount"], uids.len(), "{sub}: {query}");
+    Ok(uids)
+}
+
+/// Which workspaces' activities of a category a role may see.
+fn visible(role: &str, staff: bool) -> Vec<&'static str> {
+    let sees = |(_, privacy, tracked): &&(&str, &str, bool)| {
+        *tracked
+            && match role {
+                "owner" | "admin" => true,
+                "member" => *privacy == "members",
+                "client" => *privacy == "members" && !staff,
+                _ => false,
+            }
+    };
+    PLACES.iter().filter(sees).map(|(ws, ..)| *ws).collect()
+}
+
+#[tokio::test]
+async fn each_role_sees_of_each_category_what_privacy_and_tracking_leave() {
+    let world = world().await;
+    for (category, _, staff) in categories() {
+        let uid = |ws: &str| format!("{ws}/{category}");
+        for (user, role) in ROLES {
+            for (ws, privacy, _) in PLACES {
+                let may = privacy == "members" || matches!(role, "owner" | "admin");
+                let expected = match (may, visible(role, staff).contains(&ws)) {
+                    (false, _) => Err("FORBIDDEN".to_owned()),
+                    (true, true) => Ok(vec![uid(ws)]),
+                    (true, false) => Ok(vec![]),
+                };
+                for name in [ws.to_owned(), format!("the-{ws}")] {
+                    let arguments = format!("projectId: \"{name}\", categories: [{category}]");
+                    let seen = seen(&world, user, "", &arguments).await;
+                    assert_eq!(seen, expected, "{role}: {category} in {name}");
+                }
+            }
+            let mut all: Vec<String> = visible(role, staff).into_iter().map(uid).collect();
+            all.sort();
+            for scope in ["companyId: \"org\", ", ""] {
+                for order in ["createdAt_ASC", "category_ASC"] {
+                    let arguments = format!("{scope}categories: [{category}], orderBy: {order}");
+                    assert_eq!(
+                        seen(&world, user, "", &arguments).await,
+                        Ok(all.clone()),
+                        "{role}: {arguments}"
+                    );
+                }
+            }
+        }
+        let mut tracked: Vec<String> = visible("owner", staff).into_iter().map(uid).collect();
+        tracked.sort();
+        let arguments = format!("companyId: \"org\", categories: [{category}], orderBy: createdAt_ASC");
+        assert_eq!(seen(&world, "service", "activity:read", &arguments).await, Ok(tracked));
+        assert_eq!(seen(&world, "stranger", "", &arguments).await, Err("FORBIDDEN".into()));
+        let nothing = format!("categories: [{category}]");
+        assert_eq!(seen(&world, "stranger", "", &nothing).await, Ok(vec![]));
+    }
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn what_changes_counts_at_once_for_everything_recorded() {
+    let world = world().await;
+    let feed = "companyId: \"org\", categories: [CREATE_TODO]";
+    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
+    let change = |id: &str, action: &str, details: Value| {
+        json!({
+            "id": id, "workspace_id": "open", "actor_type": "user", "actor_id": "maker", "action": action,
+            "details": details, "created_at": "2025-01-01T00:00:00Z"
+        })
+    };
+    world.given([change("private", "workspace.settings_updated", json!({ "privacy": "admins" }))]).await;
+    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec![]));
+    let mut public = change("public", "workspace.settings_updated", json!({ "privacy": "members" }));
+    public["created_at"] = json!("2025-01-02T00:00:00Z");
+    world.given([public]).await;
+    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
+    world.given([change("out", "member.removed", json!({ "user": "mia" }))]).await;
+    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec![]));
+    let query = "{ activityList(projectId: \"open\") { totalCount } }";
+    let expected = "You do not have permission to view activities for this project";
+    assert_eq!(refusal(&world, "mia", query).await, (expected.into(), "FORBIDDEN".into()));
+}
+
+#[tokio::test]
+async fn a_workspace_that_was_moved_is_of_its_new_company_and_there_once() {
+    let world = World::new().await;
+    let of = |organization: &str| json!({ "name": "W", "organization": organization });
+    for n in 0..7 {
+        world.given(made(&format!("w{n}"), of("old"), &[("reader", "member")])).await;
+    }
+    let event = |id: &str, action: &str, details: Value| {
+        json!({
+            "id": id, "workspace_id": "w0", "issue_id": "issue-1", "actor_type": "user", "actor_id": "maker",
+            "action": action, "details": details, "created_at": "2025-01-01T00:00:00Z"
+        })
+    };
+    world.given([event("before", "issue.completed", json!({}))]).await;
+    world.given([event("moved", "workspace.created", of("new"))]).await;
+    world.given([event("then", "issue.completed", json!({}))]).await;
+    let uids = async |arguments: &str| {
+        let query =
+            format!("{{ activityList({arguments}, first: 200) {{ activities {{ uid }} totalCount }} }}");
+        let answer = world.ask("reader", "", &query, Value::Null).await;
+        let list = &answer["data"]["activityList"];
+        let nodes = list["activities"].as_array().unwrap_or_else(|| panic!("{query}: {answer}")).iter();
+        let uids: Vec<String> = nodes.map(|node| node["uid"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(list["totalCount"], uids.len(), "{query}");
+        uids
+    };
+    let done = "categories: [MARK_TODO_AS_COMPLETE], orderBy: createdAt_ASC";
+    for (scope, expected) in [
+        ("", &["w0/before", "w0/then"][..]),
+        ("companyId: \"new\", ", &["w0/before", "w0/then"]),
+        ("companyId: \"old\", ", &[]),
+    ] {
+        assert_eq!(uids(&format!("{scope}{done}")).await, expected, "{scope}");
+    }
+    // Without a filter the old company's partition is read, which still has what was recorded for it.
+    for (scope, expected) in [("", 17), ("companyId: \"new\", ", 5), ("companyId: \"old\", ", 12)] {
+        let all = uids(&format!("{scope}orderBy: createdAt_ASC")).await;
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), expected, "{scope}: {all:?}");
+        assert_eq!(all.len(), expected, "{scope}: {all:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slug_is_the_one_that_the_reader_can_mean() {
+    let world = World::new().await;
+    let slug = |organization: &str| {
+        json!({ "name": organization, "slug": "marketing", "organization": organization,
+                                            "organization_slug": "acme" })
+    };
+    world.given(made("ws-a", slug("org-a"), &[("owner", "owner"), ("both", "member")])).await;
+    world.given(made("ws-b", slug("org-b"), &[("other", "owner"), ("both", "member")])).await;
+    // An id is never taken for a slug.
+    let shadow = json!({ "name": "Shadow", "slug": "ws-a", "organization": "org-b" });
+    world.given(made("ws-c", shadow, &[("other", "owner")])).await;
+    let projects =
+        "{ activityList(projectId: \"marketing\", first: 1) { activities { project { id slug } } } }";
+    let found = data(&world, projects).await;
+    assert_eq!(
+        found["activityList"]["activities"][0]["project"],
+        json!({ "id": "ws-a", "slug": "marketing" })
+    );
+    let found = world.ask("other", "", projects, Value::Null).await;
+    assert_eq!(found["data"]["activityList"]["activities"][0]["project"]["id"], "ws-b");
+    let (message, code) = refusal(&world, "both", projects).await;
+    assert_eq!(code, "BAD_USER_INPUT", "{message}");
+    assert!(message.starts_with("projectId: is the slug of several"), "{message}");
+    let narrowed = projects.replace("first: 1", "first: 1, companyId: \"org-b\"");
+    let found = world.ask("both", "", &narrowed, Value::Null).await;
+    assert_eq!(found["data"]["activityList"]["activities"][0]["project"]["id"], "ws-b");
+    let (_, code) = refusal(&world, "stranger", projects).await;
+    assert_eq!(code, "FORBIDDEN");
+    let by_id = projects.replace("marketing", "ws-a");
+    let found = data(&world, &by_id).await;
+    assert_eq!(found["activityList"]["activities"][0]["project"]["id"], "ws-a");
+    let companies = "{ activityList(companyId: \"acme\") { activities { company { id slug } } } }";
+    let found = data(&world, companies).await;
+    assert_eq!(found["activityList"]["activities"][0]["company"], json!({ "id": "org-a", "slug": "acme" }));
+    let (message, _) = refusal(&world, "both", companies).await;
+    assert_eq!(message, "companyId: is the slug of several companies; give the company's id");
+    // A slug that was given up names nothing any more.
+    let mut renamed = made("ws-a", json!({ "name": "A", "slug": "sales", "organization": "org-a" }), &[]);
+    renamed[0]["id"] = json!("renamed");
+    renamed[0]["created_at"] = json!("2021-01-01T00:00:00Z");
+    world.given(renamed).await;
+    let found = world.ask("both", "", projects, Value::Null).await;
+    assert_eq!(found["data"]["activityList"]["activities"][0]["project"]["id"], "ws-b");
+    let (_, code) = refusal(&world, "owner", projects).await;
+    assert_eq!(code, "FORBIDDEN");
+    harness::check(&world.client, &world.table).await;
+}

@@ -1,0 +1,381 @@
+//! Random feeds against a plain model: random histories of several workspaces, random questions, walked both ways.
+
+use std::collections::BTreeSet;
+
+use harness::World;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use super::made;
+
+/// The workspaces, with their organizations, and what the reader is in each. More than four are theirs, so that
+/// organizations' partitions are read; the fourth is of their organization and not for them.
+const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
+    ("w0", Some("org-1"), Some("owner")),
+    ("w1", Some("org-1"), Some("client")),
+    ("w2", Some("org-1"), Some("member")),
+    ("w3", Some("org-1"), None),
+    ("w4", Some("org-1"), Some("admin")),
+    ("w5", Some("org-1"), Some("member")),
+    ("w6", Some("org-2"), Some("member")),
+    ("w7", None, Some("client")),
+];
+/// Actions, their categories, and whether they are for staff. The last two are those that make a workspace.
+const ACTIONS: &[(&str, &str, bool)] = &[
+    ("issue.reopened", "MARK_TODO_AS_INCOMPLETE", false),
+    ("issue.completed", "MARK_TODO_AS_COMPLETE", false),
+    ("deploy.started", "OTHER", false),
+    ("deploy.finished", "OTHER", false),
+    ("invitation.created", "CREATE_INVITATION", true),
+    ("workspace.created", "CREATE_PROJECT", false),
+    ("member.added", "ADD_USER_TO_PROJECT", true),
+];
+const DRAWN: usize = 5;
+/// Few different times, so that many are equal.
+const TIMES: &[&str] = &[
+    "2023-12-31T23:59:59.999999Z",
+    "2024-01-01T00:00:00.000000Z",
+    "2024-02-29T23:50:00.000000Z",
+    "2024-03-01T00:00:00.000001Z",
+    "2024-03-01T00:10:00.000000Z",
+    "2024-03-02T00:00:00.000000Z",
+];
+/// The time of what makes a workspace.
+const MADE: &str = "2020-01-01T00:00:00.000000Z";
+
+/// What the model keeps of an activity.
+#[derive(Debug, Clone)]
+struct Entry {
+    workspace: usize,
+    id: String,
+    at: &'static str,
+    actor: usize,
+    action: usize,
+    tags: BTreeSet<usize>,
+}
+
+impl Entry {
+    fn uid(&self) -> String {
+        format!("{}/{}", WORKSPACES[self.workspace].0, self.id)
+    }
+
+    fn value(&self) -> Value {
+        let tags: Vec<String> = self.tags.iter().map(|tag| format!("tag-{tag}")).collect();
+        json!({
+            "id": self.id, "workspace_id": WORKSPACES[self.workspace].0, "issue_id": "issue-1", "actor_type": "user",
+            "actor_id": format!("actor-{}", self.actor), "action": ACTIONS[self.action].0, "tags": tags,
+            "created_at": self.at
+        })
+    }
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let tags = prop::collection::btree_set(0..3usize, 0..3);
+    // Few ids, so that workspaces have the same ones at the same times.
+    (0..WORKSPACES.len(), 0..12usize, 0..TIMES.len(), 0..3usize, 0..DRAWN, tags).prop_map(
+        |(workspace, id, at, actor, action, tags)| Entry {
+            workspace,
+            id: format!("a{id}"),
+            at: TIMES[at],
+            actor,
+            action,
+            tags,
+        },
+    )
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Scope {
+    Project(usize),
+    Company(&'static str),
+    Everything,
+}
+
+#[derive(Debug, Clone)]
+struct Question {
+    scope: Scope,
+    by_slug: bool,
+    with_company: bool,
+    actors: BTreeSet<usize>,
+    categories: BTreeSet<&'static str>,
+    tags: BTreeSet<usize>,
+    start: Option<usize>,
+    end: Option<usize>,
+    by_category: bool,
+    updated: bool,
+    ascending: bool,
+    skip: usize,
+    page: usize,
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let some =
+        |of: usize| prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)];
+    let scope = prop_oneof![
+        2 => (0..WORKSPACES.len()).prop_filter("not for them", |n| *n != 3).prop_map(Scope::Project),
+        2 => Just(Scope::Company("org-1")),
+        1 => Just(Scope::Company("org-2")),
+        2 => Just(Scope::Everything),
+    ];
+    let scope = (scope, prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    let bound = || prop::option::weighted(0.3, 0..TIMES.len());
+    let order = (prop::bool::weighted(0.4), any::<bool>(), any::<bool>());
+    let skip = prop_oneof![3 => Just(0usize), 1 => 1..6usize];
+    (scope, some(3), some(DRAWN), some(3), (bound(), bound()), order, skip, 1..9usize).prop_map(
+        |(
+            (scope, by_slug, with_company),
+            actors,
+            categories,
+            tags,
+            (start, end),
+            (by_category, updated, ascending),
+            skip,
+            page,
+        )| {
+            let end = end.filter(|end| start.is_none_or(|start| start < *end));
+            let categories = categories.into_iter().map(|action| ACTIONS[action].1).collect();
+            Question {
+                scope,
+                by_slug,
+                with_company,
+                actors,
+                categories,
+                tags,
+                start,
+                end,
+                by_category,
+                updated,
+                ascending,
+                skip,
+                page,
+            }
+        },
+    )
+}
+
+impl Question {
+    fn shows(&self, entry: &Entry) -> bool {
+        let (name, organization, role) = WORKSPACES[entry.workspace];
+        let (_, category, staff) = ACTIONS[entry.action];
+        let in_scope = match self.scope {
+            Scope::Project(workspace) => name == WORKSPACES[workspace].0,
+            Scope::Company(company) => organization == Some(company),
+            Scope::Everything => true,
+        };
+        in_scope
+            && role.is_some_and(|role| role != "client" || !staff)
+            && (self.actors.is_empty() || self.actors.contains(&entry.actor))
+            && (self.categories.is_empty() || self.categories.contains(category))
+            && (self.tags.is_empty() || !self.tags.is_disjoint(&entry.tags))
+            && self.start.is_none_or(|start| entry.at >= TIMES[start])
+            && self.end.is_none_or(|end| entry.at <= TIMES[end])
+    }
+
+    fn answer(&self, history: &[Entry]) -> Vec<String> {
+        let mut shown: Vec<&Entry> = history.iter().filter(|entry| self.shows(entry)).collect();
+        shown.sort_by_key(|entry| {
+            let (action, category, _) = ACTIONS[entry.action];
+            let sort = if self.by_category { (category, action) } else { ("", "") };
+            (sort, entry.at, &entry.id, entry.workspace)
+        });
+        if !self.ascending {
+            shown.reverse();
+        }
+        shown.into_iter().map(Entry::uid).collect()
+    }
+
+    /// The query for a page, which `paging` says.
+    fn query(&self, paging: &str) -> String {
+        let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+        let mut arguments = vec![paging.to_owned()];
+        let slug = if self.by_slug { "slug-of-" } else { "" };
+        match self.scope {
+            Scope::Project(workspace) => {
+                let (name, company, _) = WORKSPACES[workspace];
+                arguments.push(format!("projectId: \"{slug}{name}\""));
+                if let Some(company) = company.filter(|_| self.with_company) {
+                    arguments.push(format!("companyId: \"{slug}{company}\""));
+                }
+            }
+            Scope::Company(company) => arguments.push(format!("companyId: \"{slug}{company}\"")),
+            Scope::Everything => {}
+        }
+        if !self.actors.is_empty() {
+            let actors = self.actors.iter().map(|actor| format!("\"actor-{actor}\"")).collect();
+            arguments.push(format!("userIds: {}", list(actors)));
+        }
+        if !self.categories.is_empty() {
+            let categories = self.categories.iter().map(|category| (*category).to_owned()).collect();
+            arguments.push(format!("categories: {}", list(categories)));
+        }
+        if !self.tags.is_empty() {
+            let tags = self.tags.iter().map(|tag| format!("\"tag-{tag}\"")).collect();
+            arguments.push(format!("tagIds: {}", list(tags)));
+        }
+        self.start.iter().for_each(|start| arguments.push(format!("startDate: \"{}\"", TIMES[*start])));
+        self.end.iter().for_each(|end| arguments.push(format!("endDate: \"{}\"", TIMES[*end])));
+        let by = match (self.by_category, self.updated) {
+            (true, _) => "category",
+            (false, true) => "updatedAt",
+            (false, false) => "createdAt",
+        };
+        arguments.push(format!("orderBy: {by}_{}", if self.ascending { "ASC" } else { "DESC" }));
+        let fields = "activities { uid category createdAt } totalCount \
+                      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }";
+        format!("{{ activityList({}) {{ {fields} }} }}", arguments.join(", "))
+    }
+}
+
+struct Page {
+    uids: Vec<String>,
+    has_next: bool,
+    has_previous: bool,
+    start: Option<String>,
+    end: Option<String>,
+    total: usize,
+}
+
+async fn page(world: &World, question: &Question, paging: &str) -> Page {
+    let query = question.query(paging);
+    let mut answer = world.ask("reader", "", &query, Value::Null).await;
+    assert!(answer.get("errors").is_none(), "{query}: {answer}");
+    let list = answer["data"]["activityList"].take();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let info = &list["pageInfo"];
+    Page {
+        uids: list["activities"].as_array().unwrap().iter().map(|node| text(&node["uid"]).unwrap()).collect(),
+        has_next: info["hasNextPage"].as_bool().unwrap(),
+        has_previous: info["hasPreviousPage"].as_bool().unwrap(),
+        start: text(&info["startCursor"]),
+        end: text(&info["endCursor"]),
+        total: usize::try_from(list["totalCount"].as_u64().unwrap()).unwrap(),
+    }
+}
+
+/// Walks a feed to its end, and gives what the cursors at the pages' ends are.
+async fn forward(world: &World, question: &Question, expected: &[String]) -> Vec<(usize, String)> {
+    let (mut at, mut after) = (question.skip.min(expected.len()), None);
+    let mut cursors = Vec::new();
+    loop {
+        let mut paging = format!("first: {}", question.page);
+        match &after {
+            Some(after) => paging.push_str(&format!(", after: \"{after}\"")),
+            None => paging.push_str(&format!(", skip: {}", question.skip)),
+        }
+        let page = page(world, question, &paging).await;
+        let end = (at + question.page).min(expected.len());
+        let shown = question.query(&paging);
+        assert_eq!(page.uids, expected[at..end], "{shown}");
+        assert_eq!(page.total, expected.len(), "the total of {shown}");
+        assert_eq!(page.has_next, end < expected.len(), "what is after {shown}");
+        assert_eq!(page.has_previous, at > 0, "what is before {shown}");
+        at = end;
+        if let Some(cursor) = page.end.clone() {
+            cursors.push((at, cursor));
+        }
+        if !page.has_next {
+            return cursors;
+        }
+        after = page.end;
+    }
+}
+
+/// Walks a feed from its end to its beginning.
+async fn backward(world: &World, question: &Question, expected: &[String]) {
+    let (mut at, mut before) = (expected.len() - question.skip.min(expected.len()), None);
+    loop {
+        let mut paging = format!("last: {}", question.page);
+        match &before {
+            Some(before) => paging.push_str(&format!(", before: \"{before}\"")),
+            None => paging.push_str(&format!(", skip: {}", question.skip)),
+        }
+        let page = page(world, question, &paging).await;
+        let start = at.saturating_sub(question.page);
+        let shown = question.query(&paging);
+        assert_eq!(page.uids, expected[start..at], "{shown}");
+        assert_eq!(page.has_previous, start > 0, "what is before {shown}");
+        assert_eq!(page.has_next, at < expected.len(), "what is after {shown}");
+        at = start;
+        if !page.has_previous {
+            return;
+        }
+        before = page.start;
+    }
+}
+
+/// Pages between two places, from either end.
+async fn between(world: &World, question: &Question, expected: &[String], cursors: &[(usize, String)]) {
+    let [(from, after), .., (to, before)] = cursors else { return };
+    // The last cursor names an activity, which is left out.
+    let expected_between = &expected[*from..to - 1];
+    for (word, slice) in [
+        ("first", &expected_between[..expected_between.len().min(question.page)]),
+        ("last", &expected_between[expected_between.len().saturating_sub(question.page)..]),
+    ] {
+        let paging = format!("{word}: {}, after: \"{after}\", before: \"{before}\"", question.page);
+        let page = page(world, question, &paging).await;
+        assert_eq!(page.uids, slice, "{}", question.query(&paging));
+        let left_out = expected_between.len() > slice.len();
+        let (next, previous) = if word == "first" { (left_out, true) } else { (true, left_out) };
+        assert_eq!((page.has_next, page.has_previous), (next, previous), "{}", question.query(&paging));
+    }
+}
+
+async fn holds(history: Vec<Entry>, late: usize, questions: Vec<Question>) {
+    let world = World::new().await;
+    let mut known = Vec::new();
+    let (early, rest) = history.split_at(late.min(history.len()));
+    // From before their workspaces were known.
+    world.given(early.iter().map(Entry::value)).await;
+    for (workspace, (name, organization, role)) in WORKSPACES.iter().enumerate() {
+        let details = match organization {
+            Some(organization) => json!({
+                "name": name, "slug": format!("slug-of-{name}"), "organization": organization,
+                "organization_slug": format!("slug-of-{organization}")
+            }),
+            None => json!({ "name": name, "slug": format!("slug-of-{name}") }),
+        };
+        let members: Vec<(&str, &str)> = role.iter().map(|role| ("reader", *role)).collect();
+        let events = made(name, details, &members);
+        let of = |event: &Value| Entry {
+            workspace,
+            id: event["id"].as_str().unwrap().to_owned(),
+            at: MADE,
+            actor: 9,
+            action: ACTIONS.iter().position(|(action, ..)| event["action"] == *action).unwrap(),
+            tags: BTreeSet::new(),
+        };
+        known.extend(events.iter().map(of));
+        world.given(events).await;
+    }
+    world.given(rest.iter().map(Entry::value)).await;
+    known.extend(history);
+    for question in questions {
+        let expected = question.answer(&known);
+        let cursors = forward(&world, &question, &expected).await;
+        backward(&world, &question, &expected).await;
+        between(&world, &question, &expected, &cursors).await;
+    }
+    harness::check(&world.client, &world.table).await;
+    world.stop().await;
+}
+
+#[test]
+fn every_page_of_every_feed_is_the_models_both_ways() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let history = prop::collection::vec(entry(), 0..90);
+    let questions = prop::collection::vec(question(), 1..6);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let result = runner.run(&(history, 0..10usize, questions), |(mut history, late, questions)| {
+        // An id names one activity of its workspace.
+        let mut seen = BTreeSet::new();
+        history.retain(|entry| seen.insert(entry.uid()));
+        runtime.block_on(holds(history, late, questions));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

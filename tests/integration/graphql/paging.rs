@@ -1,0 +1,78 @@
+//! Walks while others write.
+
+use std::collections::BTreeSet;
+
+use harness::World;
+use serde_json::{Value, json};
+
+use super::made;
+
+const WORKSPACES: usize = 6;
+
+fn activity(id: String, workspace: usize, day: usize) -> Value {
+    json!({
+        "id": id, "workspace_id": format!("ws-{workspace}"), "actor_type": "user", "actor_id": "ada",
+        "action": "issue.completed", "issue_id": "issue-1", "created_at": format!("2025-01-{day:02}T00:00:00Z")
+    })
+}
+
+/// The uids of a walk in pages of four; before each page but the first, more is recorded at both ends and in between.
+async fn walked(world: &World, direction: &str, arguments: &str) -> Vec<String> {
+    let (size, from, cursor, more) = match direction {
+        "forward" => ("first", "after", "endCursor", "hasNextPage"),
+        _ => ("last", "before", "startCursor", "hasPreviousPage"),
+    };
+    let (mut seen, mut place) = (Vec::new(), Value::Null);
+    for round in 0.. {
+        let paging = if place.is_null() { String::new() } else { format!("{from}: {place}, ") };
+        let fields = format!("activities {{ uid }} pageInfo {{ {cursor} {more} }}");
+        let query = format!("{{ activityList({paging}{size}: 4{arguments}) {{ {fields} }} }}");
+        let answer = world.ask("reader", "", &query, Value::Null).await;
+        assert!(answer.get("errors").is_none(), "{query}: {answer}");
+        let list = &answer["data"]["activityList"];
+        let uids = list["activities"].as_array().unwrap().iter().map(|node| node["uid"].as_str().unwrap());
+        seen.extend(uids.map(str::to_owned));
+        place = list["pageInfo"][cursor].clone();
+        if list["pageInfo"][more] == false {
+            return seen;
+        }
+        assert!(round < 100, "{query} has no end");
+        let late = [1, 9, 15, 22, 28]
+            .map(|day| activity(format!("late-{direction}-{round}-{day}"), (round + day) % WORKSPACES, day));
+        world.given(late).await;
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn what_is_recorded_between_pages_neither_hides_nor_repeats_what_was_there() {
+    for (direction, arguments) in [
+        ("forward", ""),
+        ("backward", ""),
+        ("forward", ", companyId: \"org\", orderBy: createdAt_ASC"),
+        ("backward", ", companyId: \"org\", orderBy: category_ASC"),
+        ("forward", ", projectId: \"ws-1\", userId: \"ada\""),
+        ("backward", ", projectId: \"ws-1\", orderBy: category_DESC"),
+    ] {
+        let world = World::new().await;
+        for n in 0..WORKSPACES {
+            let details = json!({ "name": "W", "organization": "org" });
+            world.given(made(&format!("ws-{n}"), details, &[("reader", "member")])).await;
+        }
+        // Every place is there in every workspace.
+        for day in 5..20 {
+            world.given((0..WORKSPACES).map(|n| activity(format!("a{day}"), n, day))).await;
+        }
+        let seen = walked(&world, direction, arguments).await;
+        let all: BTreeSet<&String> = seen.iter().collect();
+        assert_eq!(all.len(), seen.len(), "{direction}{arguments} repeats: {seen:?}");
+        let of_one = arguments.contains("projectId");
+        for n in (0..WORKSPACES).filter(|n| !of_one || *n == 1) {
+            for day in 5..20 {
+                let uid = format!("ws-{n}/a{day}");
+                assert!(all.contains(&uid), "{direction}{arguments} lacks {uid}: {seen:?}");
+            }
+        }
+        harness::check(&world.client, &world.table).await;
+    }
+}

@@ -1,0 +1,302 @@
+//! What is refused, in the reference's words.
+
+use harness::{World, token_claims};
+use serde_json::{Value, json};
+
+use super::{data, refusal};
+
+fn list(arguments: &str) -> String {
+    format!("{{ activityList({arguments}) {{ activities {{ id }} }} }}")
+}
+
+#[tokio::test]
+async fn errors_have_the_references_messages_and_codes() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let ws = |arguments: &str| list(&format!("projectId: \"ws\", {arguments}"));
+    let many = |name: &str| {
+        let values: Vec<String> = (0..21).map(|n| format!("\"v-{n}\"")).collect();
+        ws(&format!("{name}: [{}]", values.join(", ")))
+    };
+    for (query, message, code) in [
+        (list("projectId: \"none\""), "Project not found", "NOT_FOUND"),
+        (list("projectId: \"\""), "Project not found", "NOT_FOUND"),
+        (list("projectId: \"a#b/../c\""), "Project not found", "NOT_FOUND"),
+        (list("companyId: \"none\""), "Company not found", "NOT_FOUND"),
+        (list("companyId: \"a#b\""), "Company not found", "NOT_FOUND"),
+        (list("projectId: \"ws\", companyId: \"org-2\""), "Project not found", "NOT_FOUND"),
+        (
+            ws("startDate: \"2025-01-02T00:00:00Z\", endDate: \"2025-01-01T00:00:00Z\""),
+            "Start date must be before end date",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("startDate: \"yesterday\""),
+            "Failed to parse \"DateTime\": must be an RFC 3339 time such as 2025-01-01T00:00:00Z",
+            "BAD_USER_INPUT",
+        ),
+        (ws("first: 1, last: 1"), "first: must not be given together with last", "BAD_USER_INPUT"),
+        (ws("first: 0"), "first: must be from 1 to 200", "BAD_USER_INPUT"),
+        (ws("last: 201"), "last: must be from 1 to 200", "BAD_USER_INPUT"),
+        (ws("skip: -1"), "skip: must be 0 or more", "BAD_USER_INPUT"),
+        (
+            ws("userIds: []"),
+            "userIds: must not be empty; leave it out, or give null, to show all",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("userId: \"a b\""),
+            "userId: must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -",
+            "BAD_USER_INPUT",
+        ),
+        (many("tagIds"), "tagIds: must have at most 20 values", "BAD_USER_INPUT"),
+        (many("userIds"), "userIds: must have at most 20 values", "BAD_USER_INPUT"),
+        (
+            ws("after: \"AAAA\""),
+            "after: must be one that this feed gave, used with the same filters and order",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("before: \"é\""),
+            "before: must be one that this feed gave, used with the same filters and order",
+            "BAD_USER_INPUT",
+        ),
+    ] {
+        assert_eq!(refusal(&world, "owner", &query).await, (message.into(), code.into()), "{query}");
+    }
+    for (query, message) in [
+        (list("projectId: \"ws\""), "You do not have permission to view activities for this project"),
+        (list("companyId: \"org-1\""), "You do not have permission to view activities for this company"),
+    ] {
+        assert_eq!(refusal(&world, "stranger", &query).await, (message.into(), "FORBIDDEN".into()));
+    }
+}
+
+#[tokio::test]
+async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_read() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.transport.take();
+    let alias = |n: usize| {
+        format!("a{n}: activityList(projectId: \"ws\", first: 200) {{ activities {{ id html }} }} ")
+    };
+    let names = |n: usize| format!("a{n}: __typename ");
+    // Each spreads the next three hundred times: together they would be more than a day's work.
+    let bomb: String = (0..9)
+        .map(|n| format!("fragment F{n} on Query {{ {} }} ", format!("...F{} ", n + 1).repeat(300)))
+        .chain(["fragment F9 on Query { __typename }".to_owned()])
+        .collect();
+    let directives = "@include(if: true) ".repeat(9);
+    for (query, message) in [
+        ("{".to_owned(), "expected"),
+        ("not graphql".to_owned(), "expected"),
+        ("mutation { createActivity { id } }".to_owned(), "Schema is not configured for mutations."),
+        ("subscription { subscribeToActivity { mutation } }".to_owned(), "not configured for subscription"),
+        ("{ activityList(projectId: \"ws\", colour: \"red\") { totalCount } }".to_owned(), "colour"),
+        ("{ activityList(projectId: 1) { totalCount } }".to_owned(), "projectId"),
+        ("{ activityList(projectId: \"ws\", first: \"1\") { totalCount } }".to_owned(), "first"),
+        (
+            "{ activityList(projectId: \"ws\", categories: [CREATE_WORLD]) { totalCount } }".to_owned(),
+            "ActivityCategory",
+        ),
+        ("{ activityList(projectId: \"ws\", orderBy: created) { totalCount } }".to_owned(), "orderBy"),
+        ("{ activityList(projectId: \"ws\") { activities { secret } } }".to_owned(), "secret"),
+        ("{ activityList(projectId: \"ws\") { activities } }".to_owned(), "activities"),
+        (
+            "query A { activityList { totalCount } } query B { activityList { totalCount } }".to_owned(),
+            "Operation name required in request.",
+        ),
+        (format!("{{ {} }}", (0..20).map(alias).collect::<String>()), "Query is too complex."),
+        (
+            format!("query A($n: Int = 200) {{ {} }}", (0..8).map(alias).collect::<String>())
+                .replace("first: 200", "first: $n")
+                .replace("id html", "id html createdAt updatedAt uid text"),
+            "Query is too complex.",
+        ),
+        (
+            format!("{}id{}", "{ activityList ".repeat(60), " }".repeat(60)),
+            "query: must be at most 32 levels deep, fragments included",
+        ),
+        (
+            "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }".to_owned(),
+            "query: must be at most 32 levels deep, fragments included",
+        ),
+        (
+            format!("{{ ...F0 }} {bomb}"),
+            "query: must select at most 1000 fields, fragments where they are spread",
+        ),
+        (
+            // What nothing spreads is followed too.
+            format!("{{ __typename }} {bomb}"),
+            "query: must select at most 1000 fields, fragments where they are spread",
+        ),
+        (
+            format!("{{ {} }}", (0..1_001).map(names).collect::<String>()),
+            "query: must select at most 1000 fields, fragments where they are spread",
+        ),
+        (
+            "{ __schema { types { fields { type { fields { name } } } } } }".to_owned(),
+            "query: must not list the fields of types within each other",
+        ),
+        (
+            "{ ...A ...B } fragment A on Query { activityList { totalCount } }
+             fragment B on Query { activityList { activities { id } } }"
+                .to_owned(),
+            "query: asks for activityList twice; ask once, or give one of them an alias",
+        ),
+        (
+            format!("{{ activityList(projectId: \"ws\") {directives} {{ totalCount }} }}"),
+            "The number of directives on the field `activityList` cannot be greater than `8`",
+        ),
+    ] {
+        let answer = world.ask("owner", "", &query, Value::Null).await;
+        let shown = &query[..query.len().min(100)];
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{shown}: {answer}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{shown}: {answer}");
+        assert!(answer.get("data").is_none(), "{shown}: {answer}");
+        assert_eq!(world.transport.take().total(), 0, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_answers_status_and_type_are_those_that_the_client_goes_by() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let typed = "application/graphql-response+json";
+    let good = "{ a: activityList(projectId: \"ws\") { totalCount } }";
+    let failing = "{ a: activityList(projectId: \"ws\") { totalCount } b: activityList(projectId: \"no\") { totalCount } }";
+    for (query, accept, status) in [
+        (good, "application/json", 200),
+        (good, typed, 200),
+        (failing, "application/json", 200),
+        (failing, "application/graphql-response+json; charset=utf-8, application/json", 200),
+        ("{ nothing }", "application/json", 200),
+        ("{ nothing }", typed, 400),
+        ("{", typed, 400),
+    ] {
+        let body = json!({ "query": query }).to_string();
+        let claims = Some(token_claims("owner", ""));
+        let reply = world.send("POST", "/graphql", claims, &[("accept", accept)], Some(&body)).await;
+        assert_eq!(reply.status, status, "{query} {accept}: {reply:?}");
+        let expected = if accept.contains(typed) { typed } else { "application/json" };
+        assert_eq!(reply.headers["content-type"], expected);
+        assert_eq!(reply.headers["cache-control"], "private, no-store");
+    }
+    // A list is never null, so that where one fails there is nothing; where it was, the error says.
+    let answer = world.ask("owner", "", failing, Value::Null).await;
+    assert_eq!(answer.get("data"), Some(&Value::Null), "{answer}");
+    let error = json!({
+        "message": "Project not found", "locations": [{ "line": 1, "column": 51 }], "path": ["b"],
+        "extensions": { "code": "NOT_FOUND", "requestId": "req-1" }
+    });
+    assert_eq!(answer["errors"], json!([error]));
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_request_are_refused() {
+    let world = World::new().await;
+    let long = json!({ "query": format!("{{ activityList {{ totalCount }} }} #{}", "x".repeat(1 << 20)) });
+    for (body, status, code) in [
+        ("".to_owned(), 400, "BAD_USER_INPUT"),
+        ("{".to_owned(), 400, "BAD_USER_INPUT"),
+        ("[]".to_owned(), 400, "BAD_USER_INPUT"),
+        ("{}".to_owned(), 400, "BAD_USER_INPUT"),
+        ("{\"query\":1}".to_owned(), 400, "BAD_USER_INPUT"),
+        (
+            "{\"query\":\"{ activityList { totalCount } }\",\"variables\":[]}".to_owned(),
+            400,
+            "BAD_USER_INPUT",
+        ),
+        (format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), 400, "BAD_USER_INPUT"),
+        (long.to_string(), 413, "PAYLOAD_TOO_LARGE"),
+    ] {
+        let claims = Some(token_claims("owner", ""));
+        let reply = world.send("POST", "/graphql", claims, &[], Some(&body)).await;
+        let shown = &body[..body.len().min(60)];
+        assert_eq!(reply.status, status, "{shown}: {:?}", reply.body);
+        assert_eq!(reply.body["errors"][0]["extensions"]["code"], code, "{shown}: {:?}", reply.body);
+        assert!(reply.body["errors"][0].get("locations").is_none(), "{shown}: {:?}", reply.body);
+    }
+    let reply = world.send("POST", "/graphql", None, &[], Some("{}")).await;
+    assert_eq!(
+        (reply.status, &reply.body["errors"][0]["extensions"]["code"]),
+        (401, &json!("UNAUTHENTICATED"))
+    );
+}
+
+#[tokio::test]
+async fn what_would_be_more_than_lambda_can_send_is_refused() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let long = (0..20).map(|n| {
+        json!({
+            "id": format!("long-{n}"), "workspace_id": "ws", "actor_type": "user", "actor_id": "ada",
+            "action": "comment.created", "issue_id": "issue-1", "details": { "text": "é\"".repeat(15_000) },
+            "created_at": "2025-01-01T00:00:00Z"
+        })
+    });
+    world.given(long).await;
+    // A page of texts fits, if not many times over.
+    let once = "{ activityList(projectId: \"ws\") { activities { comment { text } } } }";
+    assert_eq!(data(&world, once).await["activityList"]["activities"].as_array().unwrap().len(), 25);
+    let list = |n: usize| format!("l{n}: activityList(projectId: \"ws\") {{ activities {{ metadata }} }}");
+    let again = |n: usize| format!("c{n}: comment {{ text }}");
+    for query in [
+        format!("{{ {} }}", (0..8).map(list).collect::<String>()),
+        format!(
+            "{{ activityList(projectId: \"ws\", first: 20) {{ activities {{ {} }} }} }}",
+            (0..100).map(again).collect::<Vec<_>>().join(" ")
+        ),
+    ] {
+        let (message, code) = refusal(&world, "owner", &query).await;
+        assert_eq!(code, "PAYLOAD_TOO_LARGE");
+        assert!(message.contains("ask for fewer activities"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_of_its_feed_only() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.given_workspace("ws-2").await;
+    let first = "{ activityList(projectId: \"ws\", first: 1) { pageInfo { endCursor } } }";
+    let cursor = data(&world, first).await["activityList"]["pageInfo"]["endCursor"].clone();
+    let same = format!("projectId: \"ws\", after: {cursor}");
+    data(&world, &list(&same)).await;
+    for other in [
+        format!("projectId: \"ws-2\", after: {cursor}"),
+        format!("companyId: \"org-1\", after: {cursor}"),
+        format!("after: {cursor}"),
+        format!("{same}, orderBy: createdAt_ASC"),
+        format!("{same}, orderBy: category_DESC"),
+        format!("{same}, userId: \"owner\""),
+        format!("{same}, startDate: \"2020-01-01T00:00:00Z\""),
+    ] {
+        assert_eq!(refusal(&world, "owner", &list(&other)).await.1, "BAD_USER_INPUT", "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_table_says_nothing_of_itself() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    world.transport.fail_randomly(1, 1, false);
+    let body = json!({ "query": list("projectId: \"ws\"") }).to_string();
+    let reply = world.send("POST", "/graphql", Some(token_claims("owner", "")), &[], Some(&body)).await;
+    world.transport.fail_randomly(1, 0, false);
+    let code = reply.body["errors"][0]["extensions"]["code"].as_str().unwrap();
+    // What is ours to mend is seen without reading the body.
+    let expected = match code {
+        "INTERNAL" => 500,
+        "UNAVAILABLE" => 503,
+        "THROTTLED" => 429,
+        other => panic!("{other}"),
+    };
+    assert_eq!(reply.status, expected);
+    let text = reply.body.to_string().to_lowercase();
+    for internal in ["dynamo", "injected", "exception", "http", "pk"] {
+        assert!(!text.contains(internal), "{text}");
+    }
+    assert_eq!(reply.body.get("data"), Some(&Value::Null), "{text}");
+}
