@@ -8,6 +8,7 @@ mod args;
 mod batches;
 mod cases;
 mod data;
+mod graphql;
 mod lambda;
 mod load;
 mod memory;
@@ -71,7 +72,9 @@ async fn run(args: &Args) -> Result<Report> {
         None => None,
     };
     reads::print(&cases, &ours, postgres.as_deref(), &data, &mut report);
+    graphql::of_one(&mut world, &data, args.repetitions, &mut report).await?;
     world.stop().await;
+    Box::pin(graphql::of_many(args.repetitions, &mut report)).await?;
     drop(temporary);
     Ok(report)
 }

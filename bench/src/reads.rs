@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use harness::{Metered, World};
-use shared::store::Store;
 
 use crate::Result;
 use crate::cases::Case;
@@ -12,7 +11,7 @@ use crate::report::{Line, Report};
 use crate::stats::Times;
 
 /// Rounds that are not counted: connections open, caches fill.
-const WARM_UP: usize = 10;
+pub(crate) const WARM_UP: usize = 10;
 
 /// What was measured of a case.
 #[derive(Debug, Default)]
@@ -35,8 +34,7 @@ pub(crate) async fn measure(world: &mut World, cases: &[Case], repetitions: usiz
         }
         measured.push(Measured { metered, times: Times::default() });
     }
-    // Counting reads every answer once more, which would be timed too.
-    world.store = Store::new(world.client.clone(), world.table.clone());
+    world.meter(false);
     for round in 0..WARM_UP + repetitions {
         for (case, measured) in cases.iter().zip(&mut measured) {
             let began = Instant::now();
@@ -46,6 +44,7 @@ pub(crate) async fn measure(world: &mut World, cases: &[Case], repetitions: usiz
             }
         }
     }
+    world.meter(true);
     Ok(measured)
 }
 

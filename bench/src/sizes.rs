@@ -9,7 +9,7 @@ use crate::report::Report;
 const LISTING_MB: f64 = 6.0;
 
 pub(crate) fn measure(directory: &Path, report: &mut Report) -> Result<()> {
-    for name in ["list-workspace-activity", "list-issue-activity", "record-activity", "bare"] {
+    for name in ["list-workspace-activity", "list-issue-activity", "record-activity", "graphql", "bare"] {
         let path = directory.join(name);
         let size =
             path.metadata().map_err(|error| format!("{}: {error}", path.display()))?.len() as f64 / 1e6;

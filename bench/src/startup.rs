@@ -17,7 +17,7 @@ use crate::stats::Times;
 use crate::tls::Endpoint;
 
 const BARE: &str = "bare";
-const FUNCTIONS: &[&str] = &[BARE, "list-workspace-activity", "list-issue-activity"];
+const FUNCTIONS: &[&str] = &[BARE, "list-workspace-activity", "list-issue-activity", "graphql"];
 /// Starts of each function; they take turns.
 const RUNS: usize = 60;
 /// The most a function may take longer than the bare one, in milliseconds.
@@ -98,8 +98,10 @@ async fn start(program: &Path, tls: &Endpoint, issue: &str) -> Result<Started> {
     tokio::time::sleep(SETTLE).await;
     let (first, answer) = function.invoke(event(&name, issue).to_string()).await?;
     let answer: Value = serde_json::from_str(&answer)?;
-    let listed: Vec<Value> = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
-    if answer["statusCode"] != 200 || (listed.len() != 50 && name != BARE) {
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
+    let list = if name == "graphql" { &body["data"]["activityList"]["activities"] } else { &body };
+    let listed = list.as_array().map_or(0, Vec::len);
+    if answer["statusCode"] != 200 || (listed != 50 && name != BARE) {
         return Err(format!("{name} answered {answer}").into());
     }
     Ok(Started { ready: function.ready, cpu: function.cpu, first })
@@ -107,7 +109,14 @@ async fn start(program: &Path, tls: &Endpoint, issue: &str) -> Result<Started> {
 
 /// A request for the first page.
 fn event(name: &str, issue: &str) -> Value {
+    let query =
+        format!("{{ activityList(projectId: \"{WORKSPACE}\") {{ activities {{ id html createdAt }} }} }}");
+    let (method, body) = match name {
+        "graphql" => ("POST", Value::String(json!({ "query": query }).to_string())),
+        _ => ("GET", Value::Null),
+    };
     let (path, parameters) = match name {
+        "graphql" => ("/graphql".to_owned(), Value::Null),
         "list-issue-activity" => (
             format!("/api/v1/workspaces/{WORKSPACE}/issues/{issue}/activity"),
             json!({ "ws_id": WORKSPACE, "issue_id": issue }),
@@ -116,10 +125,11 @@ fn event(name: &str, issue: &str) -> Value {
     };
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
-        "headers": { "host": "api.example" }, "pathParameters": parameters, "isBase64Encoded": false,
+        "headers": { "host": "api.example" }, "pathParameters": parameters, "body": body,
+        "isBase64Encoded": false,
         "requestContext": {
             "requestId": "req-1", "stage": "$default",
-            "http": { "method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1" },
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1" },
             "authorizer": { "jwt": { "claims": token_claims("owner", ""), "scopes": null } },
         }
     })
