@@ -216,9 +216,12 @@ pub fn organization_slug_workspaces(slug: &Slug) -> String {
     format!("DIR#ORGSLUG#{slug}")
 }
 
-/// Sort key of a workspace in such a partition, or in a user's.
+/// What the sort keys of workspaces start with in such a partition, or in a user's.
+pub const LISTED_PREFIX: &str = "WS#";
+
+/// Sort key of a workspace there.
 pub fn listed_workspace(id: &WorkspaceId) -> String {
-    format!("WS#{id}")
+    format!("{LISTED_PREFIX}{id}")
 }
 
 /// Partition of a workspace's counters.

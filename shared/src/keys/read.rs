@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{ACTIVITY_PREFIX, day_counter, directory_workspace, id_item, month_counter};
+use super::{ACTIVITY_PREFIX, LISTED_PREFIX, day_counter, directory_workspace, id_item, month_counter};
 use crate::activity::Action;
 use crate::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
 use crate::time::Timestamp;
@@ -82,7 +82,7 @@ pub(super) fn position(text: &str) -> Option<(Timestamp, ActivityId)> {
 
 /// The workspace that a sort key of [`super::listed_workspace`] names.
 pub fn listed_in(sk: &str) -> Option<WorkspaceId> {
-    WorkspaceId::parse("workspace", sk.strip_prefix("WS#")?).ok()
+    WorkspaceId::parse("workspace", sk.strip_prefix(LISTED_PREFIX)?).ok()
 }
 
 /// Whether a text is a place in a feed by category.

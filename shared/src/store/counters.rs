@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{Datelike as _, NaiveDate};
 
-use super::{Item, Store, failed, string};
+use super::{Item, Store};
 use crate::access::View;
 use crate::ids::WorkspaceId;
 use crate::time::{SLOTS_A_DAY, Timestamp};
@@ -88,27 +88,7 @@ impl Store {
     }
 
     async fn counters(&self, workspace: &WorkspaceId, prefix: &str) -> Result<Vec<Item>> {
-        let pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-            .expression_attribute_names("#pk", keys::PK)
-            .expression_attribute_names("#sk", keys::SK)
-            .expression_attribute_values(":pk", string(keys::counters(workspace)))
-            .expression_attribute_values(":prefix", string(prefix));
-        let mut items = Vec::new();
-        let mut start = None;
-        loop {
-            let page = pages.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
-            items.extend(page.items.unwrap_or_default());
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(items);
-            }
-        }
+        self.partition(keys::counters(workspace), prefix, None).await
     }
 }
 

@@ -89,28 +89,9 @@ impl Store {
         Ok(items.iter().filter_map(listed_workspace).collect())
     }
 
-    /// Everything in a partition that lists workspaces, or its first `most` items.
+    /// What a partition lists of workspaces, or its first `most` items.
     async fn listed(&self, partition: String, most: Option<usize>) -> Result<Vec<Item>> {
-        let pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .key_condition_expression("#pk = :pk")
-            .expression_attribute_names("#pk", keys::PK)
-            .expression_attribute_values(":pk", string(partition))
-            .set_limit(most.and_then(|most| i32::try_from(most).ok()));
-        let mut items = Vec::new();
-        let mut start = None;
-        loop {
-            let page = pages.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
-            items.extend(page.items.unwrap_or_default());
-            start = page.last_evaluated_key;
-            if start.is_none() || most.is_some_and(|most| items.len() >= most) {
-                return Ok(items);
-            }
-        }
+        self.partition(partition, keys::LISTED_PREFIX, most).await
     }
 
     /// The items that there are of up to a hundred keys.

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 pub use client::{config, connect};
 pub use counters::{Days, Slots, Tally};
@@ -21,7 +21,7 @@ pub use page::{Chunk, Residual, Row, Source, Span};
 pub use verify::{Fault, Report, Wrong};
 pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
 
-use crate::{Error, Result};
+use crate::{Error, Result, keys};
 
 /// A stored item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -50,6 +50,33 @@ impl Store {
         tokio::try_join!(read.clone().send(), read.send()).map_err(failed)?;
         Ok(())
     }
+
+    /// The items of a partition whose sort keys start with `prefix`, or the first `most` of them and perhaps some more.
+    /// Strongly consistent; a request for each 1 MB.
+    async fn partition(&self, partition: String, prefix: &str, most: Option<usize>) -> Result<Vec<Item>> {
+        let pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", keys::PK)
+            .expression_attribute_names("#sk", keys::SK)
+            .expression_attribute_values(":pk", string(partition))
+            .expression_attribute_values(":prefix", string(prefix))
+            .set_limit(most.and_then(|most| i32::try_from(most).ok()));
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let page = pages.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
+            items.extend(page.items.unwrap_or_default());
+            start = page.last_evaluated_key;
+            if start.is_none() || most.is_some_and(|most| items.len() >= most) {
+                return Ok(items);
+            }
+        }
+    }
 }
 
 fn string(value: impl Into<String>) -> AttributeValue {
@@ -57,7 +84,7 @@ fn string(value: impl Into<String>) -> AttributeValue {
 }
 
 fn key((pk, sk): (String, String)) -> Item {
-    HashMap::from([(crate::keys::PK.into(), string(pk)), (crate::keys::SK.into(), string(sk))])
+    HashMap::from([(keys::PK.into(), string(pk)), (keys::SK.into(), string(sk))])
 }
 
 /// Sorts a failed request by what its caller can do about it.
