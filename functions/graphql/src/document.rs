@@ -7,7 +7,7 @@ use async_graphql::parser::types::{ExecutableDocument, Field, FragmentDefinition
 use async_graphql::{Name, Positioned};
 use shared::{Error, Result};
 
-use crate::limits::{LEVELS, SELECTIONS};
+use crate::limits::{LEVELS, NESTING, SELECTIONS};
 
 /// Fields of introspection that lead from a type to many. Within one another, they would list the schema many times
 /// over.
@@ -18,23 +18,71 @@ const LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"]
 /// # Errors
 /// [`Error::BadInput`] when it is larger or deeper than the limits, or asks for one name twice.
 pub(crate) fn check(document: &ExecutableDocument) -> Result<()> {
-    let mut walk = Walk { fragments: &document.fragments, left: SELECTIONS };
+    let mut walk = Walk { fragments: &document.fragments, left: SELECTIONS, spread: HashSet::new() };
     for (_, operation) in document.operations.iter() {
         let root = &operation.node.selection_set.node;
         walk.visit(root, 0, false)?;
         walk.is_distinct(root, &mut HashSet::new())?;
     }
     // Those that nothing spreads are validated too.
-    document
-        .fragments
-        .values()
-        .try_for_each(|fragment| walk.visit(&fragment.node.selection_set.node, 0, false))
+    for (name, fragment) in &document.fragments {
+        if !walk.spread.contains(name) {
+            walk.visit(&fragment.node.selection_set.node, 0, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks a document before it is parsed: its lists and objects are followed without limit.
+///
+/// # Errors
+/// [`Error::BadInput`] when it nests deeper than [`NESTING`].
+pub(crate) fn check_text(document: &str) -> Result<()> {
+    let mut depth = 0_usize;
+    let mut rest = document;
+    while let Some(at) = rest.find(['{', '}', '[', ']', '(', ')', '#', '"']) {
+        let (found, after) = rest[at..].split_at(1);
+        rest = after;
+        match found {
+            "{" | "[" | "(" => depth += 1,
+            "#" => rest = after.split_once(['\n', '\r']).map_or("", |(_, rest)| rest),
+            "\"" => rest = after_string(after),
+            // One too many is for the parser to refuse, which gets no further.
+            _ => depth = depth.saturating_sub(1),
+        }
+        if depth > NESTING {
+            return Err(refused(format!("must nest at most {NESTING} brackets")));
+        }
+    }
+    Ok(())
+}
+
+/// What follows a string, of which `text` is all but the first quote.
+fn after_string(text: &str) -> &str {
+    let Some(mut block) = text.strip_prefix("\"\"") else {
+        let mut escaped = false;
+        let ends = |(_, character): &(usize, char)| {
+            let ends = !escaped && matches!(character, '"' | '\n' | '\r');
+            escaped = !escaped && *character == '\\';
+            ends
+        };
+        return text.char_indices().find(ends).map_or("", |(at, _)| &text[at + 1..]);
+    };
+    while let Some((before, after)) = block.split_once("\"\"\"") {
+        if !before.ends_with('\\') {
+            return after;
+        }
+        block = after;
+    }
+    ""
 }
 
 struct Walk<'a> {
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
     /// Selections that may still be visited.
     left: usize,
+    /// Fragments that were.
+    spread: HashSet<&'a Name>,
 }
 
 impl<'a> Walk<'a> {
@@ -54,6 +102,9 @@ impl<'a> Walk<'a> {
             };
             if lists && in_list {
                 return Err(refused("must not list the fields of types within each other".to_owned()));
+            }
+            if let Selection::FragmentSpread(spread) = &selection.node {
+                self.spread.insert(&spread.node.fragment_name.node);
             }
             if let Some(set) = self.selected(&selection.node) {
                 self.visit(set, level + 1, in_list || lists)?;
@@ -101,4 +152,43 @@ fn response_name(field: &Field) -> &str {
 
 fn refused(detail: String) -> Error {
     Error::bad_input("query", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_count_where_they_are_code() {
+        let deep = "{".repeat(NESTING + 1);
+        let (open, closed) = ("{".repeat(NESTING), "}".repeat(NESTING));
+        for good in [
+            open.clone(),
+            format!("{open}{closed}{open}"),
+            format!("#{deep}\n{open}"),
+            format!("\"{deep}\"{open}"),
+            format!("\"\\\"{deep}\"{open}"),
+            format!("\"\"\"{deep}\" \\\"\"\" {deep}\"\"\"{open}"),
+            format!("\"\"{open}"),
+            "\"".to_owned(),
+            "\"\"\"".to_owned(),
+            "é#é".to_owned(),
+        ] {
+            check_text(&good).unwrap_or_else(|error| panic!("{good}: {error}"));
+        }
+        for bad in [
+            deep.clone(),
+            // What closes is no code.
+            format!("{}{deep}", "{#}\n".repeat(3)),
+            "{#}\n".repeat(NESTING + 1),
+            "{\"}\"".repeat(NESTING + 1),
+            "{\"\"\"}\"\"\"".repeat(NESTING + 1),
+            "{\"}\\\\\"".repeat(NESTING + 1),
+            format!("\"\\\\\"{deep}"),
+            format!("\"\"\"\\\"\"\"\"\"\"{deep}"),
+            "[(".repeat(NESTING),
+        ] {
+            assert!(check_text(&bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ use crate::{document, error, limits};
 /// The media type by which a client says that it goes by statuses.
 const GRAPHQL: &str = "application/graphql-response+json";
 
+/// Characters of what is wrong with a document that are logged: it may be the document.
+const LOGGED: usize = 200;
+
 /// Reads what is asked: `query`, and with it `variables`, `operationName` and `extensions`.
 ///
 /// # Errors
@@ -36,6 +39,7 @@ pub(crate) fn parse(request: &lambda_http::Request) -> Result<Request> {
     }
     let mut request: Request =
         serde_json::from_value(value).map_err(|error| Error::bad_input("body", error.to_string()))?;
+    document::check_text(&request.query)?;
     // Of what is no document, the execution says where it is wrong.
     if let Ok(document) = request.parsed_query() {
         document::check(document)?;
@@ -70,8 +74,8 @@ pub(crate) fn answer(
         answer.data = Value::Null;
     }
     let status = refused.unwrap_or_else(|| status(&answer, by_status));
+    log(&answer.errors, request_id);
     for error in &mut answer.errors {
-        log(error, request_id);
         let extensions = error.extensions.get_or_insert_default();
         // What has none is wrong with the document.
         if extensions.get("code").is_none() {
@@ -117,13 +121,19 @@ fn is_begun(answer: &Response) -> bool {
     errors.is_empty() || answer.data != Value::Null || errors.iter().any(|error| !error.path.is_empty())
 }
 
-fn log(error: &ServerError, request_id: Option<&str>) {
-    match error.source::<Error>() {
-        Some(error) if error.is_ours() => {
-            tracing::error!(error = error.chain(), request_id, "request failed")
+/// A line for each list that failed, and one for all that is wrong with the document.
+fn log(errors: &[ServerError], request_id: Option<&str>) {
+    for error in errors.iter().filter_map(|error| error.source::<Error>()) {
+        if error.is_ours() {
+            tracing::error!(error = error.chain(), request_id, "request failed");
+        } else {
+            tracing::info!(error = error.chain(), request_id, "request refused");
         }
-        Some(error) => tracing::info!(error = error.chain(), request_id, "request refused"),
-        None => tracing::info!(error = error.message, request_id, "document refused"),
+    }
+    let mut of_document = errors.iter().filter(|error| error.source.is_none());
+    if let Some(first) = of_document.next() {
+        let error: String = first.message.chars().take(LOGGED).collect();
+        tracing::info!(error, more = of_document.count(), request_id, "document refused");
     }
 }
 

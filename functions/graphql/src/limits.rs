@@ -9,6 +9,8 @@ use shared::wire;
 /// Levels of selections, with those of fragments where they are spread. An activity's deepest field is the third; the
 /// usual query for the schema has 17.
 pub(crate) const LEVELS: usize = 32;
+/// Brackets within each other, of any kind: a text that the parser, which recurses, can be given.
+pub(crate) const NESTING: usize = 100;
 /// Selections, those of fragments wherever they are spread. The usual query for the schema has 320.
 pub(crate) const SELECTIONS: usize = 1_000;
 /// Directives at one place.

@@ -1,7 +1,7 @@
 //! The query.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::{Context, Object};
 use shared::access::Place;
@@ -126,10 +126,13 @@ impl<'a> List<'a> {
             return Err(Error::NotFound("Project not found"));
         };
         match self.project(&id, company).await {
-            // It may be a slug.
-            Err(Error::NotFound(_)) => {
-                let id = self.reader.project_with_slug(project, company).await?;
-                self.project(&id, company).await
+            // It may be a slug, be it another workspace's id or not.
+            Err(refused @ (Error::NotFound(_) | Error::Forbidden(_))) => {
+                match self.reader.project_with_slug(project, company).await {
+                    Ok(id) => self.project(&id, company).await,
+                    Err(Error::NotFound(_)) => Err(refused),
+                    Err(error) => Err(error),
+                }
             }
             list => list,
         }
@@ -183,7 +186,8 @@ impl<'a> List<'a> {
                 .entry(activity.workspace_id.clone())
                 .or_insert_with_key(|id| self.reader.met(id).map(Arc::new))
                 .clone();
-            Node { activity, workspace, room: Arc::clone(self.room) }
+            let room = Arc::clone(self.room);
+            Node { activity, workspace, room, html: OnceLock::new(), text: OnceLock::new() }
         });
         let cursor = |place: Option<_>| place.map(|place| cursor::encode(query, &place));
         Ok(ActivityList {

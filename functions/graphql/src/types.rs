@@ -1,7 +1,7 @@
 //! The types of the schema, as the reference names them. Names and titles are those of the time of the event; of what every
 //! activity of a workspace shares, its project and company, they are the directory's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
 use serde_json::{Map, Value};
@@ -144,6 +144,9 @@ pub(crate) struct Node {
     pub(crate) workspace: Option<Arc<Workspace>>,
     /// Where its texts go. What does not fit is null, in an answer that is not sent.
     pub(crate) room: Arc<Room>,
+    /// Its sentences, made once however often they are asked for.
+    pub(crate) html: OnceLock<String>,
+    pub(crate) text: OnceLock<String>,
 }
 
 /// One immutable record: who did what, where and when.
@@ -166,13 +169,15 @@ impl Node {
 
     /// What happened, in a sentence of HTML. What people wrote is escaped; of its own it has `strong` and `em`.
     async fn html(&self) -> String {
-        self.fitting(catalog::html(&self.activity)).unwrap_or_default()
+        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.activity)).clone()))
+            .unwrap_or_default()
     }
 
     /// What happened, in a sentence.
     #[graphql(deprecation = "Use html.")]
     async fn text(&self) -> String {
-        self.fitting(catalog::text(&self.activity)).unwrap_or_default()
+        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.activity)).clone()))
+            .unwrap_or_default()
     }
 
     /// When it happened.
@@ -272,12 +277,9 @@ impl Node {
     }
 
     /// All its details, as JSON.
-    async fn metadata(&self) -> async_graphql::Result<Option<String>> {
+    async fn metadata(&self) -> Option<String> {
         let details: &Map<String, Value> = &self.activity.details;
-        if details.is_empty() {
-            return Ok(None);
-        }
-        Ok(self.fitting(serde_json::to_string(details)?))
+        self.fitting(|| (!details.is_empty()).then(|| serde_json::to_string(details).ok())?)
     }
 }
 
@@ -288,12 +290,16 @@ impl Node {
         action.split_once('.').map_or(action, |(noun, _)| noun)
     }
 
-    fn fitting(&self, text: String) -> Option<String> {
-        self.room.fits(text.len()).then_some(text)
+    /// A text that is there, if it fits. Once one did not, none is made any more.
+    fn fitting(&self, text: impl FnOnce() -> Option<String>) -> Option<String> {
+        if self.room.is_full() {
+            return None;
+        }
+        text().filter(|text| self.room.fits(text.len()))
     }
 
     fn detail(&self, name: &str) -> Option<String> {
-        self.fitting(self.activity.details.get(name)?.as_str()?.to_owned())
+        self.fitting(|| Some(self.activity.details.get(name)?.as_str()?.to_owned()))
     }
 
     fn id_of(&self, name: &str) -> Option<ID> {

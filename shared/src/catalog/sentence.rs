@@ -115,8 +115,16 @@ fn value(name: &str, activity: &Activity) -> Option<String> {
             }
         }
         "*" => {
-            let members = activity.details.iter().map(|(name, value)| format!("{name}: {}", shown(value)));
-            members.collect::<Vec<_>>().join(", ")
+            let mut members = String::new();
+            for (name, value) in &activity.details {
+                // What comes after is not shown.
+                if members.len() > 4 * MAX_SHOWN {
+                    break;
+                }
+                let separator = if members.is_empty() { "" } else { ", " };
+                let _ = write!(members, "{separator}{name}: {}", shown(value));
+            }
+            members
         }
         member => match activity.details.get(member)? {
             Value::Null => return None,

@@ -135,6 +135,14 @@ async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_rea
             "query: must select at most 1000 fields, fragments where they are spread",
         ),
         (
+            format!("{{ activityList(projectId: {}1{}) }}", "{a:".repeat(15_000), "}".repeat(15_000)),
+            "query: must nest at most 100 brackets",
+        ),
+        (
+            format!("{{ activityList(userIds: {}) }}", "[".repeat(60_000)),
+            "query: must nest at most 100 brackets",
+        ),
+        (
             "{ __schema { types { fields { type { fields { name } } } } } }".to_owned(),
             "query: must not list the fields of types within each other",
         ),
@@ -156,6 +164,26 @@ async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_rea
         assert!(error["message"].as_str().unwrap().contains(message), "{shown}: {answer}");
         assert!(answer.get("data").is_none(), "{shown}: {answer}");
         assert_eq!(world.transport.take().total(), 0, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_ordinary_clients_send_is_not_refused() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let names: String = (0..900).map(|n| format!("n{n}: __typename ")).collect();
+    for query in [
+        // A fragment that is spread once counts once.
+        format!("{{ ...All }} fragment All on Query {{ {names} }}"),
+        "query { __typename ...A ...B activityList(projectId: \"ws\") { __typename activities { __typename id } } }
+         fragment A on Query { __typename } fragment B on Query { __typename }"
+            .to_owned(),
+        "{ a: activityList(projectId: \"ws\") { ...L } b: activityList(projectId: \"ws\") { ...L } }
+         fragment L on ActivityList { pageInfo { ...P } activities { ...N ...N } }
+         fragment P on PageInfo { hasNextPage } fragment N on Activity { createdBy { id } createdBy { name } }"
+            .to_owned(),
+    ] {
+        data(&world, &query).await;
     }
 }
 
