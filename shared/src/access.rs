@@ -78,7 +78,7 @@ pub struct Place {
     pub view: View,
     /// Whose it is.
     pub organization: Option<OrganizationId>,
-    /// Whether any of its activities are in no organization's partition.
+    /// Whether any of its activities may be outside its organization's partition.
     pub unclaimed: bool,
 }
 
@@ -100,6 +100,11 @@ impl Place {
             organization: workspace.and_then(|workspace| workspace.organization.clone()),
             unclaimed: workspace.is_some_and(|workspace| workspace.unclaimed),
         })
+    }
+
+    /// The organization whose partition has all of its activities.
+    pub(crate) fn shared_with(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref().filter(|_| !self.unclaimed)
     }
 
     /// A workspace of which nothing is known yet.

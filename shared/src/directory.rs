@@ -58,7 +58,7 @@ pub struct Workspace {
     pub organization_name: Option<String>,
     /// The slug of that.
     pub organization_slug: Option<String>,
-    /// Whether any of its activities are in no organization's partition of by-organization.
+    /// Whether any of its activities may be outside its organization's partition of by-organization.
     pub unclaimed: bool,
     /// Whether its activities are shown at all; true unless switched off.
     pub activity_enabled: bool,

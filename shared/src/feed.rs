@@ -230,6 +230,11 @@ impl Budget {
         parallel::all(AT_ONCE, reads.into_iter().map(read).collect()).await
     }
 
+    /// What a read gives, if there is time for it.
+    async fn timely<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.has_time() { read.await } else { Err(no_time()) }
+    }
+
     /// How many requests are left for counting.
     fn left(&self) -> usize {
         self.count_requests.load(Ordering::Relaxed)
@@ -296,6 +301,11 @@ pub async fn read(
     Reading { store, query, places: &places, days, budget }.page(merge).await
 }
 
+/// The error of what came too late to be read: the caller may try it again, with less at once.
+fn no_time() -> Error {
+    Error::Unavailable("no time was left to read all that was asked for".into())
+}
+
 /// The places of which anything is shown.
 fn seen(places: Vec<Place>) -> Vec<Place> {
     places.into_iter().filter(|place| place.view != View::Nothing).collect()
@@ -304,7 +314,7 @@ fn seen(places: Vec<Place>) -> Vec<Place> {
 /// The days of each place, if they are wanted.
 async fn days(store: &Store, places: &[Place], budget: &Budget, wanted: bool) -> Result<Vec<Days>> {
     let places = if wanted { places } else { &[] };
-    budget.all(places.iter().map(|place| store.days(&place.workspace)).collect()).await
+    budget.all(places.iter().map(|place| budget.timely(store.days(&place.workspace))).collect()).await
 }
 
 /// A page that may be read.
@@ -374,6 +384,9 @@ impl Reading<'_> {
         let window = Window { order: window.order.reversed(), start: end, end: None };
         let plan = Plan::of(query, places, window)?;
         let mut merge = Merge::new(store, query, places, plan, budget);
-        Ok(!merge.take(0, 1).await?.rows.is_empty())
+        match merge.take(0, 1).await {
+            Err(Error::Unavailable(_)) if !budget.has_time() => Ok(false),
+            taken => Ok(!taken?.rows.is_empty()),
+        }
     }
 }

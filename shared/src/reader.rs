@@ -1,7 +1,7 @@
 //! What a reader may see, found out once a request however many workspaces it asks for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
@@ -25,8 +25,12 @@ pub struct Reader {
     store: Store,
     caller: Caller,
     mine: OnceCell<Vec<Known>>,
+    companies: Mutex<HashMap<String, Arc<OnceCell<Company>>>>,
     met: Mutex<HashMap<WorkspaceId, Workspace>>,
 }
+
+/// An organization, and what of it is for the reader.
+type Company = (OrganizationId, Vec<Place>);
 
 /// A workspace, and the reader's role in it.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ struct Known {
 impl Reader {
     /// A reader of whom nothing is known yet.
     pub fn new(store: Store, caller: Caller) -> Self {
-        Self { store, caller, mine: OnceCell::new(), met: Mutex::default() }
+        Self { store, caller, mine: OnceCell::new(), companies: Mutex::default(), met: Mutex::default() }
     }
 
     /// What was read of a workspace in the course of the request.
@@ -82,7 +86,7 @@ impl Reader {
         let has_it = |workspace: &Workspace| workspace.slug.as_deref() == Some(slug.as_str());
         let mut entries = self.store.workspaces(&listed).await?;
         entries.retain(|_, workspace| has_it(workspace));
-        if entries.len() != 1 && !self.caller.has(READ) {
+        if (entries.len() != 1 || listed.len() >= CANDIDATES) && !self.caller.has(READ) {
             let mine = self.mine().await?.iter().filter(|known| has_it(&known.workspace));
             let mine: HashMap<_, _> = mine.map(|known| (known.id.clone(), known.workspace.clone())).collect();
             if mine.is_empty() {
@@ -92,7 +96,10 @@ impl Reader {
             entries = mine;
         }
         if let Some(company) = company.filter(|_| entries.len() > 1) {
-            entries.retain(|_, workspace| is_of(workspace, company));
+            let organization = Box::pin(self.any_organization(company)).await?;
+            entries.retain(|_, workspace| {
+                is_of(workspace, company) || organization.is_some() && workspace.organization == organization
+            });
         }
         let mut found: BTreeSet<WorkspaceId> = entries.into_keys().collect();
         if found.len() > 1 {
@@ -107,7 +114,15 @@ impl Reader {
     /// # Errors
     /// [`Error::NotFound`] when there is none; [`Error::Forbidden`] when they are a member of none of its workspaces;
     /// [`Error::BadInput`] when it is the slug of several.
-    pub async fn company(&self, company: &str) -> Result<(OrganizationId, Vec<Place>)> {
+    pub async fn company(&self, company: &str) -> Result<Company> {
+        let cell = {
+            let mut companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(companies.entry(company.to_owned()).or_default())
+        };
+        cell.get_or_try_init(|| self.find_company(company)).await.cloned()
+    }
+
+    async fn find_company(&self, company: &str) -> Result<Company> {
         if self.caller.has(READ) {
             let organization = self.any_organization(company).await?.ok_or(NO_COMPANY)?;
             let listed = self.store.of_organization(&organization, None).await?;

@@ -179,9 +179,11 @@ impl Recorder {
             let organization = |index: usize| directory::organization_of(&call.events[index].activity);
             let (first, rest): (Vec<usize>, Vec<usize>) =
                 indexes.into_iter().partition(|&index| organization(index).is_some());
+            let named: Option<OrganizationId> = first.iter().find_map(|&index| organization(index));
             for &index in &first {
                 if let Some(organization) = organization(index) {
-                    let home = Home::of(&organization);
+                    let home =
+                        Home { mark: named.as_ref() != Some(&organization), ..Home::of(&organization) };
                     let group = Group::new(workspace, home, &call.events, vec![index]);
                     results.extend(self.record_group(call, group, self.random(COUNTER_SHARDS)).await);
                 }

@@ -94,7 +94,7 @@ impl Counting<'_> {
     async fn pieces(&self, source: &Source, next: &Item) -> Result<Vec<Source>> {
         let nowhere = || Error::internal("a count that ends nowhere");
         let (place, workspace) = source.reached(next).ok_or_else(nowhere)?;
-        let days = self.store.days(&workspace).await?;
+        let days = self.budget.timely(self.store.days(&workspace)).await?;
         let rest = days.iter().map(|(day, tally)| (Timestamp::of_slot(*day, 0), tally.all));
         let within = |at: &Position| *at > place && *at < source.span.to;
         let rest: Vec<_> =

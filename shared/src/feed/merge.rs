@@ -7,7 +7,7 @@ use super::{Budget, Order, Query, Sort};
 use crate::access::{Place, View};
 use crate::activity::Activity;
 use crate::ids::WorkspaceId;
-use crate::keys::{self, Position};
+use crate::keys::Position;
 use crate::store::{Item, Residual, Row, Source, Store};
 use crate::{Error, Result, wire};
 
@@ -88,6 +88,8 @@ pub(super) struct Merge<'a> {
     sift: bool,
     window: Window,
     is_wide: bool,
+    /// Where a page may end, if there is no time to begin elsewhere.
+    fallback: Option<Position>,
     requests: usize,
     budget: &'a Budget,
 }
@@ -111,6 +113,7 @@ impl<'a> Merge<'a> {
             sift: false,
             window: plan.window.clone(),
             is_wide: false,
+            fallback: None,
             requests: 0,
             budget,
         };
@@ -201,7 +204,13 @@ impl<'a> Merge<'a> {
                     self.requests = 0;
                     continue;
                 }
-                return match self.cut(rows.last().map(|(_, place)| place)) {
+                let cut = self.cut(rows.last().map(|(_, place)| place));
+                // So much happened at one time that the next page would begin as this one does.
+                if self.budget.has_time() && cut.is_some() && cut == self.window.start {
+                    self.requests = 0;
+                    continue;
+                }
+                return match cut {
                     Some(next) if skip == 0 => Ok(Taken { rows, next: Some(next) }),
                     Some(_) => {
                         let detail = "is too deep to be skipped by reading; follow the cursor of the page before \
@@ -209,7 +218,7 @@ impl<'a> Merge<'a> {
                         Err(Error::bad_input("offset", detail))
                     }
                     // What came before took all the time, and nothing says where the feed stands.
-                    None => Err(Error::Unavailable("no time was left to read the page".into())),
+                    None => Err(super::no_time()),
                 };
             }
             let Some((place, row)) = self.pop() else { return Ok(Taken { rows, next: None }) };
@@ -260,15 +269,14 @@ impl<'a> Merge<'a> {
 
     /// Where the next page begins after one that ends, at `last`, before it is full.
     fn cut(&self, last: Option<&Position>) -> Option<Position> {
-        let frontier = self.frontier()?;
-        if !self.is_wide {
-            return Some(frontier);
-        }
-        // That may be an activity that is not for this reader: it is not told by more than its time.
-        let order = self.window.order;
-        let bound = frontier.around_its_time(order == Order::Descending);
+        let bound = match self.frontier() {
+            Some(frontier) if !self.is_wide => return Some(frontier),
+            // That may be an activity that is not for this reader: it is not told by more than its time.
+            Some(frontier) => frontier.around_its_time(self.window.order == Order::Descending),
+            None => self.fallback.clone()?,
+        };
         Some(match last {
-            Some(last) if order.is_before(&bound, last) => last.clone(),
+            Some(last) if self.window.order.is_before(&bound, last) => last.clone(),
             _ => bound,
         })
     }
@@ -291,6 +299,7 @@ impl<'a> Merge<'a> {
         let window = Window { start: Some(frontier), ..self.window.clone() };
         match Plan::narrow(self.query, self.places, window) {
             Ok(plan) if is_worth(plan.sources.len()) => {
+                self.fallback = self.cut(None);
                 self.follow(plan);
                 true
             }
@@ -314,10 +323,9 @@ fn is_in_the_way(stream: &Stream, candidate: Option<&Position>, order: Order) ->
 /// Whether an activity is for this reader, and from this partition.
 fn is_shown(of: &HashMap<&WorkspaceId, &Place>, source: &Source, row: &Row) -> bool {
     let Some(place) = of.get(&row.activity.workspace_id) else { return false };
-    // What was recorded for an organization that the workspace has left is still in its partition.
-    let is_elsewhere =
-        || place.organization.as_ref().map(keys::organization).as_ref() != Some(&source.partition.1);
-    place.view.shows(row.staff) && !(source.workspace.is_none() && is_elsewhere())
+    // What has activities elsewhere too is read there.
+    let is_here = source.workspace.is_some() || place.shared_with().is_some();
+    is_here && place.view.shows(row.staff)
 }
 
 /// How partitions are read.

@@ -234,24 +234,16 @@ impl Planner<'_> {
         }
     }
 
-    /// The partitions of the organizations with more than a few of the places, with what is of these and elsewhere.
+    /// The partitions of the organizations that have more than a few of the places, and those of the other places.
     fn of_organizations(&self) -> Vec<Source> {
         let mut sizes: HashMap<&OrganizationId, usize> = HashMap::new();
-        for organization in self.places.iter().filter_map(|place| place.organization.as_ref()) {
+        for organization in self.places.iter().filter_map(Place::shared_with) {
             *sizes.entry(organization).or_default() += 1;
         }
         sizes.retain(|_, places| *places > FEW);
-        let mut sources = Vec::new();
-        for place in self.places {
-            match place.organization.as_ref().filter(|organization| sizes.contains_key(organization)) {
-                None => sources.push(self.of_workspace(&place.workspace)),
-                Some(_) if place.unclaimed => {
-                    let partition = (keys::ORGANIZATION, keys::unclaimed(&place.workspace));
-                    sources.push(self.by_time(Some(&place.workspace), Some("by-organization"), partition));
-                }
-                Some(_) => {}
-            }
-        }
+        let is_alone = |place: &&Place| !place.shared_with().is_some_and(|shared| sizes.contains_key(shared));
+        let alone = self.places.iter().filter(is_alone);
+        let mut sources: Vec<Source> = alone.map(|place| self.of_workspace(&place.workspace)).collect();
         sources.extend(sizes.into_keys().map(|organization| {
             let partition = (keys::ORGANIZATION, keys::organization(organization));
             self.by_time(None, Some("by-organization"), partition)
@@ -317,7 +309,7 @@ mod tests {
         // Of each organization only a few.
         assert_eq!(read(&everything(), &places(12, 4)), (12, false));
         assert_eq!(read(&everything(), &places(12, 10)), (3, true));
-        let mut some = places(6, 6);
+        let mut some = places(7, 7);
         some[0].unclaimed = true;
         some[1].organization = None;
         assert_eq!(read(&everything(), &some), (3, true));

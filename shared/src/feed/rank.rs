@@ -122,7 +122,7 @@ impl<'a> Ranks<'a> {
     /// How many activities each slot of a day shows.
     async fn slots(&self, day: NaiveDate) -> Result<Slots> {
         let slots = self.on(day).map(|place| async move {
-            let slots = self.store.slots(&place.workspace, day).await?;
+            let slots = self.budget.timely(Box::pin(self.store.slots(&place.workspace, day))).await?;
             Ok::<Slots, Error>(slots.map(|tally| tally.visible(place.view)))
         });
         let mut sums = [0; SLOTS_A_DAY as usize];

@@ -79,7 +79,12 @@ impl<'a> Group<'a> {
 
     fn batch(&self, shard: u64) -> Batch<'a> {
         let events: Vec<&'a Event> = self.pending.iter().map(|&index| &self.events[index]).collect();
-        let mark = self.home.mark.then(|| Change {
+        // What one names that is not its home leaves it with activities in two organizations' partitions.
+        let moves = |event: &&Event| {
+            let organization = directory::organization_of(&event.activity);
+            organization.is_some_and(|organization| keys::organization(&organization) != self.home.org_key)
+        };
+        let mark = (self.home.mark || events.iter().any(moves)).then(|| Change {
             key: keys::directory_workspace(self.workspace),
             sets: Vec::new(),
             unclaimed: true,

@@ -163,7 +163,7 @@ impl Check {
         let Self { workspaces, mut directory, mut faults, .. } = self;
         let mut activities = BTreeMap::new();
         for (workspace, ledger) in workspaces {
-            if ledger.unclaimed {
+            if ledger.is_scattered() {
                 directory.unclaimed(&workspace);
             }
             faults.extend(ledger.miscounted(&workspace));

@@ -38,7 +38,7 @@ impl Directory {
         }
     }
 
-    /// Takes in that a workspace has activities in no organization's partition.
+    /// Takes in that a workspace has activities outside its organization's partition.
     pub(super) fn unclaimed(&mut self, workspace: &WorkspaceId) {
         let key = keys::directory_workspace(workspace);
         self.replay(Change { key, sets: Vec::new(), unclaimed: true });

@@ -24,7 +24,7 @@ pub(super) struct Ledger {
     /// Partitions of by-organization that the workspace was said to belong to.
     organizations: BTreeSet<String>,
     /// Whether any activity is in the partition of those without an organization.
-    pub(super) unclaimed: bool,
+    unclaimed: bool,
     pub(super) counters: Counters,
 }
 
@@ -56,6 +56,12 @@ impl Entry {
 }
 
 impl Ledger {
+    /// Whether there may be activities outside the organization's partition: from before it was known, or from before
+    /// another was.
+    pub(super) fn is_scattered(&self) -> bool {
+        self.unclaimed || self.organizations.len() > 1
+    }
+
     /// Takes in an activity, and says what is wrong with its attributes.
     ///
     /// # Errors
