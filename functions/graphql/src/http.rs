@@ -123,13 +123,7 @@ fn is_begun(answer: &Response) -> bool {
 
 /// A line for each list that failed, and one for all that is wrong with the document.
 fn log(errors: &[ServerError], request_id: Option<&str>) {
-    for error in errors.iter().filter_map(|error| error.source::<Error>()) {
-        if error.is_ours() {
-            tracing::error!(error = error.chain(), request_id, "request failed");
-        } else {
-            tracing::info!(error = error.chain(), request_id, "request refused");
-        }
-    }
+    errors.iter().filter_map(|error| error.source()).for_each(|error| shell::log(error, request_id));
     let mut of_document = errors.iter().filter(|error| error.source.is_none());
     if let Some(first) = of_document.next() {
         let error: String = first.message.chars().take(LOGGED).collect();

@@ -103,13 +103,18 @@ pub async fn answer(
 ) -> Result<Response<String>, Infallible> {
     let request_id = request_id(request);
     Ok(handler.await.unwrap_or_else(|error| {
-        if error.is_ours() {
-            tracing::error!(error = error.chain(), request_id, "request failed");
-        } else {
-            tracing::info!(error = error.chain(), request_id, "request refused");
-        }
+        log(&error, request_id);
         Problem::new(&error, request_id).into_response()
     }))
+}
+
+/// Writes an error that a caller is answered with into the log.
+pub fn log(error: &Error, request_id: Option<&str>) {
+    if error.is_ours() {
+        tracing::error!(error = error.chain(), request_id, "request failed");
+    } else {
+        tracing::info!(error = error.chain(), request_id, "request refused");
+    }
 }
 
 /// Who asks, as the API's authorizer verified it.
