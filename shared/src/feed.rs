@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 use crate::{Error, Result};
 use count::Counting;
 use merge::Merge;
-use plan::{Plan, Window};
+use plan::Window;
 use rank::Ranks;
 
 /// Time in which reads may begin. The last of them may take as long as the client lets it, 8 s, and the function must
@@ -279,21 +279,15 @@ pub async fn read(
     let counts = query.seeks() || query.total && query.is_counted();
     let Some(workspace) = query.scope.workspace() else {
         let places = seen(access.await?);
-        let plan = Plan::of(query, &places, query.window())?;
-        let mut merge = Merge::new(store, query, &places, plan, budget);
-        let first = async { if query.begins() { merge.fill(query.limit + 1).await } else { Ok(()) } };
-        let ((), days) = futures_util::future::try_join(first, days(store, &places, budget, counts)).await?;
+        let mut merge = Merge::new(store, query, &places, query.window(), budget)?;
+        let ((), days) =
+            futures_util::future::try_join(merge.begin(), days(store, &places, budget, counts)).await?;
         return Reading { store, query, places: &places, days, budget }.page(merge).await;
     };
     // No more than a page: nobody knows yet whether the caller may have it.
     let guess = [Place::unchecked(workspace)];
-    let plan = Plan::of(query, &guess, query.window())?;
-    let mut merge = Merge::new(store, query, &guess, plan, budget);
-    let (places, first, days) = tokio::join!(
-        access,
-        async { if query.begins() { merge.fill(query.limit + 1).await } else { Ok(()) } },
-        days(store, &guess, budget, counts),
-    );
+    let mut merge = Merge::new(store, query, &guess, query.window(), budget)?;
+    let (places, first, days) = tokio::join!(access, merge.begin(), days(store, &guess, budget, counts),);
     let places = seen(places?);
     let days = days?;
     first?;
@@ -382,8 +376,7 @@ impl Reading<'_> {
             return Ok(false);
         }
         let window = Window { order: window.order.reversed(), start: end, end: None };
-        let plan = Plan::of(query, places, window)?;
-        let mut merge = Merge::new(store, query, places, plan, budget);
+        let mut merge = Merge::new(store, query, places, window, budget)?;
         match merge.take(0, 1).await {
             Err(Error::Unavailable(_)) if !budget.has_time() => Ok(false),
             taken => Ok(!taken?.rows.is_empty()),

@@ -8,7 +8,7 @@ use crate::access::{Place, View};
 use crate::activity::Activity;
 use crate::ids::WorkspaceId;
 use crate::keys::Position;
-use crate::store::{Item, Residual, Row, Source, Store};
+use crate::store::{Item, Row, Source, Store};
 use crate::{Error, Result, wire};
 
 /// Requests of up to 1 MB that a page may take before it is returned short, with a link to the rest; each further
@@ -49,6 +49,11 @@ impl Stream {
         Self { source, rows: VecDeque::new(), next: Next::Start, reached: None, scanned: 0, matched: 0 }
     }
 
+    /// The partitions of a plan, taken out of it.
+    fn all(plan: &mut Plan) -> Vec<Self> {
+        std::mem::take(&mut plan.sources).into_iter().map(Self::new).collect()
+    }
+
     fn is_at_end(&self) -> bool {
         matches!(self.next, Next::End)
     }
@@ -83,11 +88,9 @@ pub(super) struct Merge<'a> {
     query: &'a Query,
     places: &'a [Place],
     of: HashMap<&'a WorkspaceId, &'a Place>,
+    /// How it is read; its partitions are the streams.
+    plan: Plan,
     streams: Vec<Stream>,
-    residual: Residual,
-    sift: bool,
-    window: Window,
-    is_wide: bool,
     /// Where a page may end, if there is no time to begin elsewhere.
     fallback: Option<Position>,
     requests: usize,
@@ -95,31 +98,28 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// A merge that begins no read once the budget's time is up.
+    /// A merge of what lies in `window`, that begins no read once the budget's time is up.
+    ///
+    /// # Errors
+    /// Those of [`Plan::of`].
     pub(super) fn new(
         store: &'a Store,
         query: &'a Query,
         places: &'a [Place],
-        plan: Plan,
+        window: Window,
         budget: &'a Budget,
-    ) -> Self {
-        let mut merge = Self {
-            store,
-            query,
-            places,
-            of: HashMap::new(),
-            streams: Vec::new(),
-            residual: Residual::default(),
-            sift: false,
-            window: plan.window.clone(),
-            is_wide: false,
-            fallback: None,
-            requests: 0,
-            budget,
-        };
-        merge.follow(plan);
+    ) -> Result<Self> {
+        let mut plan = Plan::of(query, places, window)?;
+        let streams = Stream::all(&mut plan);
+        let (of, fallback, requests) = (HashMap::new(), None, 0);
+        let mut merge = Self { store, query, places, of, plan, streams, fallback, requests, budget };
         merge.look(places);
-        merge
+        Ok(merge)
+    }
+
+    /// Reads where the page begins, unless counters are to say first where that is.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        if self.query.begins() { self.fill(self.query.limit + 1).await } else { Ok(()) }
     }
 
     /// The same merge, for those who see so much: also of what has been read already.
@@ -135,16 +135,13 @@ impl<'a> Merge<'a> {
     fn look(&mut self, places: &'a [Place]) {
         self.places = places;
         self.of = places.iter().map(|place| (&place.workspace, place)).collect();
-        self.residual.hide_staff = places.iter().all(|place| place.view == View::Client);
+        self.plan.residual.hide_staff = places.iter().all(|place| place.view == View::Client);
     }
 
-    fn follow(&mut self, plan: Plan) {
-        let hide_staff = self.residual.hide_staff;
-        self.streams = plan.sources.into_iter().map(Stream::new).collect();
-        self.residual = Residual { hide_staff, ..plan.residual };
-        self.sift = plan.sift;
-        self.window = plan.window;
-        self.is_wide = plan.is_wide;
+    fn follow(&mut self, mut plan: Plan) {
+        plan.residual.hide_staff = self.plan.residual.hide_staff;
+        self.streams = Stream::all(&mut plan);
+        self.plan = plan;
     }
 
     /// Begins again, elsewhere.
@@ -152,7 +149,7 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// Those of [`Plan::of`].
     pub(super) fn restart(&mut self, place: Position) -> Result<()> {
-        let window = Window { start: Some(place), ..self.window.clone() };
+        let window = Window { start: Some(place), ..self.plan.window.clone() };
         self.follow(Plan::of(self.query, self.places, window)?);
         Ok(())
     }
@@ -165,12 +162,12 @@ impl<'a> Merge<'a> {
         let each =
             if several <= 4 { need } else { need.div_ceil(several).saturating_mul(4).max(LEAST).min(need) };
         let candidate = self.first().map(|(_, place)| place.clone());
-        let Self { store, query, of, residual, sift, window, budget, .. } = self;
-        let how = How { store, query, of, residual, sift: *sift, window, budget };
+        let Self { store, query, of, plan, budget, .. } = self;
+        let how = How { store, query, of, plan, budget };
         let reads: Vec<_> = self
             .streams
             .iter_mut()
-            .filter(|stream| is_in_the_way(stream, candidate.as_ref(), window.order))
+            .filter(|stream| is_in_the_way(stream, candidate.as_ref(), plan.window.order))
             .map(|stream| how.read(stream, each, most))
             .collect();
         self.requests += reads.len();
@@ -206,7 +203,7 @@ impl<'a> Merge<'a> {
                 }
                 let cut = self.cut(rows.last().map(|(_, place)| place));
                 // So much happened at one time that the next page would begin as this one does.
-                if self.budget.has_time() && cut.is_some() && cut == self.window.start {
+                if self.budget.has_time() && cut.is_some() && cut == self.plan.window.start {
                     self.requests = 0;
                     continue;
                 }
@@ -241,13 +238,15 @@ impl<'a> Merge<'a> {
     fn first(&self) -> Option<(usize, &Position)> {
         let heads = self.streams.iter().enumerate();
         let heads = heads.filter_map(|(index, stream)| Some((index, &stream.rows.front()?.0)));
-        heads.reduce(|first, other| if self.window.order.is_before(other.1, first.1) { other } else { first })
+        heads.reduce(
+            |first, other| if self.plan.window.order.is_before(other.1, first.1) { other } else { first },
+        )
     }
 
     /// Whether an activity that was not read yet may come first.
     fn is_blocked(&self) -> bool {
         let candidate = self.first().map(|(_, place)| place);
-        self.streams.iter().any(|stream| is_in_the_way(stream, candidate, self.window.order))
+        self.streams.iter().any(|stream| is_in_the_way(stream, candidate, self.plan.window.order))
     }
 
     fn pop(&mut self) -> Option<(Position, Row)> {
@@ -257,7 +256,7 @@ impl<'a> Merge<'a> {
 
     /// How far everything that is not at its end has been read: nothing before is still to come.
     fn frontier(&self) -> Option<Position> {
-        let order = self.window.order;
+        let order = self.plan.window.order;
         let mut reached =
             self.streams.iter().filter(|stream| !stream.is_at_end()).map(|stream| &stream.reached);
         let first = reached.next()?.clone();
@@ -270,13 +269,13 @@ impl<'a> Merge<'a> {
     /// Where the next page begins after one that ends, at `last`, before it is full.
     fn cut(&self, last: Option<&Position>) -> Option<Position> {
         let bound = match self.frontier() {
-            Some(frontier) if !self.is_wide => return Some(frontier),
+            Some(frontier) if !self.plan.is_wide => return Some(frontier),
             // That may be an activity that is not for this reader: it is not told by more than its time.
-            Some(frontier) => frontier.around_its_time(self.window.order == Order::Descending),
+            Some(frontier) => frontier.around_its_time(self.plan.window.order == Order::Descending),
             None => self.fallback.clone()?,
         };
         Some(match last {
-            Some(last) if self.window.order.is_before(&bound, last) => last.clone(),
+            Some(last) if self.plan.window.order.is_before(&bound, last) => last.clone(),
             _ => bound,
         })
     }
@@ -295,8 +294,8 @@ impl<'a> Merge<'a> {
     /// Goes on in the workspaces' own partitions, if it is not there, and so many of them are worth it.
     fn narrow(&mut self, is_worth: impl FnOnce(usize) -> bool) -> bool {
         // What is before the frontier has been taken, and nothing else.
-        let Some(frontier) = self.frontier().filter(|_| self.is_wide) else { return false };
-        let window = Window { start: Some(frontier), ..self.window.clone() };
+        let Some(frontier) = self.frontier().filter(|_| self.plan.is_wide) else { return false };
+        let window = Window { start: Some(frontier), ..self.plan.window.clone() };
         match Plan::narrow(self.query, self.places, window) {
             Ok(plan) if is_worth(plan.sources.len()) => {
                 self.fallback = self.cut(None);
@@ -334,16 +333,15 @@ struct How<'a> {
     store: &'a Store,
     query: &'a Query,
     of: &'a HashMap<&'a WorkspaceId, &'a Place>,
-    residual: &'a Residual,
-    sift: bool,
-    window: &'a Window,
+    plan: &'a Plan,
     budget: &'a Budget,
 }
 
 impl How<'_> {
     /// Reads a partition on, if there is time.
     async fn read(self, stream: &mut Stream, need: usize, most: usize) -> Result<()> {
-        let Self { store, query, of, residual, sift, window, budget } = self;
+        let Self { store, query, of, plan, budget } = self;
+        let Plan { residual, sift, window, .. } = plan;
         if !budget.has_time() {
             return Ok(());
         }

@@ -72,8 +72,7 @@ impl Plan {
     /// # Errors
     /// [`Error::BadInput`] when those are more than [`SOURCES`].
     pub(super) fn of(query: &Query, places: &[Place], window: Window) -> Result<Self> {
-        Planner { query, places, span: window.span(query.scope.workspace().is_none()), most: MANY }
-            .plan(window)
+        Planner::new(query, places, &window, false).plan(window)
     }
 
     /// The plan that reads nothing of other workspaces.
@@ -81,8 +80,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::of`].
     pub(super) fn narrow(query: &Query, places: &[Place], window: Window) -> Result<Self> {
-        Planner { query, places, span: window.span(query.scope.workspace().is_none()), most: SOURCES }
-            .plan(window)
+        Planner::new(query, places, &window, true).plan(window)
     }
 }
 
@@ -90,11 +88,20 @@ struct Planner<'a> {
     query: &'a Query,
     places: &'a [Place],
     span: Span,
-    /// Partitions of several workspaces to read in an index, rather than others.
-    most: usize,
+    /// Whether to read nothing of other workspaces.
+    narrow: bool,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(query: &'a Query, places: &'a [Place], window: &Window, narrow: bool) -> Self {
+        Self { query, places, span: window.span(query.scope.workspace().is_none()), narrow }
+    }
+
+    /// Partitions of several workspaces to read in an index, rather than others.
+    fn most(&self) -> usize {
+        if self.narrow { SOURCES } else { MANY }
+    }
+
     fn plan(&self, window: Window) -> Result<Plan> {
         let Query { scope, filter, since, until, sort, .. } = self.query;
         let mut residual = Residual { filter: filter.clone(), ..Residual::default() };
@@ -130,7 +137,7 @@ impl Planner<'_> {
             residual.filter.categories.clear();
             let of = |workspace| actions.iter().map(move |prefix| self.of_action(workspace, prefix));
             workspaces().flat_map(of).collect()
-        } else if self.most == SOURCES || self.places.len() <= FEW {
+        } else if self.narrow || self.places.len() <= FEW {
             workspaces().map(|workspace| self.of_workspace(workspace)).collect()
         } else {
             self.of_organizations()
@@ -153,7 +160,7 @@ impl Planner<'_> {
         let filter = &self.query.filter;
         let kinds = filter.actions.len() + filter.categories.len();
         let actors = filter.actors.len();
-        actors > 0 && (kinds == 0 || actors <= kinds) && self.are_few(actors, self.most)
+        actors > 0 && (kinds == 0 || actors <= kinds) && self.are_few(actors, self.most())
     }
 
     /// What the keys of the wanted actions start with in by-action, in time order each; none when they are not wanted,
@@ -172,7 +179,7 @@ impl Planner<'_> {
             }
             _ => return None,
         };
-        self.are_few(prefixes.len(), self.most).then_some(prefixes)
+        self.are_few(prefixes.len(), self.most()).then_some(prefixes)
     }
 
     /// What the keys of the wanted categories or actions start with in by-action.
