@@ -1,7 +1,8 @@
-//! Every key of the `log` table is spelled here and nowhere else.
+//! Every key of the `log` table is spelled here and nowhere else; those of the `connections` table in [`live`].
 //!
 //! Parts are joined by `#`, which no id, action or time contains, so no id can reach into another's keys.
 
+pub mod live;
 mod read;
 
 use chrono::NaiveDate;

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod json;
 pub mod keys;
 pub mod listing;
+pub mod live;
 mod parallel;
 pub mod params;
 pub mod problem;

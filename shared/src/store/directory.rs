@@ -52,18 +52,13 @@ impl Store {
 
     /// The entries of workspaces, of those that are known: a request for each hundred, a few at a time.
     pub async fn workspaces(&self, ids: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, Workspace>> {
-        let chunks = ids.chunks(BATCH).map(|ids| async {
-            let keys = ids.iter().map(|id| key(keys::directory_workspace(id))).collect();
-            let found = self.items(keys).await?;
-            let entry = |item: &Item| {
-                let AttributeValue::S(pk) = item.get(keys::PK)? else { return None };
-                let AttributeValue::S(sk) = item.get(keys::SK)? else { return None };
-                let Some(Key::Directory(id, DirectoryItem::Entry)) = Key::parse(pk, sk) else { return None };
-                Some((id, workspace_of(item)?))
-            };
-            Ok(found.iter().filter_map(entry).collect::<Vec<_>>())
-        });
-        Ok(all(AT_ONCE, chunks.collect()).await?.into_iter().flatten().collect())
+        let entry = |item: &Item| {
+            let AttributeValue::S(pk) = item.get(keys::PK)? else { return None };
+            let AttributeValue::S(sk) = item.get(keys::SK)? else { return None };
+            let Some(Key::Directory(id, DirectoryItem::Entry)) = Key::parse(pk, sk) else { return None };
+            Some((id, workspace_of(item)?))
+        };
+        Ok(self.all_items(ids, keys::directory_workspace).await?.iter().filter_map(entry).collect())
     }
 
     /// The workspaces that were ever said to be an organization's, in the order of the ids; `most` of them when given.
@@ -92,6 +87,33 @@ impl Store {
     /// What a partition lists of workspaces, or its first `most` items.
     async fn listed(&self, partition: String, most: Option<usize>) -> Result<Vec<Item>> {
         self.partition(partition, keys::LISTED_PREFIX, most).await
+    }
+
+    /// Which members users are of workspaces, of those that are: a request for each hundred, a few at a time.
+    pub async fn roles(
+        &self,
+        wanted: &[(ActorId, WorkspaceId)],
+    ) -> Result<HashMap<(ActorId, WorkspaceId), Role>> {
+        let found = self.all_items(wanted, |(user, workspace)| keys::directory_member(user, workspace)).await?;
+        let role = |item: &Item| {
+            let AttributeValue::S(pk) = item.get(keys::PK)? else { return None };
+            let AttributeValue::S(sk) = item.get(keys::SK)? else { return None };
+            let Some(Key::Directory(id, DirectoryItem::Member(user))) = Key::parse(pk, sk) else { return None };
+            Some(((user, id), role_of(item)?))
+        };
+        Ok(found.iter().filter_map(role).collect())
+    }
+
+    /// The items that there are of any number of things, each with a key of its own: a request for each hundred, a few
+    /// at a time.
+    pub(super) async fn all_items<T>(
+        &self,
+        things: &[T],
+        key_of: impl Fn(&T) -> (String, String),
+    ) -> Result<Vec<Item>> {
+        let chunks = things.chunks(BATCH).map(|things| things.iter().map(|thing| key(key_of(thing))).collect());
+        let requests = chunks.map(|keys| self.items(keys)).collect();
+        Ok(all(AT_ONCE, requests).await?.into_iter().flatten().collect())
     }
 
     /// The items that there are of up to a hundred keys.

@@ -4,7 +4,9 @@
 mod client;
 mod counters;
 mod directory;
+mod image;
 mod item;
+mod live;
 mod page;
 mod verify;
 mod write;
@@ -13,10 +15,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 pub use client::{config, connect};
 pub use counters::{Days, Slots, Tally};
+pub use image::activity_of;
+pub use live::{Batch as JournalBatch, Connections, Ended, Entry, Head, Turn};
 pub use page::{Chunk, Residual, Row, Source, Span};
 pub use verify::{Fault, Report, Wrong};
 pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
@@ -54,18 +59,10 @@ impl Store {
     /// The items of a partition whose sort keys start with `prefix`, or the first `most` of them and perhaps some more.
     /// Strongly consistent; a request for each 1 MB.
     async fn partition(&self, partition: String, prefix: &str, most: Option<usize>) -> Result<Vec<Item>> {
-        let pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-            .expression_attribute_names("#pk", keys::PK)
-            .expression_attribute_names("#sk", keys::SK)
-            .expression_attribute_values(":pk", string(partition))
-            .expression_attribute_values(":prefix", string(prefix))
-            .set_limit(most.and_then(|most| i32::try_from(most).ok()));
+        let limit = most.and_then(|most| i32::try_from(most).ok());
+        // Of an empty text DynamoDB does not take begins_with; everything sorts after a space.
+        let (condition, sk) = if prefix.is_empty() { ("#sk > :sk", " ") } else { ("begins_with(#sk, :sk)", prefix) };
+        let pages = self.of_partition(partition, condition, sk).set_limit(limit);
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -76,6 +73,21 @@ impl Store {
                 return Ok(items);
             }
         }
+    }
+
+    /// A strongly consistent Query of the items of a partition whose sort keys, `#sk`, are to `sk`, `:sk`, as `condition`
+    /// says.
+    fn of_partition(&self, partition: String, condition: &str, sk: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .key_condition_expression(format!("#pk = :pk AND {condition}"))
+            .expression_attribute_names("#pk", keys::PK)
+            .expression_attribute_names("#sk", keys::SK)
+            .expression_attribute_values(":pk", string(partition))
+            .expression_attribute_values(":sk", string(sk))
     }
 }
 

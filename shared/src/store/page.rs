@@ -136,6 +136,12 @@ impl Store {
         Ok((u64::try_from(answer.count).unwrap_or_default(), answer.last_evaluated_key))
     }
 
+    /// The activities at these places, in no order, of those that are there.
+    pub async fn activities(&self, places: &[(WorkspaceId, Position)]) -> Result<Vec<Row>> {
+        let key_of = |(workspace, place): &(_, _)| (keys::workspace(workspace), keys::activity(place));
+        self.all_items(places, key_of).await?.into_iter().map(row).collect()
+    }
+
     /// One activity by its id.
     pub async fn activity(&self, workspace: &WorkspaceId, id: &ActivityId) -> Result<Option<Row>> {
         let get = |at| {
@@ -180,7 +186,7 @@ impl Store {
     }
 }
 
-fn row(item: Item) -> Result<Row> {
+pub(super) fn row(item: Item) -> Result<Row> {
     let marked = item.contains_key(STAFF);
     let activity = decode(item)?;
     Ok(Row { staff: marked || item::is_staff(&activity), activity })

@@ -1,0 +1,326 @@
+//! The `connections` table: who is connected, what they watch, and the journals of what is watched.
+//!
+//! A watcher and a broadcast share no transaction: those who come at once would meet at their topic's head. What keeps
+//! messages whole and in order is this. A broadcast lists its batch in the journal before it looks for watchers, and
+//! leaves a note with each that is still being told what it has missed. Such a watcher is told by broadcasts from then on
+//! that it has read all of the journal of which there are notes.
+
+mod journal;
+
+pub use journal::{Batch, Entry, Head};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+
+use super::item::{optional, text};
+use super::{Item, Store, failed, key, string};
+use crate::keys::live as keys;
+use crate::live::{CONNECTION_SECONDS, ConnectionId, Document, Session, Topic, Watch};
+use crate::parallel::all;
+use crate::{Error, Result};
+
+/// Time-to-live attribute of every item. DynamoDB deletes late, so that readers look at it too.
+const EXPIRES: &str = "expires_at";
+/// Of a watch: see [`Watch::since`].
+const SINCE: &str = "since";
+/// Of a watch: the last batch of which a broadcast left a note.
+const MISSED: &str = "missed";
+/// Of a subscription: what it watches. A subscription that ended before it began has none.
+const TOPIC: &str = "topic";
+
+/// How long it is remembered that a subscription was ended before it had begun, in seconds. Messages of a connection
+/// are handled at the same time, each within 29 s.
+const ENDED_SECONDS: i64 = 30;
+/// Requests in flight for one connection, or one topic.
+const AT_ONCE: usize = 8;
+
+/// The `connections` table.
+#[derive(Debug, Clone)]
+pub struct Connections(Store);
+
+/// What became of a watcher's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It is told by broadcasts from now on.
+    Taken,
+    /// There is more to read of the journal.
+    Missed,
+    /// It is watching no more.
+    Ended,
+}
+
+/// Why a subscription did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The connection is gone, or the client ended the subscription before it had begun.
+    Already,
+    /// There is one of the same id.
+    Taken,
+}
+
+impl Connections {
+    /// The table called `table`, reached through `client`.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self(Store::new(client, table))
+    }
+
+    /// As [`Store::warm_up`].
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn warm_up(&self) -> Result<()> {
+        self.0.warm_up().await
+    }
+
+    /// Begins a session at `now`, in seconds since 1970; false when the connection has one.
+    pub async fn begin(&self, connection: &ConnectionId, session: &Session, now: i64) -> Result<bool> {
+        let mut item = key(keys::session(connection));
+        item.extend(encode_session(session));
+        item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
+        self.put_new(item, None).await
+    }
+
+    /// A connection's session, and the ids of its subscriptions; `None` when it has not begun, or is over.
+    pub async fn session(
+        &self,
+        connection: &ConnectionId,
+        now: i64,
+    ) -> Result<Option<(Session, Vec<String>)>> {
+        let items = self.0.partition(keys::connection(connection), "S", None).await?;
+        let (mut session, mut subscriptions) = (None, Vec::new());
+        for mut item in items.into_iter().filter(|item| !is_expired(item, now)) {
+            let sk = text(&mut item, crate::keys::SK)?;
+            match sk.strip_prefix(keys::SUBSCRIPTION_PREFIX) {
+                Some(id) => subscriptions.extend(item.contains_key(TOPIC).then(|| id.to_owned())),
+                None => session = Some(decode_session(&mut item)?),
+            }
+        }
+        Ok(session.map(|session| (session, subscriptions)))
+    }
+
+    /// Begins to watch, still to be told what was missed. Whoever forgets the connection meanwhile, or ends the
+    /// subscription, leaves nothing of it.
+    pub async fn watch(&self, watch: &Watch, now: i64) -> Result<Option<Ended>> {
+        let expires = number(now + CONNECTION_SECONDS);
+        let mut subscription = key(keys::subscription(&watch.connection, &watch.id));
+        subscription.insert(TOPIC.into(), string(watch.topic.name()));
+        subscription.insert(EXPIRES.into(), expires.clone());
+        if !self.put_new(subscription, Some(now)).await? {
+            let found = self.get(keys::subscription(&watch.connection, &watch.id)).await?;
+            let is_taken = found.is_some_and(|item| item.contains_key(TOPIC));
+            return Ok(Some(if is_taken { Ended::Taken } else { Ended::Already }));
+        }
+        let mut item = key(keys::watch(&watch.topic, &watch.connection, &watch.id));
+        item.extend(encode_session(&watch.session));
+        item.insert("document".into(), string(&watch.document.query));
+        item.insert("variables".into(), string(&watch.document.variables));
+        if let Some(operation) = &watch.document.operation {
+            item.insert("operation".into(), string(operation));
+        }
+        item.insert(EXPIRES.into(), expires);
+        let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
+        put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(failed)?;
+        // Who forgets a connection deletes its session first, and then what it finds: this, or we see it.
+        let (session, subscription) = tokio::try_join!(
+            self.get(keys::session(&watch.connection)),
+            self.get(keys::subscription(&watch.connection, &watch.id)),
+        )?;
+        if session.is_none() || subscription.is_none() {
+            self.end(watch).await?;
+            return Ok(Some(Ended::Already));
+        }
+        Ok(None)
+    }
+
+    /// Lets broadcasts tell the watcher what comes after batch `told` of the journal.
+    pub async fn take_turn(&self, watch: &Watch, told: u64) -> Result<Turn> {
+        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
+        let condition = "attribute_exists(pk) AND (attribute_not_exists(#missed) OR #missed <= :batch)";
+        let taken = self.set(at.clone(), (SINCE, told), condition, &[("#missed", MISSED)]).await?;
+        Ok(match taken {
+            true => Turn::Taken,
+            false if self.get(at).await?.is_some() => Turn::Missed,
+            false => Turn::Ended,
+        })
+    }
+
+    /// Leaves a note with a watcher, who had not taken its turn, that there is a batch to read of the journal. When it
+    /// has taken its turn meanwhile, says up to where it has been told.
+    pub async fn leave_note(&self, watch: &Watch, batch: u64) -> Result<Option<u64>> {
+        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
+        let condition = "attribute_exists(pk) AND attribute_not_exists(#since) \
+                         AND (attribute_not_exists(#missed) OR #missed < :batch)";
+        let names = [("#missed", MISSED), ("#since", SINCE)];
+        if self.set(at.clone(), (MISSED, batch), condition, &names).await? {
+            return Ok(None);
+        }
+        Ok(self.get(at).await?.as_ref().and_then(|item| batch_of(item, SINCE)))
+    }
+
+    /// Everybody who watches a topic.
+    pub async fn watchers(&self, topic: &Topic, now: i64) -> Result<Vec<Watch>> {
+        let shards = (0..keys::WATCH_SHARDS).map(|shard| self.0.partition(keys::watchers(topic, shard), "", None));
+        let items = all(AT_ONCE, shards.collect()).await?.into_iter().flatten();
+        items.filter(|item| !is_expired(item, now)).map(|item| decode(topic, item)).collect()
+    }
+
+    /// Ends a subscription that began.
+    pub async fn end(&self, watch: &Watch) -> Result<()> {
+        self.delete(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
+        self.delete(keys::subscription(&watch.connection, &watch.id)).await
+    }
+
+    /// Ends a subscription that its client has completed. That message may overtake the one that subscribes.
+    pub async fn complete(&self, connection: &ConnectionId, id: &str, now: i64) -> Result<()> {
+        let at = keys::subscription(connection, id);
+        let mut ended = key(at.clone());
+        ended.insert(EXPIRES.into(), number(now + ENDED_SECONDS));
+        if self.put_new(ended, Some(now)).await? {
+            return Ok(());
+        }
+        let Some(item) = self.get(at).await? else { return Ok(()) };
+        self.remove(connection, id, item).await
+    }
+
+    /// Forgets a connection and all its subscriptions.
+    pub async fn forget(&self, connection: &ConnectionId) -> Result<()> {
+        self.delete(keys::session(connection)).await?;
+        let found = self.0.partition(keys::connection(connection), keys::SUBSCRIPTION_PREFIX, None).await?;
+        let removals = found.into_iter().map(|mut item| async {
+            let sk = text(&mut item, crate::keys::SK)?;
+            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item).await
+        });
+        all(AT_ONCE, removals.collect()).await.map(drop)
+    }
+
+    /// Deletes a subscription: first what watches, so that nothing does whose subscription is not there.
+    async fn remove(&self, connection: &ConnectionId, id: &str, mut item: Item) -> Result<()> {
+        if let Some(topic) = optional(&mut item, TOPIC)?.as_deref().and_then(Topic::parse) {
+            self.delete(keys::watch(&topic, connection, id)).await?;
+        }
+        self.delete(keys::subscription(connection, id)).await
+    }
+
+    async fn get(&self, at: (String, String)) -> Result<Option<Item>> {
+        let get = self.0.client.get_item().table_name(&self.0.table).set_key(Some(key(at)));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        Ok(get.send().await.map_err(failed)?.item)
+    }
+
+    async fn delete(&self, at: (String, String)) -> Result<()> {
+        let delete = self.0.client.delete_item().table_name(&self.0.table).set_key(Some(key(at)));
+        let delete = delete.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        delete.send().await.map(drop).map_err(failed)
+    }
+
+    /// Puts an item unless there is one of its key, or there is, but it has expired by `now`; says whether it did.
+    async fn put_new(&self, item: Item, now: Option<i64>) -> Result<bool> {
+        let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
+        let mut put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        put = match now {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(now) => put
+                .condition_expression("attribute_not_exists(pk) OR #expires <= :now")
+                .expression_attribute_names("#expires", EXPIRES)
+                .expression_attribute_values(":now", number(now)),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(error)) if is_refused(error.err()) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Sets an attribute to the number of a batch, `:batch`, where `condition` holds; says whether it did.
+    async fn set(
+        &self,
+        at: (String, String),
+        (name, batch): (&str, u64),
+        condition: &str,
+        names: &[(&str, &str)],
+    ) -> Result<bool> {
+        let mut update = self
+            .0
+            .client
+            .update_item()
+            .table_name(&self.0.table)
+            .set_key(Some(key(at)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .update_expression("SET #set = :batch")
+            .expression_attribute_names("#set", name)
+            .condition_expression(condition)
+            .expression_attribute_values(":batch", number(batch));
+        for (placeholder, name) in names {
+            update = update.expression_attribute_names(*placeholder, *name);
+        }
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn is_refused(error: &PutItemError) -> bool {
+    error.is_conditional_check_failed_exception()
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn integer<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn batch_of(item: &Item, name: &str) -> Option<u64> {
+    integer(item, name)
+}
+
+fn is_expired(item: &Item, now: i64) -> bool {
+    integer::<i64>(item, EXPIRES).is_none_or(|expires| expires <= now)
+}
+
+fn encode_session(session: &Session) -> [(String, AttributeValue); 3] {
+    [
+        ("sub".into(), string(&session.sub)),
+        ("scope".into(), string(&session.scope)),
+        ("token_expires".into(), number(session.token_expires)),
+    ]
+}
+
+fn decode_session(item: &mut Item) -> Result<Session> {
+    let token_expires = integer(item, "token_expires");
+    Ok(Session {
+        sub: text(item, "sub")?,
+        scope: text(item, "scope")?,
+        token_expires: token_expires.ok_or_else(|| Error::internal("token_expires is missing"))?,
+    })
+}
+
+fn decode(topic: &Topic, mut item: Item) -> Result<Watch> {
+    let sk = text(&mut item, crate::keys::SK)?;
+    let (connection, id) =
+        sk.split_once('#').ok_or_else(|| Error::internal(format!("not a watcher's sort key: {sk}")))?;
+    Ok(Watch {
+        topic: topic.clone(),
+        connection: ConnectionId::parse(connection)?,
+        id: id.to_owned(),
+        since: batch_of(&item, SINCE),
+        session: decode_session(&mut item)?,
+        document: Document {
+            query: text(&mut item, "document")?,
+            operation: optional(&mut item, "operation")?,
+            variables: text(&mut item, "variables")?,
+        },
+    })
+}
