@@ -41,10 +41,9 @@ pub fn watchers(topic: &Topic, shard: u64) -> String {
 /// Which of them a connection's subscriptions are in.
 fn shard(connection: &ConnectionId) -> u64 {
     // FNV-1a: the same in every process and every version of this program.
-    let hash = connection
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = connection.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     (hash >> 32) % WATCH_SHARDS
 }
 

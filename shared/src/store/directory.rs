@@ -94,11 +94,14 @@ impl Store {
         &self,
         wanted: &[(ActorId, WorkspaceId)],
     ) -> Result<HashMap<(ActorId, WorkspaceId), Role>> {
-        let found = self.all_items(wanted, |(user, workspace)| keys::directory_member(user, workspace)).await?;
+        let found =
+            self.all_items(wanted, |(user, workspace)| keys::directory_member(user, workspace)).await?;
         let role = |item: &Item| {
             let AttributeValue::S(pk) = item.get(keys::PK)? else { return None };
             let AttributeValue::S(sk) = item.get(keys::SK)? else { return None };
-            let Some(Key::Directory(id, DirectoryItem::Member(user))) = Key::parse(pk, sk) else { return None };
+            let Some(Key::Directory(id, DirectoryItem::Member(user))) = Key::parse(pk, sk) else {
+                return None;
+            };
             Some(((user, id), role_of(item)?))
         };
         Ok(found.iter().filter_map(role).collect())
@@ -111,7 +114,8 @@ impl Store {
         things: &[T],
         key_of: impl Fn(&T) -> (String, String),
     ) -> Result<Vec<Item>> {
-        let chunks = things.chunks(BATCH).map(|things| things.iter().map(|thing| key(key_of(thing))).collect());
+        let chunks =
+            things.chunks(BATCH).map(|things| things.iter().map(|thing| key(key_of(thing))).collect());
         let requests = chunks.map(|keys| self.items(keys)).collect();
         Ok(all(AT_ONCE, requests).await?.into_iter().flatten().collect())
     }

@@ -162,7 +162,8 @@ impl Connections {
 
     /// Everybody who watches a topic.
     pub async fn watchers(&self, topic: &Topic, now: i64) -> Result<Vec<Watch>> {
-        let shards = (0..keys::WATCH_SHARDS).map(|shard| self.0.partition(keys::watchers(topic, shard), "", None));
+        let shards =
+            (0..keys::WATCH_SHARDS).map(|shard| self.0.partition(keys::watchers(topic, shard), "", None));
         let items = all(AT_ONCE, shards.collect()).await?.into_iter().flatten();
         items.filter(|item| !is_expired(item, now)).map(|item| decode(topic, item)).collect()
     }
@@ -191,7 +192,8 @@ impl Connections {
         let found = self.0.partition(keys::connection(connection), keys::SUBSCRIPTION_PREFIX, None).await?;
         let removals = found.into_iter().map(|mut item| async {
             let sk = text(&mut item, crate::keys::SK)?;
-            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item).await
+            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item)
+                .await
         });
         all(AT_ONCE, removals.collect()).await.map(drop)
     }

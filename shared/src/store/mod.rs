@@ -61,7 +61,8 @@ impl Store {
     async fn partition(&self, partition: String, prefix: &str, most: Option<usize>) -> Result<Vec<Item>> {
         let limit = most.and_then(|most| i32::try_from(most).ok());
         // Of an empty text DynamoDB does not take begins_with; everything sorts after a space.
-        let (condition, sk) = if prefix.is_empty() { ("#sk > :sk", " ") } else { ("begins_with(#sk, :sk)", prefix) };
+        let (condition, sk) =
+            if prefix.is_empty() { ("#sk > :sk", " ") } else { ("begins_with(#sk, :sk)", prefix) };
         let pages = self.of_partition(partition, condition, sk).set_limit(limit);
         let mut items = Vec::new();
         let mut start = None;

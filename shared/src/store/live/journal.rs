@@ -44,7 +44,8 @@ impl Connections {
         for _ in 0..ATTEMPTS {
             let found = self.get(live::head(topic)).await?;
             let expires = found.as_ref().and_then(|head| integer::<i64>(head, EXPIRES));
-            let last = found.as_ref().and_then(|head| Head::of(head, now + LAST_SECONDS)).map(|head| head.last);
+            let last =
+                found.as_ref().and_then(|head| Head::of(head, now + LAST_SECONDS)).map(|head| head.last);
             if let Some(last) = last
                 && expires.is_some_and(|expires| expires >= until)
             {
@@ -95,7 +96,8 @@ impl Connections {
     /// How far the journals go of those of some topics that have one.
     pub async fn heads(&self, topics: &[Topic], now: i64) -> Result<HashMap<Topic, Head>> {
         let heads = self.0.all_items(topics, live::head).await?;
-        let known: HashMap<String, &Topic> = topics.iter().map(|topic| (live::journal(topic), topic)).collect();
+        let known: HashMap<String, &Topic> =
+            topics.iter().map(|topic| (live::journal(topic), topic)).collect();
         let head = |item: &Item| {
             let topic = known.get(item.get(keys::PK)?.as_s().ok()?)?;
             Some(((*topic).clone(), Head::of(item, now)?))
@@ -187,7 +189,9 @@ impl Connections {
             .expression_attribute_values(":next", number(next))
             .expression_attribute_values(":now", number(now));
         let mut removed = Vec::new();
-        for (index, (batch, _)) in seen.open.iter().enumerate().filter(|(_, (_, since))| is_dead(*since, now)) {
+        for (index, (batch, _)) in
+            seen.open.iter().enumerate().filter(|(_, (_, since))| is_dead(**since, now))
+        {
             removed.push(format!("#open.#dead{index}"));
             update = update.expression_attribute_names(format!("#dead{index}"), batch.to_string());
         }
@@ -213,7 +217,8 @@ impl Connections {
     /// # Errors
     /// [`Error::BadInput`] of `after` when part of what follows it is not there any more.
     pub async fn journal(&self, topic: &Topic, after: Mark, last: u64) -> Result<(Vec<Entry>, Mark)> {
-        let first = if after == Mark::end_of(after.batch) { after.batch.saturating_add(1) } else { after.batch };
+        let first =
+            if after == Mark::end_of(after.batch) { after.batch.saturating_add(1) } else { after.batch };
         let (from, to) = (live::batch(topic, first).1, live::batch(topic, u64::MAX).1);
         let request = self
             .0
@@ -318,7 +323,10 @@ fn contended() -> Error {
 }
 
 fn gone() -> Error {
-    Error::bad_input("after", "is too old: what follows it is listed for a day only; read activityList instead")
+    Error::bad_input(
+        "after",
+        "is too old: what follows it is listed for a day only; read activityList instead",
+    )
 }
 
 async fn pause(attempt: u32) {
