@@ -7,7 +7,7 @@ use shared::Error;
 use shared::problem::Problem;
 use shared::time::Timestamp;
 
-use crate::verify::{Claims, Verifier};
+use subscriptions::verify::{Claims, Verifier, scopes as granted};
 
 /// Lets a request pass to a route that asks for one of `scopes`, or for none.
 ///
@@ -38,16 +38,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
-}
-
-/// The scopes of a token: one string, or, from some issuers, a list.
-fn granted(claims: &Claims) -> impl Iterator<Item = &str> {
-    let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
-    values.flat_map(|value| match value {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-        Value::String(text) => text.split_ascii_whitespace().collect(),
-        _ => Vec::new(),
-    })
 }
 
 /// Claims as the authorizer hands them to a function: all of them strings.
@@ -84,17 +74,6 @@ mod tests {
         for none in [&[][..], &["abc"], &["Bearer"], &["Basic abc"], &["Bearer abc", "Bearer abc"]] {
             assert_eq!(found(none), None, "{none:?}");
         }
-    }
-
-    #[test]
-    fn scopes_are_a_string_or_a_list() {
-        let scopes = |claims: Value| {
-            let claims = claims.as_object().unwrap().clone();
-            granted(&claims).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(scopes(json!({ "scope": "a b" })), ["a", "b"]);
-        assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
-        assert!(scopes(json!({ "scope": 1 })).is_empty());
     }
 
     #[test]

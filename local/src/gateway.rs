@@ -15,6 +15,7 @@ use axum::routing::any;
 use shared::Error;
 use shared::store::Store;
 use shared::time::Clock;
+use subscriptions::verify::Verifier;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::aws::{self, Aws};
@@ -23,7 +24,6 @@ use crate::invocation::{self, Call};
 use crate::pipeline::Running;
 use crate::template::{Cors, QueueSource, Template};
 use crate::token::{AUDIENCE, Desk, Issuer};
-use crate::verify::Verifier;
 use crate::{answer, authorizer, graphiql, openapi, token};
 
 /// Queues wait so many times shorter here: what fails is tried again after a second, not after three minutes.

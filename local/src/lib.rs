@@ -18,7 +18,6 @@ mod queue;
 pub mod tables;
 pub mod template;
 pub mod token;
-pub mod verify;
 
 use std::future::Future;
 use std::net::SocketAddr;

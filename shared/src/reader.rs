@@ -75,6 +75,25 @@ impl Reader {
         Ok(place)
     }
 
+    /// A workspace by its id, or else by its slug, which must be of `company` if that is given.
+    ///
+    /// # Errors
+    /// Those of [`Reader::project`] and [`Reader::project_with_slug`].
+    pub async fn any_project(&self, project: &str, company: Option<&str>) -> Result<Place> {
+        let id = WorkspaceId::parse("projectId", project).map_err(|_| NO_PROJECT)?;
+        match self.project(&id, company).await {
+            // It may be a slug, be it another workspace's id or not.
+            Err(refused @ (Error::NotFound(_) | Error::Forbidden(_))) => {
+                match self.project_with_slug(project, company).await {
+                    Ok(id) => self.project(&id, company).await,
+                    Err(Error::NotFound(_)) => Err(refused),
+                    Err(error) => Err(error),
+                }
+            }
+            place => place,
+        }
+    }
+
     /// The workspace with a slug. Slugs are not unique: of several, it is the one that is of `company`, and that this
     /// reader is a member of.
     ///

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use async_graphql::parser::types::{ExecutableDocument, Field, FragmentDefinition, Selection, SelectionSet};
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
+};
 use async_graphql::{Name, Positioned};
 use shared::{Error, Result};
 
@@ -31,6 +33,21 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The operation that is asked for, if it is told which.
+pub(crate) fn operation<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a OperationDefinition> {
+    match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(&operation.node),
+        (DocumentOperations::Multiple(operations), Some(name)) => Some(&operations.get(name)?.node),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next().map(|operation| &operation.node)
+        }
+        _ => None,
+    }
 }
 
 /// Checks a document before it is parsed: its lists and objects are followed without limit.

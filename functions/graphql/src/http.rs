@@ -1,5 +1,6 @@
 //! GraphQL over HTTP: the body that asks, and the one that answers.
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, ServerError, Value};
 use lambda_http::Body;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -41,8 +42,14 @@ pub(crate) fn parse(request: &lambda_http::Request) -> Result<Request> {
         serde_json::from_value(value).map_err(|error| Error::bad_input("body", error.to_string()))?;
     document::check_text(&request.query)?;
     // Of what is no document, the execution says where it is wrong.
+    let name = request.operation_name.clone();
     if let Ok(document) = request.parsed_query() {
         document::check(document)?;
+        let operation = document::operation(document, name.as_deref());
+        if operation.is_some_and(|operation| operation.ty == OperationType::Subscription) {
+            let detail = "is a subscription; those are served over WebSocket, as graphql-transport-ws";
+            return Err(Error::bad_input("query", detail));
+        }
     }
     Ok(request)
 }
@@ -75,16 +82,7 @@ pub(crate) fn answer(
     }
     let status = refused.unwrap_or_else(|| status(&answer, by_status));
     log(&answer.errors, request_id);
-    for error in &mut answer.errors {
-        let extensions = error.extensions.get_or_insert_default();
-        // What has none is wrong with the document.
-        if extensions.get("code").is_none() {
-            extensions.set("code", async_graphql::to_value(Code::BadUserInput).unwrap_or_default());
-        }
-        if let Some(request_id) = request_id {
-            extensions.set("requestId", request_id);
-        }
-    }
+    code(&mut answer.errors, request_id);
     let body = body(&answer);
     if wire::size(&body) > wire::MAX {
         return self::answer(Err(too_long()), accept, request_id);
@@ -96,6 +94,20 @@ pub(crate) fn answer(
     // Access is checked at each read, so nobody may keep an answer.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     response
+}
+
+/// Completes the errors of an answer: a code for programs, and what names the request in the log.
+pub(crate) fn code(errors: &mut [ServerError], request_id: Option<&str>) {
+    for error in errors {
+        let extensions = error.extensions.get_or_insert_default();
+        // What has none is wrong with the document.
+        if extensions.get("code").is_none() {
+            extensions.set("code", async_graphql::to_value(Code::BadUserInput).unwrap_or_default());
+        }
+        if let Some(request_id) = request_id {
+            extensions.set("requestId", request_id);
+        }
+    }
 }
 
 /// The status of what was executed, or refused before. What is ours to mend has a status of its own, so that retries
@@ -116,13 +128,13 @@ fn status_of(error: &Error) -> StatusCode {
 }
 
 /// Whether the document was executed.
-fn is_begun(answer: &Response) -> bool {
+pub(crate) fn is_begun(answer: &Response) -> bool {
     let errors = &answer.errors;
     errors.is_empty() || answer.data != Value::Null || errors.iter().any(|error| !error.path.is_empty())
 }
 
 /// A line for each list that failed, and one for all that is wrong with the document.
-fn log(errors: &[ServerError], request_id: Option<&str>) {
+pub(crate) fn log(errors: &[ServerError], request_id: Option<&str>) {
     errors.iter().filter_map(|error| error.source()).for_each(|error| shell::log(error, request_id));
     let mut of_document = errors.iter().filter(|error| error.source.is_none());
     if let Some(first) = of_document.next() {

@@ -1,6 +1,8 @@
-//! `POST /graphql`: the query `activityList`, of one request with one document.
+//! `POST /graphql`: the query `activityList`, of one request with one document; and the schema for those who tell of
+//! activities live.
 //!
-//! `query` answers it, from the `arguments`; the other modules are the types of its schema, and how it travels.
+//! `query` answers, from the `arguments`; `subscription` is told by others, through `live`. The other modules are the
+//! types of the schema, and how a request travels.
 
 mod arguments;
 mod category;
@@ -9,25 +11,29 @@ mod document;
 mod error;
 mod http;
 mod limits;
+mod live;
 mod query;
+mod subscription;
 mod types;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, EmptySubscription, Schema};
+use async_graphql::{EmptyMutation, Schema};
 use lambda_http::{Request, Response};
 use shared::feed::Budget;
 use shared::reader::Reader;
 use shared::store::Store;
 
 use limits::Room;
+pub use live::{Asked, Event, MAX_PAYLOAD, Refused};
 pub use query::Query;
+pub use subscription::{Arguments, Subscription};
 
 /// The schema, and the table behind it.
 #[derive(Clone)]
 pub struct App {
-    schema: Schema<Query, EmptyMutation, EmptySubscription>,
+    schema: Schema<Query, EmptyMutation, Subscription>,
     store: Store,
 }
 
@@ -42,8 +48,8 @@ impl App {
 #[derive(Debug)]
 struct RequestId(Option<String>);
 
-fn schema() -> Schema<Query, EmptyMutation, EmptySubscription> {
-    Schema::build(Query, EmptyMutation, EmptySubscription)
+fn schema() -> Schema<Query, EmptyMutation, Subscription> {
+    Schema::build(Query, EmptyMutation, Subscription)
         .limit_complexity(limits::COMPLEXITY)
         .limit_directives(limits::DIRECTIVES)
         .finish()

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::http::header::HOST;
+use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{
     Adapter, Context, LambdaEvent, Request, RequestExt as _, Response, Service as _, service_fn,
@@ -51,8 +52,17 @@ fn start_log() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     // Of the runtime, its span: it holds the request id.
-    let ours =
-        ["shared", "shell", "graphql", "list_workspace_activity", "list_issue_activity", "record_activity"];
+    let ours = [
+        "shared",
+        "shell",
+        "live",
+        "graphql",
+        "list_workspace_activity",
+        "list_issue_activity",
+        "record_activity",
+        "subscriptions",
+        "broadcast",
+    ];
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("lambda_runtime", level.min(LevelFilter::INFO))
@@ -106,6 +116,11 @@ pub async fn answer(
         log(&error, request_id);
         Problem::new(&error, request_id).into_response()
     }))
+}
+
+/// The failure of an invocation whose payload is not what the function is for.
+pub fn unreadable(error: &serde_json::Error) -> Diagnostic {
+    Diagnostic { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
 }
 
 /// Writes an error that a caller is answered with into the log.

@@ -67,12 +67,9 @@ impl Connections {
         Self(Store::new(client, table))
     }
 
-    /// As [`Store::warm_up`].
-    ///
-    /// # Errors
-    /// As any read.
-    pub async fn warm_up(&self) -> Result<()> {
-        self.0.warm_up().await
+    /// The table called `table`, reached as `store` is.
+    pub fn beside(store: &Store, table: impl Into<String>) -> Self {
+        Self(Store::new(store.client.clone(), table))
     }
 
     /// Begins a session at `now`, in seconds since 1970; false when the connection has one.

@@ -60,7 +60,7 @@ pub struct Residual {
 }
 
 /// An activity read, with what the reader needs beside it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// The activity.
     pub activity: Activity,

@@ -91,7 +91,7 @@ async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_rea
         ("{".to_owned(), "expected"),
         ("not graphql".to_owned(), "expected"),
         ("mutation { createActivity { id } }".to_owned(), "Schema is not configured for mutations."),
-        ("subscription { subscribeToActivity { mutation } }".to_owned(), "not configured for subscription"),
+        ("subscription { subscribeToActivity { mutation } }".to_owned(), "served over WebSocket"),
         ("{ activityList(projectId: \"ws\", colour: \"red\") { totalCount } }".to_owned(), "colour"),
         ("{ activityList(projectId: 1) { totalCount } }".to_owned(), "projectId"),
         ("{ activityList(projectId: \"ws\", first: \"1\") { totalCount } }".to_owned(), "first"),

@@ -10,10 +10,20 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
 use serde_json::{Map, Value};
 
 /// How far apart the issuer's clock and ours may be, in seconds.
-const LEEWAY: f64 = 30.0;
+pub const LEEWAY: f64 = 30.0;
 
 /// What a verified token says.
 pub type Claims = Map<String, Value>;
+
+/// The scopes of a token: one string, or, from some issuers, a list.
+pub fn scopes(claims: &Claims) -> impl Iterator<Item = &str> {
+    let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    values.flat_map(|value| match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::String(text) => text.split_ascii_whitespace().collect(),
+        _ => Vec::new(),
+    })
+}
 
 /// Why a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -232,3 +232,14 @@ fn rsa_issuers_are_understood() {
     assert_eq!(verify(json!({ "alg": "ES256" }), token), Err(Refusal::UnknownKey));
     assert_eq!(verify(json!({}), &token.replace("eyJpc3Mi", "eyJJc3Mi")), Err(Refusal::Signature));
 }
+
+#[test]
+fn scopes_are_a_string_or_a_list() {
+    let scopes = |claims: Value| {
+        let claims = claims.as_object().unwrap().clone();
+        super::scopes(&claims).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(scopes(json!({ "scope": "a b" })), ["a", "b"]);
+    assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
+    assert!(scopes(json!({ "scope": 1 })).is_empty());
+}

@@ -1,0 +1,118 @@
+//! Messages to connections, through API Gateway's management API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::meta::region::ProvideRegion as _;
+use aws_sdk_apigatewaymanagement::Client;
+use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
+use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
+use aws_sdk_apigatewaymanagement::config::{Builder, Config};
+use aws_sdk_apigatewaymanagement::primitives::Blob;
+use aws_smithy_http_client::tls;
+use shared::live::ConnectionId;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Messages on their way at once, of all connections. Each takes API Gateway some 10 to 30 ms.
+const AT_ONCE: usize = 64;
+/// Attempts to send a message, while there is time. The pauses between them add up to 1.6 s at the most: a connection that
+/// takes nothing for longer holds up what comes, and catches up by itself when it comes again.
+const ATTEMPTS: u32 = 6;
+/// The longest pause before the second of them; it doubles with each.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Time for a connection to be closed. If it is not, it will be told nothing any more, and ends after two hours.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Sends to connections.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    client: Client,
+    room: Arc<Semaphore>,
+}
+
+/// Why a message did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The connection is gone.
+    Gone,
+    /// It was not taken, however often it was sent.
+    Refused,
+}
+
+/// Sends through the API at `endpoint`, with region and credentials of the environment, where Lambda puts them.
+pub(crate) async fn connect(endpoint: String) -> Sender {
+    let mut config = config(endpoint).credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    config.set_region(EnvironmentVariableRegionProvider::new().region().await);
+    Sender::new(Client::from_conf(config.build()))
+}
+
+/// What every client of the management API is configured with. It tries nothing again by itself: the SDK's retries share
+/// an allowance, so that a few connections that take nothing would use up that of the others.
+pub fn config(endpoint: String) -> Builder {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    Config::builder()
+        .behavior_version_latest()
+        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(1))
+                .read_timeout(Duration::from_secs(3))
+                .operation_timeout(Duration::from_secs(3))
+                .build(),
+        )
+}
+
+impl Sender {
+    /// Sends through `client`, which must try nothing again by itself.
+    pub fn new(client: Client) -> Self {
+        Self { client, room: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Sends a message, again and again until `deadline` if need be. One whose answer was lost may arrive twice.
+    ///
+    /// # Errors
+    /// Why it was given up. A connection that missed one must not be sent the next.
+    pub async fn send(&self, to: &ConnectionId, message: &str, deadline: Instant) -> Result<(), Lost> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                let pause = (PAUSE * 2u32.pow(attempt - 1)).mul_f64(0.5 + fastrand::f64() / 2.0);
+                if Instant::now() + pause >= deadline {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+            }
+            // Of the room that all share, a pause takes none.
+            let _place = self.room.acquire().await;
+            let message = Blob::new(message.as_bytes());
+            let request = self.client.post_to_connection().connection_id(to.as_str()).data(message);
+            match tokio::time::timeout_at(deadline, request.send()).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => match error.as_service_error() {
+                    Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
+                    Some(error) if error.is_forbidden_exception() || error.is_payload_too_large_exception() => {
+                        tracing::error!(%error, connection = to.as_str(), "a message was refused");
+                        return Err(Lost::Refused);
+                    }
+                    // Too much at once, for the client or for the API; or the API failed, or did not answer.
+                    _ => tracing::debug!(attempt, connection = to.as_str(), "a message was not taken"),
+                },
+                Err(_) => break,
+            }
+        }
+        Err(Lost::Refused)
+    }
+
+    /// Closes a connection. Its client connects again, and goes on from the last message it got.
+    pub async fn close(&self, connection: &ConnectionId) {
+        let request = self.client.delete_connection().connection_id(connection.as_str());
+        match tokio::time::timeout(CLOSING, request.send()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => {}
+            _ => tracing::warn!(connection = connection.as_str(), "a connection could not be closed"),
+        }
+    }
+}

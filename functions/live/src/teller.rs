@@ -1,0 +1,277 @@
+//! Tells watchers of a topic what was recorded, each what it may see, in order.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use graphql::{Event, Refused};
+use serde_json::Value;
+use shared::access::{self, Caller, READ, View};
+use shared::directory::{Role, Workspace};
+use shared::ids::{ActorId, WorkspaceId};
+use shared::live::{Document, Mark, Session, Topic, Watch};
+use shared::store::{Connections, Row, Store};
+use shared::time::Clock;
+use shared::{Error, Result};
+use tokio::time::Instant;
+
+use crate::message;
+use crate::sender::{Lost, Sender};
+
+/// Documents whose messages are held at once: a batch of a hundred activities is 12.7 MB of them at the most.
+const DOCUMENTS: usize = 4;
+
+/// Tells watchers of activities.
+#[derive(Clone)]
+pub struct Teller {
+    /// What a document makes of an activity.
+    pub graphql: graphql::App,
+    /// The log.
+    pub store: Store,
+    /// Who watches.
+    pub connections: Connections,
+    /// The way to them.
+    pub sender: Sender,
+    /// By which tokens expire.
+    pub clock: Clock,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+pub struct News {
+    /// The activity.
+    pub row: Row,
+    /// From where one goes on who was told of it.
+    pub mark: Mark,
+}
+
+/// What became of a watcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was told everything that is for it.
+    Told,
+    /// Its subscription was ended, and it knows why.
+    Ended,
+    /// Its connection is gone, or was closed.
+    Gone,
+}
+
+/// The directory, as far as some news are concerned.
+struct Directory {
+    workspaces: HashMap<WorkspaceId, Arc<Workspace>>,
+    roles: HashMap<(ActorId, WorkspaceId), Role>,
+}
+
+impl Teller {
+    /// Seconds since 1970.
+    pub fn now(&self) -> i64 {
+        (self.clock)().utc().timestamp()
+    }
+
+    /// Tells watchers of `topic` the `news`, and says what became of each, in their order. Whoever could not be told by
+    /// `deadline` is disconnected, and has all of it after its last message.
+    ///
+    /// # Errors
+    /// When the directory could not be read: nobody was told anything.
+    pub async fn tell(
+        &self,
+        topic: &Topic,
+        watchers: Vec<Watch>,
+        news: &[News],
+        workspaces: HashMap<WorkspaceId, Workspace>,
+        deadline: Instant,
+    ) -> Result<Vec<Fate>> {
+        let directory = self.directory(&watchers, news, workspaces).await?;
+        let now = self.now();
+        let mut fates = vec![Fate::Told; watchers.len()];
+        // Those with the same document are told the same, of what they may see.
+        let mut groups: BTreeMap<(&str, Option<&str>, String), Vec<(usize, Vec<usize>)>> = BTreeMap::new();
+        let mut views: HashMap<&Session, Result<Vec<usize>, Error>> = HashMap::new();
+        let mut refused = Vec::new();
+        for (index, watch) in watchers.iter().enumerate() {
+            let seen = views.entry(&watch.session).or_insert_with(|| directory.seen(topic, &watch.session, news));
+            match seen {
+                _ if watch.session.is_over(now) => refused.push((index, None)),
+                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) => {
+                    let Document { query, operation, variables } = &watch.document;
+                    let key = (query.as_str(), operation.as_deref(), switches(variables));
+                    groups.entry(key).or_default().push((index, seen.clone()));
+                }
+                Err(error) => refused.push((index, Some(Refused::of(error.same())))),
+            }
+        }
+        let ended = stream::iter(refused).map(|(index, refused)| {
+            let watch = &watchers[index];
+            async move {
+                match refused {
+                    Some(refused) => (index, self.refuse(watch, &refused, deadline).await),
+                    None => (index, self.dismiss(watch, deadline).await),
+                }
+            }
+        });
+        let ended: Vec<(usize, Fate)> = ended.buffer_unordered(watchers.len().max(1)).collect().await;
+        let told = stream::iter(groups.into_values())
+            .map(|members| self.tell_group(topic, &watchers, members, news, &directory, deadline));
+        let told: Vec<Vec<(usize, Fate)>> = told.buffer_unordered(DOCUMENTS).collect().await;
+        for (index, fate) in ended.into_iter().chain(told.into_iter().flatten()) {
+            fates[index] = fate;
+        }
+        Ok(fates)
+    }
+
+    /// Tells those who have the same document; each member is a watcher, and what of the news is for it.
+    async fn tell_group(
+        &self,
+        topic: &Topic,
+        watchers: &[Watch],
+        members: Vec<(usize, Vec<usize>)>,
+        news: &[News],
+        directory: &Directory,
+        deadline: Instant,
+    ) -> Vec<(usize, Fate)> {
+        let Some((first, _)) = members.first() else { return Vec::new() };
+        let wanted: HashSet<usize> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
+        let mut wanted: Vec<usize> = wanted.into_iter().collect();
+        wanted.sort_unstable();
+        let events = wanted.iter().map(|&index| {
+            let News { row, mark } = &news[index];
+            let workspace = directory.workspaces.get(&row.activity.workspace_id).cloned();
+            Event { activity: row.activity.clone(), workspace, cursor: mark.cursor(topic) }
+        });
+        let payloads = self.graphql.tell(&watchers[*first].document, events.collect()).await;
+        let payloads: Result<HashMap<usize, String>, Refused> =
+            payloads.map(|payloads| wanted.into_iter().zip(payloads).collect());
+        let payloads = &payloads;
+        let count = members.len();
+        let told = stream::iter(members).map(|(index, seen)| async move {
+            let watch = &watchers[index];
+            let fate = match payloads {
+                Ok(payloads) => {
+                    let payloads = seen.iter().filter_map(|index| payloads.get(index));
+                    self.deliver(watch, payloads, deadline).await
+                }
+                Err(refused) => self.refuse(watch, refused, deadline).await,
+            };
+            (index, fate)
+        });
+        told.buffer_unordered(count).collect().await
+    }
+
+    /// Sends results in order.
+    async fn deliver(
+        &self,
+        watch: &Watch,
+        payloads: impl Iterator<Item = &String>,
+        deadline: Instant,
+    ) -> Fate {
+        for payload in payloads {
+            let message = message::next(&watch.id, payload);
+            if let Err(lost) = self.sender.send(&watch.connection, &message, deadline).await {
+                return self.give_up(watch, lost).await;
+            }
+        }
+        Fate::Told
+    }
+
+    /// Ends a subscription, and says why.
+    pub async fn refuse(&self, watch: &Watch, refused: &Refused, deadline: Instant) -> Fate {
+        if let Err(error) = self.connections.end(watch).await {
+            tracing::warn!(error = error.chain(), "a subscription was not ended");
+        }
+        let message = message::error(&watch.id, &refused.0);
+        match self.sender.send(&watch.connection, &message, deadline).await {
+            Ok(()) => Fate::Ended,
+            Err(lost) => self.give_up(watch, lost).await,
+        }
+    }
+
+    /// Closes the connection of one whose token has expired; it may come again with another.
+    async fn dismiss(&self, watch: &Watch, deadline: Instant) -> Fate {
+        let message = message::closing("The token has expired");
+        let lost = self.sender.send(&watch.connection, &message, deadline).await.err();
+        self.give_up(watch, lost.unwrap_or(Lost::Refused)).await
+    }
+
+    /// Forgets a connection that misses a message: it must not get the next. If it is there, it is closed, so that its
+    /// client comes again and asks for what it missed.
+    pub async fn give_up(&self, watch: &Watch, lost: Lost) -> Fate {
+        let connection = &watch.connection;
+        if let Err(error) = self.connections.forget(connection).await {
+            // The next message will find it gone, or to be closed again.
+            tracing::warn!(error = error.chain(), connection = connection.as_str(), "a connection was not forgotten");
+        }
+        if lost == Lost::Refused {
+            self.sender.close(connection).await;
+        }
+        tracing::info!(connection = connection.as_str(), ?lost, "a connection was given up");
+        Fate::Gone
+    }
+
+    async fn directory(
+        &self,
+        watchers: &[Watch],
+        news: &[News],
+        workspaces: HashMap<WorkspaceId, Workspace>,
+    ) -> Result<Directory> {
+        let places: HashSet<&WorkspaceId> = news.iter().map(|news| &news.row.activity.workspace_id).collect();
+        let sessions: HashSet<&Session> = watchers.iter().map(|watch| &watch.session).collect();
+        let users: HashSet<ActorId> = sessions
+            .iter()
+            .filter_map(|session| session.caller().ok().filter(|caller| !caller.has(READ))?.user)
+            .collect();
+        let wanted = users.iter().flat_map(|user| places.iter().map(|&place| (user.clone(), place.clone())));
+        let roles = self.store.roles(&wanted.collect::<Vec<_>>()).await?;
+        let workspaces = workspaces.into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect();
+        Ok(Directory { workspaces, roles })
+    }
+}
+
+impl Directory {
+    /// Which of the news are for somebody who watches `topic`.
+    ///
+    /// # Errors
+    /// Those of [`access::decide`], of a workspace that is watched for itself.
+    fn seen(&self, topic: &Topic, session: &Session, news: &[News]) -> Result<Vec<usize>> {
+        let caller = session.caller()?;
+        let mut views: HashMap<&WorkspaceId, View> = HashMap::new();
+        let mut seen = Vec::new();
+        for (index, News { row, .. }) in news.iter().enumerate() {
+            let workspace = &row.activity.workspace_id;
+            let view = match views.get(workspace) {
+                Some(view) => *view,
+                None => {
+                    let view = self.view(topic, &caller, workspace)?;
+                    views.insert(workspace, view);
+                    view
+                }
+            };
+            if view.shows(row.staff) {
+                seen.push(index);
+            }
+        }
+        Ok(seen)
+    }
+
+    fn view(&self, topic: &Topic, caller: &Caller, workspace: &WorkspaceId) -> Result<View> {
+        let entry = self.workspaces.get(workspace).map(Arc::as_ref);
+        let role = caller.user.as_ref().and_then(|user| self.roles.get(&(user.clone(), workspace.clone())));
+        let decided = access::decide(caller, entry, role.copied());
+        match topic {
+            Topic::Workspace(_) => decided,
+            // Of an organization, everybody sees what is theirs; a workspace may have left it.
+            Topic::Organization(organization) => {
+                let is_of_it = entry.is_some_and(|entry| entry.organization.as_ref() == Some(organization));
+                Ok(decided.ok().filter(|_| is_of_it).unwrap_or(View::Nothing))
+            }
+        }
+    }
+}
+
+/// Of variables, what can make a difference to a message: what `@include` and `@skip` take. The others say what is
+/// watched, and from where.
+fn switches(variables: &str) -> String {
+    let Ok(Value::Object(mut variables)) = serde_json::from_str(variables) else { return variables.to_owned() };
+    variables.retain(|_, value| value.is_boolean());
+    Value::Object(variables).to_string()
+}
