@@ -84,7 +84,7 @@ pub(crate) fn routes(aws: Aws) -> Router {
 
 /// Keeps out the pages of a browser on this machine, which could record whatever they like: these routes ask for no
 /// token. No SDK sends an `Origin`, and pages cannot help it.
-async fn no_pages(request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn no_pages(request: Request, next: Next) -> Response<Body> {
     let refused = match token::local(request.headers()) {
         Ok(()) if !request.headers().contains_key(ORIGIN) => return next.run(request).await,
         Ok(()) => Error::Forbidden("This is not for web pages"),
@@ -132,7 +132,7 @@ async fn call(
     response
 }
 
-fn respond(status: StatusCode, body: &Value) -> Response<Body> {
+pub(crate) fn respond(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -152,7 +152,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code, message: message.into() }
     }
 
@@ -167,7 +167,7 @@ impl Refusal {
         Self::new("RequestTooLargeException", message).with(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    fn with(self, status: StatusCode) -> Self {
+    pub(crate) fn with(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
@@ -177,7 +177,7 @@ impl Refusal {
     }
 
     /// The JSON protocols have an error's name in the body, REST has it in a header.
-    fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = respond(self.status, &json!({ "__type": self.code, "message": self.message }));
         response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(self.code));
         response

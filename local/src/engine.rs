@@ -23,12 +23,16 @@ impl Engine {
     /// # Errors
     /// One line: the file cannot be opened, or is no database.
     pub async fn start(db_path: Option<&Path>) -> Result<Self, String> {
-        let database = match db_path {
-            None => Database::memory(),
-            Some(path) => Database::new(path.to_str().ok_or("the database's path is not UTF-8")?),
+        let name = match db_path {
+            // A name, so that it can be opened once more.
+            None => format!("file:{}?mode=memory&cache=shared", uuid::Uuid::new_v4()),
+            Some(path) => path.to_str().ok_or("the database's path is not UTF-8")?.to_owned(),
         };
         let shown = db_path.map_or_else(|| "in memory".into(), |path| path.display().to_string());
-        let database = database.map_err(|error| format!("cannot open the database {shown}: {error}"))?;
+        let failed =
+            |error: &dyn std::fmt::Display| format!("cannot open the database {shown}: {error}");
+        let database = Database::new(&name).map_err(|error| failed(&error))?;
+        prepare_stream(&name).map_err(|error| failed(&error))?;
         Self::serve(database).await
     }
 
@@ -68,6 +72,18 @@ impl Engine {
     }
 }
 
+/// Gives the engine's table of stream records the index that it lacks, without which every write reads all of it; and
+/// removes from it what DynamoDB would not have any more, either.
+fn prepare_stream(name: &str) -> rusqlite::Result<()> {
+    let connection = rusqlite::Connection::open(name)?;
+    connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    connection.execute_batch(
+        "CREATE INDEX IF NOT EXISTS _stream_records_by_number
+         ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+         DELETE FROM _stream_records WHERE created_at < unixepoch() - 24 * 3600;",
+    )
+}
+
 /// The name of a file by which SQLite opens it for reading only: the engine passes it on as it is.
 fn read_only_name(db_path: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let path = db_path.canonicalize()?;
@@ -87,8 +103,15 @@ pub async fn client(endpoint: &str) -> Client {
 /// What such a client is configured with.
 pub fn config(endpoint: &str) -> Builder {
     shared::store::config()
-        .region(Region::new("us-east-1"))
-        // DynamoDB Local keeps the tables of different keys apart, so everyone uses these.
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .region(Region::new(REGION))
+        .credentials_provider(credentials())
         .endpoint_url(endpoint)
+}
+
+/// The region that every client here is in.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// What every client here signs with: DynamoDB Local keeps the tables of different keys apart.
+pub(crate) fn credentials() -> Credentials {
+    Credentials::new("local", "local", None, None, "local")
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::{Context, LambdaEvent, Request, Response};
+use live::Teller;
 use record_activity::{App, Sink, Summary};
 use serde_json::{Value, json};
-use shared::store::Store;
-use shared::time::Clock;
+use shared::Error;
+use subscriptions::Keys;
+use tokio::sync::Notify;
 
 use crate::invocation;
 
@@ -18,6 +21,8 @@ pub(crate) enum Function {
     ListIssue,
     Record,
     Graphql,
+    Subscriptions,
+    Broadcast,
 }
 
 impl Function {
@@ -28,6 +33,8 @@ impl Function {
             "list-issue-activity" => Some(Self::ListIssue),
             "record-activity" => Some(Self::Record),
             "graphql" => Some(Self::Graphql),
+            "subscriptions" => Some(Self::Subscriptions),
+            "broadcast" => Some(Self::Broadcast),
             _ => None,
         }
     }
@@ -59,24 +66,36 @@ impl std::fmt::Display for Failure {
 
 /// The functions, each with what it keeps from one invocation to the next.
 pub(crate) struct Functions {
-    store: Store,
-    graphql: graphql::App,
+    teller: Teller,
+    subscriptions: subscriptions::App,
     recording: App,
+    /// Told after each invocation that records.
+    pub(crate) recorded: Notify,
 }
 
 impl Functions {
-    pub(crate) fn new(store: Store, clock: Clock, jitter: fastrand::Rng) -> Self {
-        let recording = App::new(store.clone(), clock, jitter, log());
-        Self { graphql: graphql::App::new(store.clone()), store, recording }
+    /// With what `teller` knows of tables and connections, and tokens that `keys` verify.
+    pub(crate) fn new(teller: Teller, keys: Keys, jitter: fastrand::Rng) -> Self {
+        let recording = App::new(teller.store.clone(), Arc::clone(&teller.clock), jitter, log());
+        let subscriptions = subscriptions::App::new(teller.clone(), keys);
+        Self { teller, subscriptions, recording, recorded: Notify::new() }
     }
 
     /// Answers one request of the API.
     pub(crate) async fn answer(&self, function: Function, request: Request) -> Response<String> {
         let Ok(response) = match function {
-            Function::ListWorkspace => list_workspace_activity::handle(&self.store, request).await,
-            Function::ListIssue => list_issue_activity::handle(&self.store, request).await,
-            Function::Record => record_activity::handle(&self.recording, request).await,
-            Function::Graphql => graphql::handle(&self.graphql, request).await,
+            Function::ListWorkspace => list_workspace_activity::handle(&self.teller.store, request).await,
+            Function::ListIssue => list_issue_activity::handle(&self.teller.store, request).await,
+            Function::Graphql => graphql::handle(&self.teller.graphql, request).await,
+            Function::Record => {
+                let response = record_activity::handle(&self.recording, request).await;
+                self.recorded.notify_one();
+                response
+            }
+            Function::Subscriptions | Function::Broadcast => {
+                let no_route = async { Err(Error::internal("the function takes no requests")) };
+                shell::answer(&request, no_route).await
+            }
         };
         response
     }
@@ -107,16 +126,34 @@ impl Functions {
     }
 
     async fn run(&self, function: Function, payload: &[u8], context: Context) -> Result<Value, Failure> {
-        if function == Function::Record {
-            let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-            let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
-            return result.map_err(|error| Failure::new(&error.error_type, error.error_message));
+        let failed = |error: Diagnostic| Failure::new(&error.error_type, error.error_message);
+        match function {
+            Function::Record => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
+                self.recorded.notify_one();
+                result.map_err(failed)
+            }
+            Function::Subscriptions => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let event = LambdaEvent { payload, context };
+                let answer = subscriptions::invoke(&self.subscriptions, event).await.map_err(failed)?;
+                serde_json::to_value(answer).map_err(unreadable)
+            }
+            Function::Broadcast => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let event = LambdaEvent { payload, context };
+                let answer = broadcast::invoke(&self.teller, event).await.map_err(failed)?;
+                serde_json::to_value(answer).map_err(unreadable)
+            }
+            // The others know nothing but requests.
+            Function::ListWorkspace | Function::ListIssue | Function::Graphql => {
+                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
+                let answer = |request| async move { Ok(self.answer(function, request).await) };
+                let Ok(response) = shell::serve(LambdaEvent { payload, context }, answer).await;
+                serde_json::to_value(response).map_err(unreadable)
+            }
         }
-        // The others know nothing but requests.
-        let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-        let answer = |request| async move { Ok(self.answer(function, request).await) };
-        let Ok(response) = shell::serve(LambdaEvent { payload, context }, answer).await;
-        serde_json::to_value(response).map_err(unreadable)
     }
 }
 

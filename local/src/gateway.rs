@@ -8,26 +8,48 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::{HeaderName, Method, Response};
+use axum::http::{HeaderMap, HeaderName, Method, Response};
 use axum::middleware::{self, Next};
 use axum::routing::any;
+use live::{Sender, Teller};
 use shared::Error;
-use shared::store::Store;
+use shared::store::{Connections, Store};
 use shared::time::Clock;
+use subscriptions::Keys;
 use subscriptions::verify::Verifier;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::aws::{self, Aws};
 use crate::functions::{Function, Functions};
 use crate::invocation::{self, Call};
-use crate::pipeline::Running;
+use crate::sockets::{self, Sockets};
+use crate::stream::Stream;
 use crate::template::{Cors, QueueSource, Template};
 use crate::token::{AUDIENCE, Desk, Issuer};
-use crate::{answer, authorizer, graphiql, openapi, token};
+use crate::{answer, authorizer, engine, graphiql, openapi, pipeline, stream, token};
 
 /// Queues wait so many times shorter here: what fails is tried again after a second, not after three minutes.
 const HASTE: u32 = 180;
+
+/// Where the connections' management API is.
+const MANAGEMENT: &str = "/dev/live";
+
+/// What is behind a gateway.
+#[derive(Clone)]
+pub struct Behind {
+    /// The log.
+    pub store: Store,
+    /// Who watches it.
+    pub connections: Connections,
+    /// Where watchers hear from what was recorded; `None` if they are told nothing.
+    pub stream: Option<Stream>,
+    /// Decides what is recorded when, and which tokens are valid.
+    pub clock: Clock,
+    /// Spreads the recorder's retries.
+    pub jitter: fastrand::Rng,
+}
 
 /// Serves the routes of the template, with an issuer of development tokens.
 #[derive(Clone)]
@@ -35,6 +57,8 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     functions: Arc<Functions>,
+    sockets: Sockets,
+    stream: Option<Stream>,
     /// `None` when the template feeds no function of ours from a queue.
     aws: Option<Aws>,
     endpoints: BTreeMap<String, Vec<Endpoint>>,
@@ -55,23 +79,17 @@ struct Endpoint {
 }
 
 impl Gateway {
-    /// A gateway to the functions on `store`, at the address `issuer`, which is also what its tokens name as their
-    /// issuer. `clock` decides what is recorded when, and which tokens are valid.
-    pub fn new(store: Store, template: &Template, clock: Clock, issuer: String) -> Self {
+    /// A gateway to the functions on what is `behind` it, at the address `issuer`, which is also what its tokens name as
+    /// their issuer.
+    pub fn new(behind: Behind, template: &Template, issuer: String) -> Self {
         let here = |source: QueueSource| QueueSource { visibility: source.visibility / HASTE, ..source };
         let queues = template.queue_sources().into_iter().map(here).collect();
-        Self::with(store, template, clock, issuer, fastrand::Rng::new(), queues)
+        Self::with(behind, template, issuer, queues)
     }
 
-    /// The same, with the randomness that spreads the retries, and with the queues as they are given.
-    pub fn with(
-        store: Store,
-        template: &Template,
-        clock: Clock,
-        issuer: String,
-        jitter: fastrand::Rng,
-        queues: Vec<QueueSource>,
-    ) -> Self {
+    /// The same, with the queues as they are given.
+    pub fn with(behind: Behind, template: &Template, issuer: String, queues: Vec<QueueSource>) -> Self {
+        let Behind { store, connections, stream, clock, jitter } = behind;
         let mut endpoints: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
         for route in &template.routes {
             let function = Function::named(&route.function);
@@ -89,15 +107,23 @@ impl Gateway {
             });
         }
         let domain = issuer.split_once("://").map_or(issuer.as_str(), |(_, domain)| domain).to_owned();
-        let functions = Arc::new(Functions::new(store, Arc::clone(&clock), jitter));
-        let aws = Aws::new(queues, &functions, &clock, &issuer);
-        let issuer = Arc::new(Issuer::new(issuer));
+        // By number, as a name may be that of an address on which nobody listens.
+        let sender = sender(format!("http://{}{MANAGEMENT}", domain.replace("localhost", "127.0.0.1")));
+        let url = issuer;
+        let issuer = Arc::new(Issuer::new(url.clone()));
+        let verifier = || Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys());
+        let graphql = graphql::App::new(store.clone());
+        let teller = Teller { graphql, store, connections, sender, clock: Arc::clone(&clock) };
+        let functions = Arc::new(Functions::new(teller, Keys::known(verifier()), jitter));
+        let aws = Aws::new(queues, &functions, &clock, &url);
         Self(Arc::new(Inner {
             functions,
+            sockets: Sockets::default(),
+            stream,
             aws,
             endpoints,
             cors: cors(&template.cors),
-            verifier: Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys()),
+            verifier: verifier(),
             issuer,
             clock,
             domain,
@@ -109,9 +135,34 @@ impl Gateway {
         self.0.issuer.token(sub, scope, (self.0.clock)())
     }
 
-    /// Begins to work on the queue, until what is given back is dropped.
-    pub(crate) fn start(&self) -> Option<Running> {
-        self.0.aws.as_ref().map(|aws| Running::start(&aws.pipeline, &aws.asynchronous))
+    /// Begins to work on the queue and on the stream, until what is given back is dropped.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub(crate) async fn start(&self) -> Result<Running, String> {
+        let aws = self.0.aws.as_ref();
+        let stream = match &self.0.stream {
+            Some(stream) => Some(stream.start(&self.0.functions).await?),
+            None => None,
+        };
+        let queue = aws.map(|aws| pipeline::Running::start(&aws.pipeline, &aws.asynchronous));
+        Ok(Running { queue, stream })
+    }
+
+    /// Closes all WebSocket connections.
+    pub(crate) fn hang_up(&self) {
+        self.0.sockets.close();
+    }
+
+    /// Takes a WebSocket connection.
+    pub(crate) async fn connect(
+        &self,
+        upgrade: WebSocketUpgrade,
+        headers: HeaderMap,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        let (functions, clock) = (Arc::clone(&self.0.functions), Arc::clone(&self.0.clock));
+        self.0.sockets.accept(functions, clock, self.0.domain.clone(), (upgrade, headers, peer)).await
     }
 
     /// Everything there is to serve.
@@ -130,8 +181,10 @@ impl Gateway {
                 ),
             )
             // Another method of a path of the API.
-            .merge(graphiql::routes(desk))
+            .merge(graphiql::routes(desk, self.clone()))
             .layer(middleware::from_fn(log))
+            // A request for each message to each connection would drown the others in the log.
+            .merge(sockets::routes(MANAGEMENT, self.0.sockets.clone()).layer(middleware::from_fn(aws::no_pages)))
     }
 }
 
@@ -177,6 +230,32 @@ impl Inner {
             (Err(error), _) => answer::refuse(&error, request_id),
         }
     }
+}
+
+/// What works while the gateway serves.
+pub(crate) struct Running {
+    queue: Option<pipeline::Running>,
+    stream: Option<stream::Running>,
+}
+
+impl Running {
+    /// Lets everything come to its end, as far as it does in some time: what the queue has is recorded, and then told.
+    pub(crate) async fn finish(self) {
+        if let Some(queue) = self.queue {
+            queue.finish().await;
+        }
+        if let Some(stream) = self.stream {
+            stream.finish().await;
+        }
+    }
+}
+
+/// Sends to connections of this gateway, through its own management API.
+fn sender(endpoint: String) -> Sender {
+    let config = live::config(endpoint)
+        .region(aws_sdk_apigatewaymanagement::config::Region::new(engine::REGION))
+        .credentials_provider(engine::credentials());
+    Sender::new(aws_sdk_apigatewaymanagement::Client::from_conf(config.build()))
 }
 
 type Served = (Gateway, Arc<str>);

@@ -15,6 +15,8 @@ mod invocation;
 pub mod openapi;
 mod pipeline;
 mod queue;
+mod sockets;
+pub mod stream;
 pub mod tables;
 pub mod template;
 pub mod token;
@@ -24,7 +26,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-pub use gateway::Gateway;
+pub use gateway::{Behind, Gateway};
 
 /// Serves `gateway` on `listener` until `shutdown` is ready; then takes no more requests, and returns when those
 /// under way are answered and its queue is worked off. What is left in the queue after some time, or when this is
@@ -37,11 +39,15 @@ pub async fn serve(
     gateway: Gateway,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let running = gateway.start();
+    let running = gateway.start().await.map_err(std::io::Error::other)?;
     let service = gateway.router().into_make_service_with_connect_info::<SocketAddr>();
+    let stopping = gateway.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // Their clients come again; here, they would keep the server from its end.
+        stopping.hang_up();
+    };
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
-    if let Some(running) = running {
-        running.finish().await;
-    }
+    running.finish().await;
     Ok(())
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use local::engine::{self, Engine};
+use local::stream::Stream;
 use local::template::Template;
-use local::{Gateway, demo, openapi, tables};
-use shared::store::Store;
+use local::{Behind, Gateway, demo, openapi, tables};
+use shared::store::{Connections, Store};
 use shared::time::system_clock;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +20,12 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 /// The table of activities, wherever it is.
 const LOG_TABLE: &str = "activity-log";
+/// The table of connections.
+const CONNECTIONS_TABLE: &str = "activity-log-connections";
 /// What is logged unless `RUST_LOG` says otherwise: our requests, and others' failures.
 const LOGGED: &str = "error,local=info,shared=info,shell=info,list_workspace_activity=info,\
-                      list_issue_activity=info,record_activity=info,graphql=info";
+                      list_issue_activity=info,record_activity=info,graphql=info,\
+                      live=info,subscriptions=info,broadcast=info";
 /// How long requests under way are waited for; none takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -129,15 +133,21 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     };
     let client = engine::client(&endpoint).await;
     let template = Template::load()?;
-    let made = tables::ensure(&client, &template, "LogTable", LOG_TABLE).await;
-    made.map_err(|error| format!("{endpoint}: {error}"))?;
-    let store = Store::new(client, LOG_TABLE);
+    for (logical_id, table) in [("LogTable", LOG_TABLE), ("ConnectionsTable", CONNECTIONS_TABLE)] {
+        let made = tables::ensure(&client, &template, logical_id, table).await;
+        made.map_err(|error| format!("{endpoint}: {error}"))?;
+    }
+    let stream = Stream::open(&endpoint, &client, &template, "LogTable", LOG_TABLE).await;
+    let stream = Some(stream.map_err(|error| format!("{endpoint}: {error}"))?);
+    let store = Store::new(client.clone(), LOG_TABLE);
+    let connections = Connections::new(client, CONNECTIONS_TABLE);
     let url = format!("http://localhost:{port}");
     let clock = system_clock();
     if !args.no_demo {
         demo::record(store.clone(), fastrand::Rng::new(), clock()).await?;
     }
-    let gateway = Gateway::new(store, &template, clock, url.clone());
+    let behind = Behind { store, connections, stream, clock, jitter: fastrand::Rng::new() };
+    let gateway = Gateway::new(behind, &template, url.clone());
     let mut greeting =
         format!("Activity Log   {url}\nDocumentation  {url}/docs\nGraphQL        {url}/graphql\n");
     greeting += &format!("Tokens         {url}/dev/token?sub=service&scope=activity:write\n");

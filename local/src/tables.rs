@@ -15,7 +15,7 @@ use crate::template::Template;
 /// Makes the table with this logical id under `name`, unless it is there, and waits until it can be used. Says
 /// whether it made it.
 ///
-/// Streams are left off: nothing here reads them, and the embedded engine's writes slow down with their length.
+/// A stream is for who reads it to switch on: it makes every write dearer.
 ///
 /// # Errors
 /// One line: an endpoint that does not answer, or a definition that is not understood.
@@ -101,7 +101,7 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 /// The error with all its causes, in one line; the SDK's own display adds all it knows of the request.
-fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

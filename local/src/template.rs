@@ -65,6 +65,27 @@ pub struct QueueSource {
     pub dead_letters: String,
 }
 
+/// A table's stream, whose records a function gets in batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamSource {
+    /// The crate of the function.
+    pub function: String,
+    /// How long an invocation of it may take.
+    pub timeout: Duration,
+    /// The table's logical id.
+    pub table: String,
+    /// The most records of a batch.
+    pub batch_size: usize,
+    /// How often a batch that failed is tried again.
+    pub max_retries: u32,
+    /// Whether a batch that failed is halved first.
+    pub bisects: bool,
+    /// Whether the function's answer names the record from which on it failed; without, it is all of them or none.
+    pub reports_failures: bool,
+    /// Which records the function gets, patterns as EventBridge has them: those that match any.
+    pub patterns: Vec<serde_json::Value>,
+}
+
 /// A statement of a function's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -104,6 +125,11 @@ impl Template {
         self.resources.get(logical_id).and_then(|table| table.get("Properties"))
     }
 
+    /// What the records of a table's stream show, such as `NEW_IMAGE`; `None` when it has no stream.
+    pub fn stream_view(&self, logical_id: &str) -> Option<String> {
+        at(self.table(logical_id)?, &["StreamSpecification", "StreamViewType"])?.as_str().map(str::to_owned)
+    }
+
     /// The statements of a function's policy, by the function's crate.
     pub fn permissions(&self, function: &str) -> Vec<Statement> {
         let found = self.functions().find(|(name, _)| name == function);
@@ -133,23 +159,52 @@ impl Template {
             .collect()
     }
 
+    /// The streams that functions are fed from. One that lacks a part is none of them.
+    pub fn stream_sources(&self) -> Vec<StreamSource> {
+        self.resources("AWS::Lambda::EventSourceMapping")
+            .filter_map(|(_, mapping)| self.stream_source(mapping.get("Properties")?))
+            .collect()
+    }
+
+    fn stream_source(&self, mapping: &Value) -> Option<StreamSource> {
+        let source = mapping.get("EventSourceArn")?;
+        let is_stream = matches!(source, Value::Tagged(tagged)
+            if tagged.value.as_str().is_some_and(|attribute| attribute.ends_with(".StreamArn")));
+        let (function, timeout) = self.fed(mapping)?;
+        let patterns = list(at(mapping, &["FilterCriteria", "Filters"]));
+        let pattern = |filter: &Value| serde_json::from_str(filter.get("Pattern")?.as_str()?).ok();
+        is_stream.then_some(StreamSource {
+            function,
+            timeout,
+            table: target(source)?.to_owned(),
+            batch_size: mapping.get("BatchSize")?.as_u64()?.try_into().ok()?,
+            max_retries: mapping.get("MaximumRetryAttempts")?.as_u64()?.try_into().ok()?,
+            bisects: mapping.get("BisectBatchOnFunctionError")?.as_bool()?,
+            reports_failures: reports_failures(mapping),
+            patterns: patterns.map(pattern).collect::<Option<_>>()?,
+        })
+    }
+
+    /// The crate of the function that a mapping feeds, and how long it may take.
+    fn fed(&self, mapping: &Value) -> Option<(String, Duration)> {
+        let function = self.resources.get(target(mapping.get("FunctionName")?)?)?;
+        let timeout = at(function, &["Properties", "Timeout"]).or_else(|| self.globals.get("Timeout"))?;
+        Some((crate_of(function)?, Duration::from_secs(timeout.as_u64()?)))
+    }
+
     fn queue_source(&self, mapping: &Value) -> Option<QueueSource> {
         let queue_id = target(mapping.get("EventSourceArn")?)?;
         let queue = self.resources.get(queue_id)?.get("Properties")?;
         let redrive = queue.get("RedrivePolicy")?;
-        let function = self.resources.get(target(mapping.get("FunctionName")?)?)?;
-        let timeout =
-            at(function, &["Properties", "Timeout"]).or_else(|| self.globals.get("Timeout"))?.as_u64()?;
+        let (function, timeout) = self.fed(mapping)?;
         let seconds = |value: &Value, name| value.get(name)?.as_u64().map(Duration::from_secs);
         Some(QueueSource {
-            function: crate_of(function)?,
-            timeout: Duration::from_secs(timeout),
+            function,
+            timeout,
             queue: queue_id.to_owned(),
             batch_size: mapping.get("BatchSize")?.as_u64()?.try_into().ok()?,
             window: seconds(mapping, "MaximumBatchingWindowInSeconds").unwrap_or_default(),
-            reports_failures: strings(mapping, "FunctionResponseTypes")
-                .iter()
-                .any(|kind| kind == "ReportBatchItemFailures"),
+            reports_failures: reports_failures(mapping),
             visibility: seconds(queue, "VisibilityTimeout")?,
             max_receives: redrive.get("maxReceiveCount")?.as_u64()?,
             dead_letters: target(redrive.get("deadLetterTargetArn")?)?.to_owned(),
@@ -166,6 +221,10 @@ pub fn target(value: &Value) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+fn reports_failures(mapping: &Value) -> bool {
+    strings(mapping, "FunctionResponseTypes").iter().any(|kind| kind == "ReportBatchItemFailures")
 }
 
 fn crate_of(function: &Value) -> Option<String> {

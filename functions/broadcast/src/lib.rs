@@ -47,7 +47,7 @@ pub struct Failure {
 pub async fn invoke(teller: &Teller, event: LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
     let deadline = shell::deadline(Some(&event.context)) - CLOSING;
     let request_id = event.context.request_id;
-    let batch = records::parse(event.payload).map_err(|error| shell::unreadable(&error))?;
+    let batch = records::parse(event.payload).map_err(shell::unreadable)?;
     let failed = match Box::pin(broadcast(teller, batch.rows, deadline)).await {
         Ok(()) => batch.failed,
         Err(error) => {

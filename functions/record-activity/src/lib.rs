@@ -84,10 +84,10 @@ pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagn
     if payload.pointer("/requestContext/http").is_none() {
         return direct::invoke(app, payload, &context).await;
     }
-    let request: LambdaRequest = serde_json::from_value(payload).map_err(|error| shell::unreadable(&error))?;
+    let request: LambdaRequest = serde_json::from_value(payload).map_err(shell::unreadable)?;
     let request = LambdaEvent { payload: request, context };
     let Ok(response) = shell::serve(request, |request| http::handle(app, request)).await;
-    serde_json::to_value(response).map_err(|error| shell::unreadable(&error))
+    serde_json::to_value(response).map_err(shell::unreadable)
 }
 
 /// The events of a body: one, or an array of 1 to 500.

@@ -10,7 +10,7 @@ use shared::event::{Defaults, Event};
 use shared::time::Timestamp;
 use shared::{Error, Result, json as strict};
 
-use crate::{App, Source, envelope, unreadable};
+use crate::{App, Source, envelope};
 
 /// A batch, as Lambda's poller hands it over.
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ struct Attributes {
 /// # Errors
 /// When the records are not SQS's; nothing is recorded then.
 pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
-    let Batch { records } = serde_json::from_value(payload).map_err(unreadable)?;
+    let Batch { records } = serde_json::from_value(payload).map_err(shell::unreadable)?;
     if let Some(other) = records.iter().find(|message| message.event_source != "aws:sqs") {
         let error_message =
             format!("records of {} are not understood, only those of aws:sqs", other.event_source);

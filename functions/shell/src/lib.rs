@@ -119,7 +119,7 @@ pub async fn answer(
 }
 
 /// The failure of an invocation whose payload is not what the function is for.
-pub fn unreadable(error: &serde_json::Error) -> Diagnostic {
+pub fn unreadable(error: serde_json::Error) -> Diagnostic {
     Diagnostic { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
 }
 

@@ -95,7 +95,7 @@ enum Reply {
 pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
     let LambdaEvent { payload, context } = event;
     let deadline = shell::deadline(Some(&context)) - CLOSING;
-    let event: Event = serde_json::from_value(payload).map_err(|error| shell::unreadable(&error))?;
+    let event: Event = serde_json::from_value(payload).map_err(shell::unreadable)?;
     let handled = Box::pin(app.handle(&event, &context.request_id, deadline)).await;
     Ok(handled.unwrap_or_else(|error| {
         shell::log(&error, Some(&context.request_id));
