@@ -32,6 +32,8 @@ const MAX_FRAME: usize = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long a connection lasts.
 const LIFETIME: Duration = Duration::from_secs(2 * 3600);
+/// How long a client is waited for that is to close, too.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Messages that wait for a slow client; beyond, no more are taken.
 const BUFFERED: usize = 256;
 /// Bytes of a connection's buffers: thousands of connections are to fit in memory.
@@ -172,8 +174,11 @@ impl Sockets {
         }
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
         // Without a code, as API Gateway does it.
-        socket.send(Message::Close(None)).await.ok();
-        drop(socket);
+        let goodbye = async {
+            socket.send(Message::Close(None)).await.ok();
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        tokio::time::timeout(GOODBYE, goodbye).await.ok();
         connection.tell("$disconnect", "DISCONNECT", json!({})).await;
     }
 

@@ -149,9 +149,7 @@ impl Shards {
             let found = found.ok_or("the stream has no description")?;
             for shard in found.shards.unwrap_or_default() {
                 let Some(id) = shard.shard_id else { continue };
-                let is_closed =
-                    shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some());
-                if !self.known.insert(id.clone()) || is_closed && from == ShardIteratorType::Latest {
+                if !self.known.insert(id.clone()) {
                     continue;
                 }
                 let iterator = stream.iterator(&id, from.clone(), None).await?;
@@ -226,6 +224,7 @@ impl Feeder {
                     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, record))
                 })
                 .collect();
+            tracing::debug!(shard = id, records = wanted.len(), "read from the stream");
             for batch in wanted.chunks(self.stream.source.batch_size) {
                 self.feed(batch.to_vec(), 0).await;
             }
