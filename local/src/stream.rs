@@ -92,14 +92,24 @@ impl Stream {
         Ok(answer.map_err(|error| cause(&error))?.shard_iterator)
     }
 
+    /// Reads the stream from its end on.
+    ///
+    /// # Errors
+    /// One line: why it cannot be read.
+    pub async fn tail(&self) -> Result<Tail, String> {
+        let mut tail = Tail { stream: self.clone(), places: HashMap::new(), known: HashSet::new() };
+        tail.look(ShardIteratorType::Latest).await?;
+        Ok(tail)
+    }
+
     /// Begins to feed the function with what is recorded from now on.
     pub(crate) async fn start(&self, functions: &Arc<Functions>) -> Result<Running, String> {
         let function = Function::named(&self.source.function);
         let function = function.ok_or_else(|| format!("{} is not served here", self.source.function))?;
-        let shards = Shards::begin(self).await?;
+        let tail = self.tail().await?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let feeder = Feeder { stream: self.clone(), functions: Arc::clone(functions), function };
-        Ok(Running { stop, task: tokio::spawn(feeder.run(shards, stopped)) })
+        let feeder = Feeder { source: self.source.clone(), functions: Arc::clone(functions), function };
+        Ok(Running { stop, task: tokio::spawn(feeder.run(tail, stopped)) })
     }
 }
 
@@ -117,8 +127,9 @@ impl Running {
     }
 }
 
-/// The shards that are read, each from where.
-struct Shards {
+/// What comes into a stream, from some time on.
+pub struct Tail {
+    stream: Stream,
     places: HashMap<String, Place>,
     known: HashSet<String>,
 }
@@ -131,29 +142,20 @@ struct Place {
     last: Option<String>,
 }
 
-impl Shards {
-    /// All that there are, from their ends on.
-    async fn begin(stream: &Stream) -> Result<Self, String> {
-        let mut shards = Self { places: HashMap::new(), known: HashSet::new() };
-        shards.look(stream, ShardIteratorType::Latest).await?;
-        Ok(shards)
-    }
-
+impl Tail {
     /// Finds the shards that are not known yet.
-    async fn look(&mut self, stream: &Stream, from: ShardIteratorType) -> Result<(), String> {
+    async fn look(&mut self, from: ShardIteratorType) -> Result<(), String> {
         let mut start = None;
         loop {
-            let request = stream.client.describe_stream().stream_arn(&stream.arn);
+            let request = self.stream.client.describe_stream().stream_arn(&self.stream.arn);
             let answer = request.set_exclusive_start_shard_id(start).send().await;
             let found = answer.map_err(|error| cause(&error))?.stream_description;
             let found = found.ok_or("the stream has no description")?;
-            for shard in found.shards.unwrap_or_default() {
-                let Some(id) = shard.shard_id else { continue };
-                if !self.known.insert(id.clone()) {
-                    continue;
+            for id in found.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
+                if self.known.insert(id.clone()) {
+                    let iterator = self.stream.iterator(&id, from.clone(), None).await?;
+                    self.places.extend(iterator.map(|iterator| (id, Place { iterator, last: None })));
                 }
-                let iterator = stream.iterator(&id, from.clone(), None).await?;
-                self.places.extend(iterator.map(|iterator| (id, Place { iterator, last: None })));
             }
             start = found.last_evaluated_shard_id;
             if start.is_none() {
@@ -161,40 +163,12 @@ impl Shards {
             }
         }
     }
-}
 
-struct Feeder {
-    stream: Stream,
-    functions: Arc<Functions>,
-    function: Function,
-}
-
-impl Feeder {
-    async fn run(self, mut shards: Shards, mut stopped: tokio::sync::oneshot::Receiver<()>) {
-        loop {
-            let mut found = false;
-            for late in LATE {
-                tokio::time::sleep(late).await;
-                found |= self.read(&mut shards).await;
-            }
-            if found {
-                continue;
-            }
-            tokio::select! {
-                () = self.functions.recorded.notified() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-                _ = &mut stopped => {
-                    while self.read(&mut shards).await {}
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Reads every shard once, and feeds what it finds; says whether that was anything.
-    async fn read(&self, shards: &mut Shards) -> bool {
-        let (mut found, mut ended) = (false, false);
-        for (id, place) in shards.places.clone() {
+    /// Reads every shard once: the records, as Lambda hands them over, of those that the function gets; `None` when there
+    /// were none at all.
+    pub async fn read(&mut self) -> Option<Vec<Value>> {
+        let (mut found, mut ended) = (None, false);
+        for (id, place) in self.places.clone() {
             let answer = self.stream.client.get_records().shard_iterator(&place.iterator).send().await;
             let answer = match answer {
                 Ok(answer) => answer,
@@ -207,44 +181,79 @@ impl Feeder {
                             None => ShardIteratorType::TrimHorizon,
                         };
                         if let Ok(Some(iterator)) = self.stream.iterator(&id, from, place.last.clone()).await {
-                            shards.places.insert(id, Place { iterator, ..place });
+                            self.places.insert(id, Place { iterator, ..place });
                         }
                     }
                     continue;
                 }
             };
             let records: Vec<Value> = answer.records.unwrap_or_default().iter().map(event).collect();
-            found |= !records.is_empty();
             let last = records.last().and_then(|record| record["dynamodb"]["SequenceNumber"].as_str());
             let last = last.map(str::to_owned).or(place.last);
-            let wanted: Vec<Value> = records
-                .into_iter()
-                .filter(|record| {
-                    let patterns = &self.stream.source.patterns;
+            if !records.is_empty() {
+                let patterns = &self.stream.source.patterns;
+                let wanted = records.into_iter().filter(|record| {
                     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, record))
-                })
-                .collect();
-            tracing::debug!(shard = id, records = wanted.len(), "read from the stream");
-            for batch in wanted.chunks(self.stream.source.batch_size) {
-                self.feed(batch.to_vec(), 0).await;
+                });
+                found.get_or_insert_with(Vec::new).extend(wanted);
             }
             match answer.next_shard_iterator {
-                Some(iterator) => drop(shards.places.insert(id, Place { iterator, last })),
+                Some(iterator) => drop(self.places.insert(id, Place { iterator, last })),
                 None => {
-                    shards.places.remove(&id);
+                    self.places.remove(&id);
                     ended = true;
                 }
             }
         }
-        if ended && let Err(error) = shards.look(&self.stream, ShardIteratorType::TrimHorizon).await {
+        if ended && let Err(error) = self.look(ShardIteratorType::TrimHorizon).await {
             tracing::warn!("the stream's shards could not be read: {error}");
         }
         found
     }
+}
+
+struct Feeder {
+    source: StreamSource,
+    functions: Arc<Functions>,
+    function: Function,
+}
+
+impl Feeder {
+    async fn run(self, mut tail: Tail, mut stopped: tokio::sync::oneshot::Receiver<()>) {
+        loop {
+            let mut found = false;
+            for late in LATE {
+                tokio::time::sleep(late).await;
+                while self.pass_on(&mut tail).await {
+                    found = true;
+                }
+            }
+            if found {
+                continue;
+            }
+            tokio::select! {
+                () = self.functions.recorded.notified() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = &mut stopped => {
+                    while self.pass_on(&mut tail).await {}
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Feeds what there is; says whether there was anything.
+    async fn pass_on(&self, tail: &mut Tail) -> bool {
+        let Some(records) = tail.read().await else { return false };
+        for batch in records.chunks(self.source.batch_size) {
+            self.feed(batch.to_vec(), 0).await;
+        }
+        true
+    }
 
     /// Feeds a batch until it succeeds, or has failed for good.
     async fn feed(&self, mut batch: Vec<Value>, mut attempt: u32) {
-        let source = &self.stream.source;
+        let source = &self.source;
         while !batch.is_empty() {
             let request_id = answer::request_id();
             let payload = json!({ "Records": batch }).to_string().into_bytes();

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{Reply, World, exchange};
-use local::Gateway;
+use local::{Behind, Gateway};
 use local::template::{QueueSource, Template};
 use serde_json::{Value, json};
+use shared::store::Connections;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,8 +40,14 @@ impl Served {
             ..source
         };
         let queues = template.queue_sources().into_iter().map(hasty).collect();
-        let (store, jitter) = (world.store.clone(), fastrand::Rng::with_seed(5));
-        let gateway = Gateway::with(store, &template, world.clock(), issuer, jitter, queues);
+        let behind = Behind {
+            store: world.store.clone(),
+            connections: Connections::beside(&world.store, "none"),
+            stream: None,
+            clock: world.clock(),
+            jitter: fastrand::Rng::with_seed(5),
+        };
+        let gateway = Gateway::with(behind, &template, issuer, queues);
         let (stop, told) = oneshot::channel::<()>();
         let stopped = tokio::spawn(local::serve(listener, gateway.clone(), async {
             told.await.ok();
