@@ -189,7 +189,7 @@ impl Live {
         let config = live::config("http://sockets.example/live".into())
             .http_client(sockets.clone())
             .region(aws_sdk_apigatewaymanagement::config::Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_apigatewaymanagement::config::Credentials::for_tests());
+            .credentials_provider(aws_sdk_apigatewaymanagement::config::Credentials::new("local", "local", None, None, "local"));
         let teller = Teller {
             graphql: graphql::App::new(store.clone()),
             connections: Connections::beside(&store, &table),
@@ -326,8 +326,10 @@ impl Live {
                 let (connection, id) = sk.split_once('#').unwrap();
                 assert!(has(&format!("CONN#{connection}"), &format!("SUB#{id}")), "{pk} {sk} is nobody's");
             }
-            if let (Some(connection), Some(id)) = (pk.strip_prefix("CONN#"), sk.strip_prefix("SUB#")) {
-                assert!(has(&pk, "SESSION"), "{pk} {sk} is of no session");
+            // Of a connection that was forgotten by half, something is left until it expires.
+            if let (Some(connection), Some(id)) = (pk.strip_prefix("CONN#"), sk.strip_prefix("SUB#"))
+                && has(&pk, "SESSION")
+            {
                 if let Some(topic) = text(item, "topic") {
                     let watch = format!("{connection}#{id}");
                     let shards = (0..4).filter(|shard| has(&format!("WATCH#{topic}#{shard}"), &watch));

@@ -7,6 +7,7 @@ mod faults;
 mod gateway;
 mod graphql;
 mod listing;
+mod live;
 mod model;
 mod producers;
 mod queue;

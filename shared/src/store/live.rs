@@ -28,6 +28,8 @@ const EXPIRES: &str = "expires_at";
 const SINCE: &str = "since";
 /// Of a watch: the last batch of which a broadcast left a note.
 const MISSED: &str = "missed";
+/// Of a session or a subscription: what tells one that was put from another.
+const MARK: &str = "mark";
 /// Of a subscription: what it watches. A subscription that ended before it began has none.
 const TOPIC: &str = "topic";
 
@@ -204,7 +206,11 @@ impl Connections {
     }
 
     async fn get(&self, at: (String, String)) -> Result<Option<Item>> {
-        let get = self.0.client.get_item().table_name(&self.0.table).set_key(Some(key(at)));
+        self.item(key(at)).await
+    }
+
+    async fn item(&self, key: Item) -> Result<Option<Item>> {
+        let get = self.0.client.get_item().table_name(&self.0.table).set_key(Some(key));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         Ok(get.send().await.map_err(failed)?.item)
     }
@@ -216,7 +222,12 @@ impl Connections {
     }
 
     /// Puts an item unless there is one of its key, or there is, but it has expired by `now`; says whether it did.
-    async fn put_new(&self, item: Item, now: Option<i64>) -> Result<bool> {
+    async fn put_new(&self, mut item: Item, now: Option<i64>) -> Result<bool> {
+        // By which it knows its own: what is sent again after its answer was lost finds itself there.
+        let mark = string(uuid::Uuid::new_v4().to_string());
+        item.insert(MARK.into(), mark.clone());
+        let at = [crate::keys::PK, crate::keys::SK].map(|name| (name.to_owned(), item.get(name).cloned()));
+        let at = at.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         let mut put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
         put = match now {
@@ -228,7 +239,9 @@ impl Connections {
         };
         match put.send().await {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if is_refused(error.err()) => Ok(false),
+            Err(SdkError::ServiceError(error)) if is_refused(error.err()) => {
+                Ok(self.item(at).await?.is_some_and(|found| found.get(MARK) == Some(&mark)))
+            }
             Err(error) => Err(failed(error)),
         }
     }
