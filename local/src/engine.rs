@@ -29,8 +29,7 @@ impl Engine {
             Some(path) => path.to_str().ok_or("the database's path is not UTF-8")?.to_owned(),
         };
         let shown = db_path.map_or_else(|| "in memory".into(), |path| path.display().to_string());
-        let failed =
-            |error: &dyn std::fmt::Display| format!("cannot open the database {shown}: {error}");
+        let failed = |error: &dyn std::fmt::Display| format!("cannot open the database {shown}: {error}");
         let database = Database::new(&name).map_err(|error| failed(&error))?;
         prepare_stream(&name).map_err(|error| failed(&error))?;
         Self::serve(database).await

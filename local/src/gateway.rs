@@ -184,7 +184,9 @@ impl Gateway {
             .merge(graphiql::routes(desk, self.clone()))
             .layer(middleware::from_fn(log))
             // A request for each message to each connection would drown the others in the log.
-            .merge(sockets::routes(MANAGEMENT, self.0.sockets.clone()).layer(middleware::from_fn(aws::no_pages)))
+            .merge(
+                sockets::routes(MANAGEMENT, self.0.sockets.clone()).layer(middleware::from_fn(aws::no_pages)),
+            )
     }
 }
 

@@ -13,9 +13,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use axum::routing::get;
 
+use crate::answer;
 use crate::gateway::Gateway;
 use crate::token::Desk;
-use crate::answer;
 
 /// Where the page is, and where it sends its queries.
 const PATH: &str = "/graphql";

@@ -96,7 +96,8 @@ impl Sockets {
         domain: String,
         (upgrade, headers, address): (WebSocketUpgrade, HeaderMap, SocketAddr),
     ) -> Response<Body> {
-        let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
+        let agent =
+            headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
         let client = Client { address, agent };
         // As long as API Gateway's.
         let id = URL_SAFE.encode(&uuid::Uuid::new_v4().as_bytes()[..11]);
@@ -109,8 +110,10 @@ impl Sockets {
         if !(200..300).contains(&status) {
             let detail = answer.and_then(|answer| answer["body"].as_str().map(str::to_owned));
             let mut response = Response::new(Body::from(detail.unwrap_or_default()));
-            *response.status_mut() =
-                u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+            *response.status_mut() = u16::try_from(status)
+                .ok()
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .unwrap_or_default();
             return response;
         }
         let headers = answer.as_ref().and_then(|answer| answer["headers"].as_object()).into_iter().flatten();
@@ -200,9 +203,9 @@ impl Connection {
             let message = match &answer {
                 Some(answer) => answer["body"].as_str().map(str::to_owned),
                 // What API Gateway says when its integration fails.
-                None => {
-                    Some(json!({ "message": "Internal server error", "connectionId": connection.id }).to_string())
-                }
+                None => Some(
+                    json!({ "message": "Internal server error", "connectionId": connection.id }).to_string(),
+                ),
             };
             if let Some(message) = message {
                 outbox.send(Out::Message(message)).await.ok();
@@ -277,7 +280,9 @@ async fn post(State(sockets): State<Sockets>, Path(id): Path<String>, request: R
 }
 
 async fn close(State(sockets): State<Sockets>, Path(id): Path<String>) -> Response<Body> {
-    let Some(open) = sockets.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) else { return gone() };
+    let Some(open) = sockets.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) else {
+        return gone();
+    };
     open.close();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as Tables;
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
-use aws_sdk_dynamodbstreams::config::{Config, Region};
 use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::config::{Config, Region};
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
 use serde_json::{Map, Value, json};
@@ -63,10 +63,12 @@ impl Stream {
                 .build(),
         );
         let of_table = || client.list_streams().table_name(table).send();
-        let failed = |error: &dyn std::error::Error| format!("no stream of the table {table}: {}", cause(error));
+        let failed =
+            |error: &dyn std::error::Error| format!("no stream of the table {table}: {}", cause(error));
         let mut streams = of_table().await.map_err(|error| failed(&error))?.streams.unwrap_or_default();
         if streams.is_empty() {
-            let view = template.stream_view(logical_id).ok_or_else(|| format!("{logical_id} has no stream"))?;
+            let view =
+                template.stream_view(logical_id).ok_or_else(|| format!("{logical_id} has no stream"))?;
             let specification = StreamSpecification::builder()
                 .stream_enabled(true)
                 .stream_view_type(StreamViewType::from(view.as_str()))
@@ -180,7 +182,8 @@ impl Tail {
                             Some(_) => ShardIteratorType::AfterSequenceNumber,
                             None => ShardIteratorType::TrimHorizon,
                         };
-                        if let Ok(Some(iterator)) = self.stream.iterator(&id, from, place.last.clone()).await {
+                        if let Ok(Some(iterator)) = self.stream.iterator(&id, from, place.last.clone()).await
+                        {
                             self.places.insert(id, Place { iterator, ..place });
                         }
                     }
@@ -279,7 +282,8 @@ impl Feeder {
                 Box::pin(self.feed(std::mem::take(&mut batch), attempt + 1)).await;
                 batch = second;
             }
-            tokio::time::sleep((Duration::from_millis(20) * 2u32.pow(attempt.min(10))).min(LONGEST_PAUSE)).await;
+            tokio::time::sleep((Duration::from_millis(20) * 2u32.pow(attempt.min(10))).min(LONGEST_PAUSE))
+                .await;
             attempt += 1;
         }
     }
@@ -355,9 +359,7 @@ mod tests {
     #[test]
     fn a_pattern_lists_what_a_record_may_have() {
         let source = Template::load().unwrap().stream_sources().pop().unwrap();
-        let record = |name: &str, sk: &str| {
-            json!({ "eventName": name, "dynamodb": { "Keys": { "pk": { "S": "WS#a" }, "sk": { "S": sk } } } })
-        };
+        let record = |name: &str, sk: &str| json!({ "eventName": name, "dynamodb": { "Keys": { "pk": { "S": "WS#a" }, "sk": { "S": sk } } } });
         let wanted = |record| source.patterns.iter().any(|pattern| matches(pattern, &record));
         assert!(wanted(record("INSERT", "AT#2025")));
         assert!(!wanted(record("MODIFY", "AT#2025")));

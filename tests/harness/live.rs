@@ -61,7 +61,11 @@ impl Sockets {
     /// Takes what a connection has received.
     pub fn take(&self, connection: &str) -> Vec<Value> {
         let mut state = self.0.lock().unwrap();
-        state.sockets.get_mut(connection).map(|socket| std::mem::take(&mut socket.received)).unwrap_or_default()
+        state
+            .sockets
+            .get_mut(connection)
+            .map(|socket| std::mem::take(&mut socket.received))
+            .unwrap_or_default()
     }
 
     /// Whether a connection is open.
@@ -189,7 +193,9 @@ impl Live {
         let config = live::config("http://sockets.example/live".into())
             .http_client(sockets.clone())
             .region(aws_sdk_apigatewaymanagement::config::Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_apigatewaymanagement::config::Credentials::new("local", "local", None, None, "local"));
+            .credentials_provider(aws_sdk_apigatewaymanagement::config::Credentials::new(
+                "local", "local", None, None, "local",
+            ));
         let teller = Teller {
             graphql: graphql::App::new(store.clone()),
             connections: Connections::beside(&store, &table),
@@ -291,7 +297,8 @@ impl Live {
 
     /// Hands records to broadcast, in `time`; gives the sequence numbers that it reports.
     pub async fn broadcast_in(&self, records: &[Value], time: Duration) -> Vec<String> {
-        let event = lambda_http::LambdaEvent { payload: json!({ "Records": records }), context: context(time) };
+        let event =
+            lambda_http::LambdaEvent { payload: json!({ "Records": records }), context: context(time) };
         let answer = broadcast::invoke(&self.teller, event).await.unwrap();
         answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
@@ -305,9 +312,11 @@ impl Live {
 
     /// Reads the whole table of connections, by partition and sort key, and fails at whatever does not belong together.
     pub async fn check(&self) -> Vec<(String, String)> {
-        let items = self.world.client.scan().table_name(&self.table).consistent_read(true).into_paginator().items();
+        let items =
+            self.world.client.scan().table_name(&self.table).consistent_read(true).into_paginator().items();
         let items: Vec<_> = items.send().collect::<Result<_, _>>().await.unwrap();
-        let text = |item: &shared::store::Item, name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned();
+        let text =
+            |item: &shared::store::Item, name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned();
         let mut keys = Vec::new();
         let mut batches: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for item in &items {
@@ -339,7 +348,10 @@ impl Live {
         }
         for (journal, mut numbers) in batches {
             numbers.sort_unstable();
-            assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{journal} has holes: {numbers:?}");
+            assert!(
+                numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+                "{journal} has holes: {numbers:?}"
+            );
             assert!(has(&journal, "HEAD"), "{journal} has no head");
         }
         keys

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{Reply, World, exchange};
-use local::{Behind, Gateway};
 use local::template::{QueueSource, Template};
+use local::{Behind, Gateway};
 use serde_json::{Value, json};
 use shared::store::Connections;
 use tokio::net::TcpListener;

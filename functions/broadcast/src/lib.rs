@@ -14,11 +14,11 @@ use lambda_http::lambda_runtime::Diagnostic;
 use live::{News, Teller};
 use serde::Serialize;
 use serde_json::Value;
+use shared::Result;
 use shared::directory::Workspace;
 use shared::ids::WorkspaceId;
 use shared::live::{Topic, Watch};
 use shared::store::{Head, Row};
-use shared::Result;
 use tokio::time::Instant;
 
 /// Time kept back at the end, to close the connections that could not be told.
@@ -100,7 +100,9 @@ async fn tell(
     let connections = &teller.connections;
     let entries: Vec<_> =
         rows.iter().map(|row| (row.activity.workspace_id.clone(), row.activity.position())).collect();
-    let Some(batch) = connections.add_batch(&topic, head, &entries, teller.now()).await? else { return Ok(()) };
+    let Some(batch) = connections.add_batch(&topic, head, &entries, teller.now()).await? else {
+        return Ok(());
+    };
     // Only now, so that whoever is not among them finds the batch in the journal.
     let mut watchers: Vec<Watch> = Vec::new();
     for mut watch in connections.watchers(&topic, teller.now()).await? {
@@ -112,10 +114,8 @@ async fn tell(
         }
     }
     if !watchers.is_empty() {
-        let of_topic: HashMap<_, _> = entries
-            .iter()
-            .filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone())))
-            .collect();
+        let of_topic: HashMap<_, _> =
+            entries.iter().filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone()))).collect();
         let news = (0u32..).zip(rows).map(|(entry, row)| News { row, mark: batch.mark(entry) });
         let (news, count) = (news.collect::<Vec<_>>(), watchers.len());
         teller.tell(&topic, watchers, &news, of_topic, deadline).await?;

@@ -78,7 +78,8 @@ impl App {
         http::code(&mut answer.errors, Some(request_id));
         let payload = payload(&answer, None);
         if room.is_full() || payload.len() > MAX_PAYLOAD {
-            let detail = "would be answered with more than a message holds, 128 KB; ask for less, or over HTTP";
+            let detail =
+                "would be answered with more than a message holds, 128 KB; ask for less, or over HTTP";
             return Err(Refused::of(Error::too_large("query", detail)));
         }
         // Where nothing was begun there is no answer, only what is wrong with the question.

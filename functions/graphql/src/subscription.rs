@@ -59,7 +59,9 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The company's id or slug.")] company_id: Option<String>,
         #[graphql(desc = "The project's id or slug.")] project_id: Option<String>,
-        #[graphql(desc = "First all that came after this cursor, of the last day, of the same subscription.")]
+        #[graphql(
+            desc = "First all that came after this cursor, of the last day, of the same subscription."
+        )]
         after: Option<String>,
     ) -> async_graphql::Result<impl Stream<Item = Option<ActivitySubscriptionPayload>>> {
         let told: &std::sync::Arc<Told> = ctx.data()?;

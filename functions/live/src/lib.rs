@@ -22,7 +22,8 @@ pub use teller::{Fate, News, Teller};
 /// When one of them is not set: the function cannot work, and Lambda should say so at once.
 pub async fn start(store: Store) -> Result<Teller, &'static str> {
     let table = env::var("CONNECTIONS_TABLE").map_err(|_| "CONNECTIONS_TABLE must name the table")?;
-    let endpoint = env::var("CONNECTIONS_ENDPOINT").map_err(|_| "CONNECTIONS_ENDPOINT must be the API's URL")?;
+    let endpoint =
+        env::var("CONNECTIONS_ENDPOINT").map_err(|_| "CONNECTIONS_ENDPOINT must be the API's URL")?;
     Ok(Teller {
         graphql: graphql::App::new(store.clone()),
         connections: Connections::beside(&store, table),

@@ -93,7 +93,9 @@ impl Sender {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => match error.as_service_error() {
                     Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
-                    Some(error) if error.is_forbidden_exception() || error.is_payload_too_large_exception() => {
+                    Some(error)
+                        if error.is_forbidden_exception() || error.is_payload_too_large_exception() =>
+                    {
                         tracing::error!(%error, connection = to.as_str(), "a message was refused");
                         return Err(Lost::Refused);
                     }

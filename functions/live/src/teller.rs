@@ -89,7 +89,8 @@ impl Teller {
         let mut views: HashMap<&Session, Result<Vec<usize>, Error>> = HashMap::new();
         let mut refused = Vec::new();
         for (index, watch) in watchers.iter().enumerate() {
-            let seen = views.entry(&watch.session).or_insert_with(|| directory.seen(topic, &watch.session, news));
+            let seen =
+                views.entry(&watch.session).or_insert_with(|| directory.seen(topic, &watch.session, news));
             match seen {
                 _ if watch.session.is_over(now) => refused.push((index, None)),
                 Ok(seen) if seen.is_empty() => {}
@@ -199,7 +200,11 @@ impl Teller {
         let connection = &watch.connection;
         if let Err(error) = self.connections.forget(connection).await {
             // The next message will find it gone, or to be closed again.
-            tracing::warn!(error = error.chain(), connection = connection.as_str(), "a connection was not forgotten");
+            tracing::warn!(
+                error = error.chain(),
+                connection = connection.as_str(),
+                "a connection was not forgotten"
+            );
         }
         if lost == Lost::Refused {
             self.sender.close(connection).await;
@@ -271,7 +276,9 @@ impl Directory {
 /// Of variables, what can make a difference to a message: what `@include` and `@skip` take. The others say what is
 /// watched, and from where.
 fn switches(variables: &str) -> String {
-    let Ok(Value::Object(mut variables)) = serde_json::from_str(variables) else { return variables.to_owned() };
+    let Ok(Value::Object(mut variables)) = serde_json::from_str(variables) else {
+        return variables.to_owned();
+    };
     variables.retain(|_, value| value.is_boolean());
     Value::Object(variables).to_string()
 }

@@ -196,7 +196,8 @@ impl App {
 
 /// Takes a connection of the protocol spoken here.
 fn connect(headers: Option<&BTreeMap<String, String>>) -> Answer {
-    let asked = headers.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
+    let asked =
+        headers.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
     let speaks = asked.is_some_and(|(_, value)| value.split(',').any(|name| name.trim() == PROTOCOL));
     if !speaks {
         return Answer::of(400, Some(format!("The subprotocol must be {PROTOCOL}")));
@@ -206,5 +207,9 @@ fn connect(headers: Option<&BTreeMap<String, String>>) -> Answer {
 
 /// The message that ends an operation with an error that is its client's.
 fn refusal(id: &str, error: Error) -> Result<Reply> {
-    if error.is_ours() { Err(error) } else { Ok(Reply::Message(sent::error(id, &graphql::Refused::of(error).0))) }
+    if error.is_ours() {
+        Err(error)
+    } else {
+        Ok(Reply::Message(sent::error(id, &graphql::Refused::of(error).0)))
+    }
 }

@@ -69,12 +69,12 @@ impl App {
         match teller.connections.watch(&watch, now).await? {
             None => {}
             Some(Ended::Already) => return Ok(Reply::Nothing),
-            Some(Ended::Taken) => return close("Subscriber already exists: an id names one operation at a time"),
+            Some(Ended::Taken) => {
+                return close("Subscriber already exists: an id names one operation at a time");
+            }
         }
         match self.catch_up(&watch, from, last, deadline).await {
-            Ok(Some(mark)) => {
-                Ok(Reply::Message(message::subscribed(&watch.id, &mark.cursor(&watch.topic))))
-            }
+            Ok(Some(mark)) => Ok(Reply::Message(message::subscribed(&watch.id, &mark.cursor(&watch.topic)))),
             Ok(None) => Ok(Reply::Nothing),
             Err(error) => {
                 teller.connections.end(&watch).await?;
@@ -88,7 +88,13 @@ impl App {
     ///
     /// # Errors
     /// [`Error::BadInput`] when the journal does not have all of that any more.
-    async fn catch_up(&self, watch: &Watch, from: Mark, last: u64, deadline: Instant) -> Result<Option<Mark>> {
+    async fn catch_up(
+        &self,
+        watch: &Watch,
+        from: Mark,
+        last: u64,
+        deadline: Instant,
+    ) -> Result<Option<Mark>> {
         let connections = &self.teller.connections;
         let mut told = from;
         loop {
@@ -126,7 +132,8 @@ impl App {
         ids.dedup();
         let (rows, workspaces) = tokio::try_join!(store.activities(&places), store.workspaces(&ids))?;
         let key = |row: &Row| (row.activity.workspace_id.clone(), row.activity.position());
-        let rows: BTreeMap<(WorkspaceId, Position), Row> = rows.into_iter().map(|row| (key(&row), row)).collect();
+        let rows: BTreeMap<(WorkspaceId, Position), Row> =
+            rows.into_iter().map(|row| (key(&row), row)).collect();
         let news = in_order.iter().zip(entries).map(|(place, entry)| {
             let row = rows.get(place).cloned();
             let row = row.ok_or_else(|| Error::internal("a journal lists what is not in the log"))?;
@@ -147,6 +154,7 @@ async fn topic(reader: &Reader, arguments: &Arguments) -> Result<Topic> {
     if let Some(project) = project {
         return Ok(Topic::Workspace(reader.any_project(project, company.as_deref()).await?.workspace));
     }
-    let company = company.as_deref().ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
+    let company =
+        company.as_deref().ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
     Ok(Topic::Organization(reader.company(company).await?.0))
 }

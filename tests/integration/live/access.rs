@@ -20,7 +20,11 @@ async fn clients_are_not_told_what_is_for_staff() {
     let mut client = Watcher::of_workspace(&live, "client", "ws-1").await;
     let mut of_company = Watcher::of_company(&live, "client").await;
     live.world
-        .given([comment("ws-1", "a"), settings("ws-1", "b", json!({ "activity_enabled": true })), comment("ws-1", "c")])
+        .given([
+            comment("ws-1", "a"),
+            settings("ws-1", "b", json!({ "activity_enabled": true })),
+            comment("ws-1", "c"),
+        ])
         .await;
     live.broadcast().await;
     assert_eq!(member.news(&live), ["ws-1/a", "ws-1/b", "ws-1/c"]);
@@ -29,7 +33,13 @@ async fn clients_are_not_told_what_is_for_staff() {
     // Nor when they come back for it.
     for watcher in [&mut client, &mut of_company] {
         watcher.vanish(&live);
-        live.world.given([settings("ws-1", &format!("{}.d", watcher.connection.trim_end_matches('=')), json!({ "activity_enabled": true }))]).await;
+        live.world
+            .given([settings(
+                "ws-1",
+                &format!("{}.d", watcher.connection.trim_end_matches('=')),
+                json!({ "activity_enabled": true }),
+            )])
+            .await;
         live.broadcast().await;
         watcher.come(&live).await;
         assert_eq!(watcher.news(&live), [""; 0]);
@@ -68,7 +78,12 @@ async fn privacy_and_tracking_count_at_once() {
     let mut member = Watcher::of_workspace(&live, "member", "ws-1").await;
     let mut of_company = Watcher::of_company(&live, "member").await;
     let mut admin = Watcher::of_workspace(&live, "admin", "ws-1").await;
-    let mut service = Watcher { sub: "service", query: WORKSPACE, variables: json!({ "projectId": "ws-1" }), ..Watcher::default() };
+    let mut service = Watcher {
+        sub: "service",
+        query: WORKSPACE,
+        variables: json!({ "projectId": "ws-1" }),
+        ..Watcher::default()
+    };
     service.connection = live.enter("service", "activity:read").await;
     service.subscribe(&live).await;
     live.world.given([settings("ws-1", "a", json!({ "privacy": "admins" })), comment("ws-1", "b")]).await;
@@ -79,7 +94,9 @@ async fn privacy_and_tracking_count_at_once() {
     assert_eq!(admin.news(&live), ["ws-1/a", "ws-1/b"]);
     assert_eq!(service.news(&live), ["ws-1/a", "ws-1/b"]);
     live.world.advance(Duration::from_secs(1));
-    live.world.given([settings("ws-1", "c", json!({ "activity_enabled": false })), comment("ws-1", "d")]).await;
+    live.world
+        .given([settings("ws-1", "c", json!({ "activity_enabled": false })), comment("ws-1", "d")])
+        .await;
     live.broadcast().await;
     assert_eq!(admin.news(&live), [""; 0]);
     assert_eq!(service.news(&live), [""; 0]);
@@ -133,7 +150,9 @@ async fn nobody_is_told_of_what_is_others() {
         .await;
     let mut first = Watcher::of_workspace(&live, "owner", "ws-1").await;
     let mut company = Watcher::of_company(&live, "owner").await;
-    live.world.given([comment("ws-2", "a"), comment("other", "b"), comment("ws-1", "c"), comment("unknown", "d")]).await;
+    live.world
+        .given([comment("ws-2", "a"), comment("other", "b"), comment("ws-1", "c"), comment("unknown", "d")])
+        .await;
     live.broadcast().await;
     assert_eq!(first.news(&live), ["ws-1/c"]);
     let mut told = company.news(&live);

@@ -36,12 +36,16 @@ async fn a_connection_that_fails_is_nothing_to_the_others() {
     for _ in 0..6 {
         watchers.push(Watcher::of_workspace(&live, "member", "ws-1").await);
     }
-    let script = |n: usize, posts: &[Post]| live.sockets.script(&watchers[n].connection, posts.iter().copied());
+    let script =
+        |n: usize, posts: &[Post]| live.sockets.script(&watchers[n].connection, posts.iter().copied());
     script(0, &[Post::Gone]);
     script(1, &[Post::Throttled, Post::Throttled, Post::Failed]);
     script(2, &[Post::LostAnswer, Post::Taken, Post::LostAnswer]);
     script(3, &[Post::Throttled; 100]);
-    script(4, &[Post::Taken, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed]);
+    script(
+        4,
+        &[Post::Taken, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed],
+    );
     let ids = ids("a", 3);
     live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
     live.broadcast().await;
@@ -101,7 +105,8 @@ async fn a_record_that_cannot_be_read_keeps_nothing_from_being_told_before_it() 
 /// Whatever request of a broadcast fails, or is its last: what it was to tell is told when it comes again.
 #[tokio::test]
 async fn a_broadcast_that_dies_anywhere_has_told_all_of_it_when_it_comes_again() {
-    for fault in [Fault::Killed, Fault::KilledAnswer, Fault::TimedOut, Fault::LostAnswer, Fault::ServerError] {
+    for fault in [Fault::Killed, Fault::KilledAnswer, Fault::TimedOut, Fault::LostAnswer, Fault::ServerError]
+    {
         let live = live().await;
         let mut watchers = vec![
             Watcher::of_workspace(&live, "member", "ws-1").await,
@@ -118,23 +123,21 @@ async fn a_broadcast_that_dies_anywhere_has_told_all_of_it_when_it_comes_again()
             let records = live.recorded().await;
             expected.extend(uids(&ids));
             live.transport.script_nth(nth, fault);
-            tokio::select! {
-                failed = live.broadcast_in(&records, LONG) => {
-                    if !failed.is_empty() {
-                        assert!(live.broadcast_in(&records, LONG).await.is_empty());
-                    }
-                }
-                () = live.transport.killed() => {
-                    assert!(live.broadcast_in(&records, LONG).await.is_empty());
-                }
+            let failed = tokio::select! {
+                failed = live.broadcast_in(&records, LONG) => !failed.is_empty(),
+                () = live.transport.killed() => true,
+            };
+            let is_over = live.transport.waits_for_nth();
+            live.transport.clear();
+            if failed {
+                assert!(live.broadcast_in(&records, LONG).await.is_empty());
             }
             watchers[away].come(&live).await;
             for watcher in &mut watchers {
                 watcher.read(&live);
                 has_all_in_order(&watcher.told, &expected);
             }
-            if live.transport.waits_for_nth() {
-                live.transport.clear();
+            if is_over {
                 assert!(nth > 8, "{fault:?} befell {nth} requests");
                 break;
             }
@@ -163,6 +166,8 @@ async fn a_subscription_that_dies_anywhere_begins_when_it_comes_again() {
                 () = watcher.subscribe(&live) => false,
                 () = live.transport.killed() => true,
             };
+            let is_over = live.transport.waits_for_nth();
+            live.transport.clear();
             if died {
                 watcher.vanish(&live);
                 live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
@@ -175,8 +180,7 @@ async fn a_subscription_that_dies_anywhere_begins_when_it_comes_again() {
             has_all_in_order(&watcher.told, &expected);
             assert!(watcher.errors.is_empty(), "{:?}", watcher.errors);
             live.check().await;
-            if live.transport.waits_for_nth() {
-                live.transport.clear();
+            if is_over {
                 assert!(nth > 8, "{fault:?} befell {nth} requests");
                 break;
             }
@@ -293,7 +297,8 @@ async fn simulate(seed: u64, rounds: usize) {
             let seen = all.iter().filter(|(_, staff)| is_watched && !(*staff && watcher.sub == "client"));
             let seen: Vec<String> = seen.map(|(uid, _)| uid.clone()).collect();
             let prefix = format!("{ws}/");
-            let told: Vec<String> = watcher.told.iter().filter(|uid| uid.starts_with(&prefix)).cloned().collect();
+            let told: Vec<String> =
+                watcher.told.iter().filter(|uid| uid.starts_with(&prefix)).cloned().collect();
             has_all_in_order(&told, &seen);
         }
     }

@@ -33,7 +33,8 @@ async fn only_those_who_speak_the_protocol_are_let_in() {
         (json!({}), 400),
         (Value::Null, 400),
     ] {
-        let answer = live.event("$connect", "c=", json!({ "headers": headers }), Duration::from_secs(9)).await;
+        let answer =
+            live.event("$connect", "c=", json!({ "headers": headers }), Duration::from_secs(9)).await;
         assert_eq!(answer["statusCode"], status, "{headers}");
         let chosen = &answer["headers"]["Sec-WebSocket-Protocol"];
         assert_eq!(*chosen == "graphql-transport-ws", status == 200, "{headers}");
@@ -53,7 +54,10 @@ async fn who_does_not_say_who_they_are_is_sent_away_and_told_why() {
         (init(json!("Basic abc")), "A bearer token is required"),
         (init(json!("Bearer abc")), "no JSON Web Token"),
         (init(json!(format!("Bearer {foreign}"))), "signature is not valid"),
-        (r#"{"type":"subscribe","id":"1","payload":{"query":"{__typename}"}}"#.into(), "connection_init comes first"),
+        (
+            r#"{"type":"subscribe","id":"1","payload":{"query":"{__typename}"}}"#.into(),
+            "connection_init comes first",
+        ),
         ("hello".into(), "Invalid message"),
         (r#"{"type":"start"}"#.into(), "Invalid message"),
     ] {
@@ -114,7 +118,11 @@ async fn what_is_wrong_with_a_document_is_told_when_it_subscribes() {
         ("subscription {", json!({}), "expected"),
         ("subscription { nope }", json!({}), "nope"),
         ("subscription { subscribeToActivity(projectId: 7) { mutation } }", json!({}), "projectId"),
-        ("subscription { subscribeToActivity { mutation } }", json!({}), "companyId: or projectId is required"),
+        (
+            "subscription { subscribeToActivity { mutation } }",
+            json!({}),
+            "companyId: or projectId is required",
+        ),
         ("subscription($p: String!) { subscribeToActivity(projectId: $p) { mutation } }", json!({}), "p"),
         (
             "subscription { a: subscribeToActivity(projectId: \"ws-1\") { mutation } \
@@ -132,16 +140,32 @@ async fn what_is_wrong_with_a_document_is_told_when_it_subscribes() {
             json!({}),
             "must select subscribeToActivity",
         ),
-        ("subscription { subscribeToActivity(projectId: \"nope\") { mutation } }", json!({}), "Project not found"),
-        ("subscription { subscribeToActivity(companyId: \"nope\") { mutation } }", json!({}), "Company not found"),
+        (
+            "subscription { subscribeToActivity(projectId: \"nope\") { mutation } }",
+            json!({}),
+            "Project not found",
+        ),
+        (
+            "subscription { subscribeToActivity(companyId: \"nope\") { mutation } }",
+            json!({}),
+            "Company not found",
+        ),
         (
             "subscription { subscribeToActivity(projectId: \"ws-1\", companyId: \"nope\") { mutation } }",
             json!({}),
             "Project not found",
         ),
         ("mutation { a }", json!({}), "mutation"),
-        ("subscription($n: Int = 7) { subscribeToActivity(projectId: \"ws-1\", after: \"x\") { mutation } }", json!({}), ""),
-        (&format!("subscription {{ subscribeToActivity(projectId: \"ws-1\", after: \"x\") {fields} }}"), json!({}), "after: "),
+        (
+            "subscription($n: Int = 7) { subscribeToActivity(projectId: \"ws-1\", after: \"x\") { mutation } }",
+            json!({}),
+            "",
+        ),
+        (
+            &format!("subscription {{ subscribeToActivity(projectId: \"ws-1\", after: \"x\") {fields} }}"),
+            json!({}),
+            "after: ",
+        ),
     ] {
         let payload = json!({ "query": query, "variables": variables });
         let messages = answered(&live, json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
@@ -221,9 +245,12 @@ async fn each_gets_what_their_document_selects() {
     let live = live().await;
     let connection = live.enter("owner", "").await;
     let subscription = |fields: &str| {
-        format!("subscription W($p: String!, $long: Boolean = false) {{ it: subscribeToActivity(projectId: $p) {{ {fields} }} }}")
+        format!(
+            "subscription W($p: String!, $long: Boolean = false) {{ it: subscribeToActivity(projectId: $p) {{ {fields} }} }}"
+        )
     };
-    let fields = "mutation node { id html category text @include(if: $long) project { id name } createdBy { id } }";
+    let fields =
+        "mutation node { id html category text @include(if: $long) project { id name } createdBy { id } }";
     // By its slug, too.
     live.subscribe(&connection, "short", &subscription(fields), json!({ "p": "ws-1" })).await;
     live.subscribe(&connection, "long", &subscription(fields), json!({ "p": "ws-1", "long": true })).await;

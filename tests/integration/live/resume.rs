@@ -36,7 +36,8 @@ async fn who_comes_back_is_told_what_they_missed_and_then_what_comes() {
 async fn who_lost_part_of_a_batch_gets_the_rest_of_it() {
     let live = live().await;
     let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
-    live.sockets.script(&watcher.connection, [harness::Post::Taken, harness::Post::Taken, harness::Post::Gone]);
+    live.sockets
+        .script(&watcher.connection, [harness::Post::Taken, harness::Post::Taken, harness::Post::Gone]);
     live.world.given((0..9).map(|n| comment("ws-1", &format!("a{n}")))).await;
     live.broadcast().await;
     assert_eq!(watcher.news(&live), ["ws-1/a0", "ws-1/a1"]);
@@ -91,7 +92,8 @@ async fn what_takes_too_long_goes_on_with_the_next_connection() {
     live.broadcast().await;
     // The second hundred is begun, and stopped by a client that is slow.
     watcher.connection = live.enter("member", "").await;
-    let slow = std::iter::repeat_n(harness::Post::Taken, 120).chain(std::iter::repeat_n(harness::Post::Throttled, 20));
+    let slow = std::iter::repeat_n(harness::Post::Taken, 120)
+        .chain(std::iter::repeat_n(harness::Post::Throttled, 20));
     live.sockets.script(&watcher.connection, slow);
     watcher.subscribe(&live).await;
     assert!(!live.sockets.is_open(&watcher.connection));
@@ -156,7 +158,8 @@ async fn what_has_gone_from_the_middle_is_missed() {
         live.broadcast().await;
     }
     let keys = live.check().await;
-    let (pk, sk) = keys.iter().filter(|(pk, sk)| pk == "JOURNAL#WS#ws-1" && sk.starts_with("BATCH#")).nth(1).unwrap();
+    let (pk, sk) =
+        keys.iter().filter(|(pk, sk)| pk == "JOURNAL#WS#ws-1" && sk.starts_with("BATCH#")).nth(1).unwrap();
     let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.into());
     let delete = live.world.client.delete_item().table_name(&live.table);
     delete.key("pk", text(pk)).key("sk", text(sk)).send().await.unwrap();
@@ -176,8 +179,10 @@ async fn a_cursor_never_leads_past_a_batch_that_is_still_being_told() {
     let second = live.recorded().await;
     // The first is in the journal, and its process is gone before anybody is told; the second one is told.
     let topic = shared::live::Topic::parse("ORG#org-1").unwrap();
-    let mut heads = live.teller.connections.heads(std::slice::from_ref(&topic), live.teller.now()).await.unwrap();
-    let row = shared::store::activity_of(first[0]["dynamodb"]["NewImage"].as_object().unwrap()).unwrap().unwrap();
+    let mut heads =
+        live.teller.connections.heads(std::slice::from_ref(&topic), live.teller.now()).await.unwrap();
+    let row =
+        shared::store::activity_of(first[0]["dynamodb"]["NewImage"].as_object().unwrap()).unwrap().unwrap();
     let entries = [(row.activity.workspace_id.clone(), row.activity.position())];
     let head = heads.remove(&topic).unwrap();
     live.teller.connections.add_batch(&topic, head, &entries, live.teller.now()).await.unwrap().unwrap();
