@@ -22,3 +22,13 @@ await_server() {
     sleep 0.1
   done
 }
+
+# Installs the clients that others wrote, and copies what uses them beside them, to $clients. Needs node and npm.
+install_clients() {
+  command -v npm >/dev/null || die "needs npm to download the clients"
+  clients=${CARGO_TARGET_DIR:-$root/target}/clients
+  mkdir -p "$clients"
+  # Node finds packages in the folder of what uses them.
+  cp "$root"/tests/clients/* "$clients/"
+  npm install --prefix "$clients" --silent --no-audit --no-fund --no-package-lock >/dev/null
+}

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the scripts that try the local gateway as a user would, on port 8000, which what they run names. Starts the
-# gateway $1 on a fresh table, and stops it when the script ends. Gives $gateway, $token (the demo user's), the
+# gateway $1 on a fresh table, with the arguments in gateway_args if there are any, and stops it when the script ends. Gives $gateway, $token (the demo user's), the
 # scratch folder $work, and how to check and to count what passed and failed. Needs curl and python3.
 
 # shellcheck source=tests/common.sh
@@ -16,7 +16,7 @@ with socket.socket() as taken:
 PY
 
 work=$(mktemp -d)
-"$1" </dev/null >"$work/local.log" 2>&1 &
+"$1" ${gateway_args[@]+"${gateway_args[@]}"} </dev/null >"$work/local.log" 2>&1 &
 server=$!
 stop() {
   kill "$server" 2>/dev/null || true

@@ -10,11 +10,5 @@ set -euo pipefail
 # shellcheck source=tests/gateway.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gateway.sh"
 
-command -v npm >/dev/null || die "needs npm to download the client"
-clients=${CARGO_TARGET_DIR:-$root/target}/clients
-mkdir -p "$clients"
-# Node finds packages in the folder of what uses them.
-cp "$root"/tests/clients/* "$clients/"
-npm install --prefix "$clients" --silent --no-audit --no-fund --no-package-lock >/dev/null
-
+install_clients
 ROOT=$root GATEWAY=$gateway TOKEN=$token node "$clients/graphql.mjs"

@@ -45,6 +45,9 @@ struct Args {
     /// Do not record the demo workspace
     #[arg(long)]
     no_demo: bool,
+    /// Tell subscribers as badly as Lambda may: batches twice, or killed half way, as this number has it
+    #[arg(long, value_name = "SEED")]
+    unreliable: Option<u64>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -138,7 +141,10 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
         made.map_err(|error| format!("{endpoint}: {error}"))?;
     }
     let stream = Stream::open(&endpoint, &client, &template, "LogTable", LOG_TABLE).await;
-    let stream = Some(stream.map_err(|error| format!("{endpoint}: {error}"))?);
+    let mut stream = stream.map_err(|error| format!("{endpoint}: {error}"))?;
+    if let Some(seed) = args.unreliable {
+        stream = stream.unreliable(seed);
+    }
     let store = Store::new(client.clone(), LOG_TABLE);
     let connections = Connections::new(client, CONNECTIONS_TABLE);
     let url = format!("http://localhost:{port}");
@@ -146,7 +152,7 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     if !args.no_demo {
         demo::record(store.clone(), fastrand::Rng::new(), clock()).await?;
     }
-    let behind = Behind { store, connections, stream, clock, jitter: fastrand::Rng::new() };
+    let behind = Behind { store, connections, stream: Some(stream), clock, jitter: fastrand::Rng::new() };
     let gateway = Gateway::new(behind, &template, url.clone());
     let mut greeting =
         format!("Activity Log   {url}\nDocumentation  {url}/docs\nGraphQL        {url}/graphql\n");

@@ -2,7 +2,7 @@
 //! from it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as Tables;
@@ -36,9 +36,17 @@ pub struct Stream {
     client: Client,
     arn: String,
     source: StreamSource,
+    trouble: Option<u64>,
 }
 
 impl Stream {
+    /// The same, fed as badly as Lambda may at times: now and then, as `seed` decides, a batch comes twice, or its first
+    /// invocation is killed half way.
+    #[must_use]
+    pub fn unreliable(self, seed: u64) -> Self {
+        Self { trouble: Some(seed), ..self }
+    }
+
     /// The stream that the template feeds a function from, of the table called `table` at `endpoint`; it is switched on
     /// if it is not.
     ///
@@ -79,7 +87,8 @@ impl Stream {
             streams = of_table().await.map_err(|error| failed(&error))?.streams.unwrap_or_default();
         }
         let arn = streams.pop().and_then(|stream| stream.stream_arn);
-        Ok(Self { client, arn: arn.ok_or_else(|| format!("no stream of the table {table}"))?, source })
+        let arn = arn.ok_or_else(|| format!("no stream of the table {table}"))?;
+        Ok(Self { client, arn, source, trouble: None })
     }
 
     /// An iterator that begins where `from` says; after which record, if that is what it says.
@@ -110,7 +119,12 @@ impl Stream {
         let function = function.ok_or_else(|| format!("{} is not served here", self.source.function))?;
         let tail = self.tail().await?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let feeder = Feeder { source: self.source.clone(), functions: Arc::clone(functions), function };
+        let feeder = Feeder {
+            source: self.source.clone(),
+            functions: Arc::clone(functions),
+            function,
+            trouble: self.trouble.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed))),
+        };
         Ok(Running { stop, task: tokio::spawn(feeder.run(tail, stopped)) })
     }
 }
@@ -219,6 +233,7 @@ struct Feeder {
     source: StreamSource,
     functions: Arc<Functions>,
     function: Function,
+    trouble: Option<Mutex<fastrand::Rng>>,
 }
 
 impl Feeder {
@@ -249,9 +264,24 @@ impl Feeder {
     async fn pass_on(&self, tail: &mut Tail) -> bool {
         let Some(records) = tail.read().await else { return false };
         for batch in records.chunks(self.source.batch_size) {
+            if let Some(time) = self.next_trouble() {
+                let payload = json!({ "Records": batch }).to_string().into_bytes();
+                let answer = self.functions.invoke(self.function, payload, &answer::request_id(), time).await;
+                tracing::info!(records = batch.len(), killed = answer.is_err(), "a batch comes again");
+            }
             self.feed(batch.to_vec(), 0).await;
         }
         true
+    }
+
+    /// How long the next batch's first invocation lives, if it is to have one more.
+    fn next_trouble(&self) -> Option<Duration> {
+        let mut random = self.trouble.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        match random.u8(..8) {
+            0 => Some(self.source.timeout),
+            1 | 2 => Some(Duration::from_millis(random.u64(..40))),
+            _ => None,
+        }
     }
 
     /// Feeds a batch until it succeeds, or has failed for good.

@@ -3,25 +3,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { buildClientSchema, buildSchema, getIntrospectionQuery, lexicographicSortSchema, parse, printSchema, validate } from "graphql";
 import { ClientError, GraphQLClient } from "graphql-request";
+import { check, finish } from "./check.mjs";
 
 const { ROOT, GATEWAY, TOKEN } = process.env;
 const read = (path) => readFileSync(`${ROOT}/${path}`, "utf8");
 const bearer = (token) => ({ headers: { authorization: `Bearer ${token}` } });
 const client = new GraphQLClient(`${GATEWAY}/graphql`, bearer(TOKEN));
 const token = async (query) => (await (await fetch(`${GATEWAY}/dev/token?${query}`)).json()).access_token;
-
-let passed = 0;
-let failed = 0;
-async function check(name, run) {
-  try {
-    await run();
-    passed += 1;
-    console.log(`ok   ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL ${name}:`, error);
-  }
-}
 
 /** The error that a request is answered with. */
 async function refusal(request) {
@@ -133,5 +121,4 @@ await check("the reference's errors", async () => {
   assert.equal((await refusal(client.request("{ nothing }")))[1], "BAD_USER_INPUT");
 });
 
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+finish();

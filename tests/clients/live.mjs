@@ -1,0 +1,261 @@
+// What a user of graphql-ws sees of the gateway. Ends with "N passed, M failed".
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fork } from "node:child_process";
+import { createClient } from "graphql-ws";
+import WebSocket from "ws";
+import { check, finish } from "./check.mjs";
+
+const { ROOT, GATEWAY, TOKEN } = process.env;
+const SOCKET = `${GATEWAY.replace("http", "ws")}/graphql`;
+const read = (path) => readFileSync(`${ROOT}/${path}`, "utf8");
+const token = async (query) => (await (await fetch(`${GATEWAY}/dev/token?${query}`)).json()).access_token;
+const write = await token("sub=service&scope=activity:write");
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+async function until(what, holds, seconds = 30) {
+  for (const end = Date.now() + seconds * 1000; !holds(); await sleep(20)) {
+    assert.ok(Date.now() < end, `${what} after ${seconds} s`);
+  }
+}
+
+async function record(ws, events) {
+  const answer = await fetch(`${GATEWAY}/api/v1/workspaces/${ws}/activity`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${write}` },
+    body: JSON.stringify(events.map((event) => ({ actor_type: "user", actor_id: "user-demo", ...event }))),
+  });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
+const comment = (id) => ({ id, action: "comment.created", issue_id: "issue-demo-1", details: { text: "Soon." } });
+const demo = { webSocketImpl: WebSocket, url: SOCKET, connectionParams: { authorization: `Bearer ${TOKEN}` } };
+
+await check("the reference's subscription, as it is", async () => {
+  const client = createClient(demo);
+  const got = [];
+  let begun = false;
+  client.on("ping", () => (begun = true));
+  const query = read("tests/reference/subscribe_to_activity.graphql");
+  client.subscribe(
+    { query, variables: { companyId: "org-demo", projectId: "ws-demo" } },
+    { next: (result) => got.push(result), error: (error) => got.push(error), complete() {} },
+  );
+  await until("it has begun", () => begun);
+  await record("ws-demo", [{ ...comment("live-1"), actor: { name: "Ada", email: "ada@example.com" } }]);
+  await until("it was told", () => got.length > 0);
+  const { mutation, node } = got[0].data.subscribeToActivity;
+  assert.equal(mutation, "ACTIVITY_CREATED");
+  assert.ok(Number.isFinite(new Date(node.createdAt).getTime()));
+  assert.deepEqual(node, {
+    id: "live-1",
+    category: "CREATE_COMMENT",
+    html: "<strong>Ada</strong> commented: <em>Soon.</em>",
+    createdAt: node.createdAt,
+    createdBy: { id: "user-demo", name: "Ada", email: "ada@example.com" },
+    project: { id: "ws-demo", name: "Demo" },
+  });
+  await client.dispose();
+});
+
+await check("queries, errors, and what is completed", async () => {
+  const client = createClient(demo);
+  const ask = (query, variables) => client.iterate({ query, variables }).next();
+  const { value } = await ask("{ activityList(projectId: \"ws-demo\") { totalCount } }");
+  assert.equal(value.data.activityList.totalCount, 13);
+  const watch = "subscription($p: String) { subscribeToActivity(projectId: $p) { mutation } }";
+  const refused = async (query, variables) => ask(query, variables).then(() => assert.fail("taken"), ([error]) => error);
+  assert.equal((await refused(watch, { p: "nothing" })).extensions.code, "NOT_FOUND");
+  assert.equal((await refused(watch, {})).extensions.code, "BAD_USER_INPUT");
+  assert.equal((await refused("subscription { nothing }")).extensions.code, "BAD_USER_INPUT");
+  let told = 0;
+  let begun = false;
+  client.on("ping", () => (begun = true));
+  const end = client.subscribe(
+    { query: watch, variables: { p: "ws-demo" } },
+    { next: () => (told += 1), error: assert.fail, complete() {} },
+  );
+  await until("it has begun", () => begun);
+  end();
+  await sleep(300);
+  await record("ws-demo", [comment("live-2")]);
+  await sleep(500);
+  assert.equal(told, 0);
+  await client.dispose();
+});
+
+await check("who is nobody is closed out, and told why", async () => {
+  const said = [];
+  const client = createClient({ ...demo, connectionParams: { authorization: "Bearer x.y.z" }, retryAttempts: 0 });
+  client.on("ping", (received, payload) => said.push(payload));
+  const closed = await client.iterate({ query: "{ __typename }" }).next().catch((event) => event);
+  assert.equal(closed.code, 1005);
+  assert.match(said[0].closing, /no JSON Web Token/);
+  const other = new WebSocket(SOCKET, "graphql-ws");
+  const [error] = await new Promise((resolve) => other.on("error", (...all) => resolve(all)));
+  assert.match(error.message, /400/);
+});
+
+/** Runs a script in a process of its own, and gives what it prints, line by line. */
+function run(name, script, env = {}) {
+  const file = new URL(name, import.meta.url);
+  writeFileSync(file, script);
+  const child = fork(file, { stdio: ["ignore", "pipe", "inherit", "ipc"], env: { ...process.env, ...env } });
+  const lines = [];
+  child.stdout.on("data", (data) => lines.push(...data.toString().split("\n").filter(Boolean)));
+  return { lines, stop: () => child.kill() };
+}
+
+const block = (language) => read("README.md").split("## Watch")[1].split(`\`\`\`${language}\n`)[1].split("```")[0];
+
+await check("the README's example for Node, as it is", async () => {
+  const { lines, stop } = run("readme-node.mjs", block("js"));
+  try {
+    for (let n = 0; lines.length === 0; n += 1) {
+      assert.ok(n < 40);
+      await record("ws-demo", [comment(`node-${n}`)]);
+      await sleep(250);
+    }
+    assert.equal(lines[0], "<strong>user-demo</strong> commented: <em>Soon.</em>");
+  } finally {
+    stop();
+  }
+});
+
+await check("the README's page, as it is, but for the browser", async () => {
+  // No more of one than the page uses.
+  const browser = `import WebSocket from "ws";
+    globalThis.WebSocket = WebSocket;
+    globalThis.prompt = () => process.env.TOKEN;
+    const feed = { prepend: ({ innerHTML }) => console.log(innerHTML) };
+    globalThis.document = { createElement: () => ({}), querySelector: () => feed };\n`;
+  const script = block("html").split('<script type="module">')[1].split("</script>")[0];
+  const { lines, stop } = run("readme-page.mjs", browser + script);
+  try {
+    for (let n = 0; lines.length === 0; n += 1) {
+      assert.ok(n < 40);
+      await record("ws-demo", [comment(`page-${n}`)]);
+      await sleep(250);
+    }
+    assert.equal(lines[0], "<strong>user-demo</strong> commented: <em>Soon.</em>");
+  } finally {
+    stop();
+  }
+});
+
+await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connections cut at random", async () => {
+  const started = Date.now();
+  const workspaces = Array.from({ length: 10 }, (_, n) => `crowd-${n}`);
+  const role = {
+    owner: () => "owner",
+    first: (n) => (n < 5 ? "member" : null),
+    guest: () => "client",
+    second: (n) => (n >= 5 ? "member" : null),
+    admin: (n) => (n % 9 === 0 ? "admin" : null),
+  };
+  for (const [n, ws] of workspaces.entries()) {
+    const members = Object.keys(role).filter((user) => role[user](n));
+    await record(ws, [
+      { id: "created", action: "workspace.created", details: { name: ws, organization: "org-crowd" } },
+      ...members.map((user) => ({ id: `is-${user}`, action: "member.added", details: { user, role: role[user](n) } })),
+    ]);
+  }
+
+  const recorded = new Map(workspaces.map((ws) => [ws, []]));
+  const watchers = [];
+  const faults = [];
+  let cuts = 0;
+  for (const user of Object.keys(role)) {
+    const own = workspaces.filter((_, n) => role[user](n));
+    const bearer = await token(`sub=${user}`);
+    for (let n = 0; n < 40; n += 1) {
+      // Of every ten, one watches the organization.
+      const seen = n % 10 === 9 ? own : [own[n % own.length]];
+      const variables = n % 10 === 9 ? { companyId: "org-crowd" } : { projectId: seen[0] };
+      const watcher = { user, seen, told: new Map(seen.map((ws) => [ws, []])), messages: 0, begun: 0, socket: null };
+      watcher.client = createClient({
+        url: SOCKET,
+        webSocketImpl: WebSocket,
+        connectionParams: { authorization: `Bearer ${bearer}` },
+        retryAttempts: Infinity,
+        shouldRetry: () => true,
+        retryWait: () => sleep(50 + Math.random() * 200),
+        on: {
+          opened: (socket) => (watcher.socket = socket),
+          ping(received, payload) {
+            if (received && payload?.cursor) {
+              watcher.begun += 1;
+              variables.after ??= payload.cursor;
+            }
+          },
+        },
+      });
+      const query = `subscription($companyId: String, $projectId: String, $after: String) {
+        subscribeToActivity(companyId: $companyId, projectId: $projectId, after: $after) { node { id project { id } } }
+      }`;
+      watcher.client.subscribe(
+        { query, variables },
+        {
+          next({ data, errors, extensions }) {
+            if (errors) faults.push(errors);
+            variables.after = extensions.cursor;
+            watcher.messages += 1;
+            const { id, project } = data.subscribeToActivity.node;
+            const told = watcher.told.get(project.id);
+            if (!told) faults.push(`${user} was told of ${project.id}`);
+            else if (!told.includes(id)) told.push(id);
+          },
+          error: (error) => faults.push(error),
+          complete: () => faults.push("completed"),
+        },
+      );
+      watchers.push(watcher);
+    }
+  }
+  await until("all have begun", () => watchers.every(({ begun }) => begun), 60);
+
+  // Nobody but staff is told of settings.
+  const event = (n) =>
+    n % 7 === 3
+      ? { id: `s-${n}`, action: "workspace.settings_updated", details: { activity_enabled: true } }
+      : comment(`c-${n}`);
+  let recording = workspaces.length;
+  const lanes = workspaces.map(async (ws) => {
+    for (let n = 0; n < 200; ) {
+      const events = Array.from({ length: Math.min(200 - n, 1 + Math.floor(Math.random() * 8)) }, () => event(n++));
+      await record(ws, events);
+      recorded.get(ws).push(...events.map(({ id }) => id));
+    }
+    recording -= 1;
+  });
+  const cutting = (async () => {
+    while (recording) {
+      watchers[Math.floor(Math.random() * watchers.length)].socket?.terminate();
+      cuts += 1;
+      await sleep(60);
+    }
+  })();
+  await Promise.all([...lanes, cutting]);
+  const took = Date.now() - started;
+
+  const expected = (watcher, ws) =>
+    recorded.get(ws).filter((id) => watcher.user !== "guest" || !id.startsWith("s-"));
+  const isDone = (watcher) => watcher.seen.every((ws) => watcher.told.get(ws).length >= expected(watcher, ws).length);
+  await until("everybody was told everything", () => faults.length > 0 || watchers.every(isDone), 240).catch((error) => {
+    const behind = watchers.filter((watcher) => !isDone(watcher));
+    console.log(`${behind.length} of ${watchers.length} were not told everything`);
+    throw error;
+  });
+  // Nobody is told any more than that.
+  await sleep(1000);
+  assert.deepEqual(faults, []);
+  for (const watcher of watchers) {
+    for (const ws of watcher.seen) assert.deepEqual(watcher.told.get(ws), expected(watcher, ws), watcher.user);
+  }
+  const messages = watchers.reduce((sum, watcher) => sum + watcher.messages, 0);
+  const begun = watchers.reduce((sum, watcher) => sum + watcher.begun, 0);
+  console.log(`     ${messages} messages, ${cuts} cuts, ${begun} times subscribed, recorded in ${took} ms`);
+  await Promise.all(watchers.map(({ client }) => client.dispose()));
+});
+
+finish();
