@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Directory of release-built functions, and of `bare`, to weigh and to start
     #[arg(long, value_name = "DIR")]
     pub(crate) functions: Option<PathBuf>,
+    /// The release-built gateway, to watch; nothing else is measured then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) live: Option<PathBuf>,
     /// How often each read is timed
     #[arg(long, default_value_t = 200)]
     pub(crate) repetitions: usize,

@@ -10,9 +10,10 @@ use futures_util::future::try_join_all;
 use harness::{Message, World, reported};
 use hyper_util::rt::TokioIo;
 use lambda_http::{Context, LambdaEvent};
-use local::Gateway;
+use local::{Behind, Gateway};
 use local::template::Template;
 use shared::json::Exact;
+use shared::store::Connections;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -123,7 +124,14 @@ async fn over_http(world: &World, data: &Data) -> Result<f64> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let template = Template::load()?;
-    let gateway = Gateway::new(world.store.clone(), &template, world.clock(), format!("http://{address}"));
+    let behind = Behind {
+        store: world.store.clone(),
+        connections: Connections::beside(&world.store, "none"),
+        stream: None,
+        clock: world.clock(),
+        jitter: fastrand::Rng::new(),
+    };
+    let gateway = Gateway::new(behind, &template, format!("http://{address}"));
     let token = gateway.token("bench", "activity:write");
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(local::serve(listener, gateway, async {

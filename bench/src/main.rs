@@ -10,6 +10,7 @@ mod cases;
 mod data;
 mod graphql;
 mod lambda;
+mod live;
 mod load;
 mod memory;
 mod postgres;
@@ -50,6 +51,10 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::of_this_machine()?;
+    if let Some(gateway) = &args.live {
+        Box::pin(live::measure(gateway, &mut report)).await?;
+        return Ok(report);
+    }
     if let Some(functions) = &args.functions {
         sizes::measure(functions, &mut report)?;
         Box::pin(startup::measure(functions, &mut report)).await?;

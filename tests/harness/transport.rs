@@ -76,8 +76,8 @@ pub struct Metered {
     pub units: f64,
     /// The same by operation.
     pub units_of: BTreeMap<String, f64>,
-    /// Operations with the index they read, empty for the table itself.
-    pub touched: BTreeSet<(String, String)>,
+    /// Operations with their table, and the index they read, empty for the table itself.
+    pub touched: BTreeSet<(String, String, String)>,
 }
 
 impl Metered {
@@ -237,7 +237,14 @@ impl Transport {
         let sent = if operation == WRITE { Value::Null } else { json(sent) };
         let mut state = self.state.lock().unwrap();
         let index = sent["IndexName"].as_str().unwrap_or_default();
-        state.metered.touched.insert((operation.into(), index.into()));
+        let tables = match &body["ConsumedCapacity"] {
+            Value::Array(tables) => tables.iter().map(|table| &table["TableName"]).collect(),
+            table => vec![&table["TableName"]],
+        };
+        for table in tables {
+            let table = table.as_str().or_else(|| sent["TableName"].as_str()).unwrap_or_default();
+            state.metered.touched.insert((operation.into(), table.into(), index.into()));
+        }
         *state.metered.requests.entry(operation.into()).or_default() += 1;
         let consumed = match &body["ConsumedCapacity"] {
             Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),

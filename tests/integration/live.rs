@@ -6,6 +6,8 @@ mod faults;
 mod protocol;
 mod resume;
 
+use std::collections::BTreeSet;
+
 use harness::{Live, World};
 use serde_json::{Value, json};
 
@@ -123,6 +125,59 @@ impl Watcher {
         self.read(live);
         std::mem::take(&mut self.told)
     }
+}
+
+/// What a function does to the tables when everything happens to it that can.
+pub(crate) async fn everything_done_by(function: &str, world: World) -> BTreeSet<(String, String, String)> {
+    let live = Live::new(world).await;
+    let mut touched = BTreeSet::new();
+    let mut did = |who: &str| {
+        let did = live.transport.take().touched;
+        // What a failed transaction touched, another names.
+        touched.extend(did.into_iter().filter(|(_, table, _)| who == function && !table.is_empty()));
+    };
+    live.teller.store.warm_up().await.unwrap();
+    did(function);
+    let demo = |id: &str| comment("ws-demo", id);
+    let mut watcher = Watcher::new(&live, "user-demo", WORKSPACE, json!({ "projectId": "demo" })).await;
+    let mut company = Watcher::new(&live, "user-demo", COMPANY, json!({ "companyId": "demo-company" })).await;
+    did("subscriptions");
+    live.world.given([demo("a")]).await;
+    live.broadcast().await;
+    watcher.vanish(&live);
+    live.world.given([demo("b")]).await;
+    live.broadcast().await;
+    did("broadcast");
+    watcher.come(&live).await;
+    assert_eq!(watcher.news(&live), ["ws-demo/a", "ws-demo/b"]);
+    assert_eq!(company.news(&live), ["ws-demo/a", "ws-demo/b"]);
+    live.say(&company.connection, r#"{"type":"complete","id":"1"}"#).await;
+    let query = "{
+        everything: activityList { activities { id } }
+        company: activityList(companyId: \"org-demo\", first: 5) { totalCount activities { id } }
+        user: activityList(projectId: \"ws-demo\", userId: \"agent-demo\") { activities { id } }
+        category: activityList(projectId: \"ws-demo\", categories: [CREATE_TODO]) { totalCount activities { id } }
+    }";
+    live.subscribe(&watcher.connection, "q", query, json!({})).await;
+    let answer = &live.sockets.take(&watcher.connection)[0];
+    assert!(answer["payload"].get("errors").is_none(), "{answer}");
+    live.event("$disconnect", &company.connection, json!({}), std::time::Duration::from_secs(9)).await;
+    did("subscriptions");
+    // A broadcast in the middle of a return leaves a note; here, of one who never came to the end of it.
+    let returning = live.enter("user-demo", "").await;
+    live.transport.take();
+    live.transport.script_nth(12, harness::Fault::Killed);
+    tokio::select! {
+        () = live.subscribe(&returning, "1", WORKSPACE, json!({ "projectId": "ws-demo" })) => {}
+        () = live.transport.killed() => {}
+    }
+    did("subscriptions");
+    live.world.given([demo("c")]).await;
+    // And two of an organization meet at its head.
+    live.transport.script([harness::Fault::Conflict]);
+    live.broadcast().await;
+    did("broadcast");
+    touched
 }
 
 fn text(value: &Value) -> String {

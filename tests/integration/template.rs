@@ -13,15 +13,31 @@ use crate::graphql::made;
 use crate::samples::{demo, samples};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const FUNCTIONS: &[&str] = &["graphql", "list-issue-activity", "list-workspace-activity", "record-activity"];
-const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
-/// What Lambda itself does as record-activity: it hands over asynchronous invocations that failed, and polls.
-const LAMBDAS: &[(&str, &str)] = &[
-    ("sqs:SendMessage", "RecordFailuresQueue.Arn"),
-    ("sqs:DeleteMessage", "RecordQueue.Arn"),
-    ("sqs:GetQueueAttributes", "RecordQueue.Arn"),
-    ("sqs:ReceiveMessage", "RecordQueue.Arn"),
+const FUNCTIONS: &[&str] = &[
+    "broadcast",
+    "graphql",
+    "list-issue-activity",
+    "list-workspace-activity",
+    "record-activity",
+    "subscriptions",
 ];
+const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
+/// What may be done to the table of connections, beyond reading it.
+const WRITES: &[&str] = &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+/// What Lambda itself does as a function: it hands over what failed, and polls.
+const LAMBDAS: &[(&str, &str, &str)] = &[
+    ("record-activity", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
+    ("record-activity", "sqs:DeleteMessage", "RecordQueue.Arn"),
+    ("record-activity", "sqs:GetQueueAttributes", "RecordQueue.Arn"),
+    ("record-activity", "sqs:ReceiveMessage", "RecordQueue.Arn"),
+    ("broadcast", "sqs:SendMessage", "BroadcastFailuresQueue.Arn"),
+    ("broadcast", "dynamodb:DescribeStream", "LogTable.StreamArn"),
+    ("broadcast", "dynamodb:GetRecords", "LogTable.StreamArn"),
+    ("broadcast", "dynamodb:GetShardIterator", "LogTable.StreamArn"),
+    ("broadcast", "dynamodb:ListStreams", "*"),
+];
+/// Those that speak to connections, which is to send to them and to close them.
+const SPEAKERS: &[&str] = &["broadcast", "subscriptions"];
 
 fn statements(function: &str) -> Vec<Statement> {
     let statements = Template::load().unwrap().permissions(function);
@@ -45,35 +61,35 @@ fn every_function_has_a_policy_of_its_own() {
 }
 
 #[test]
-fn listing_functions_can_only_read_and_nobody_can_delete_or_scan() {
+fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
     for function in FUNCTIONS {
-        let mut queues = BTreeSet::new();
+        let (mut others, mut connections) = (BTreeSet::new(), BTreeSet::new());
         for statement in statements(function) {
-            for action in &statement.actions {
-                if action.starts_with("sqs:") {
-                    let each = statement.resources.iter();
-                    queues.extend(each.map(|resource| (action.clone(), resource.clone())));
-                    continue;
-                }
-                let write = ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str());
-                assert!(READS.contains(&action.as_str()) || write, "{function} may {action}");
-                if write {
+            for (action, resource) in
+                statement.actions.iter().flat_map(|action| statement.resources.iter().map(move |on| (action, on)))
+            {
+                let of_log = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
+                if action == "execute-api:ManageConnections" {
+                    connections.insert(resource.rsplit_once("${WebSocketApi}").unwrap().1.to_owned());
+                } else if of_log && !READS.contains(&action.as_str()) {
                     assert_eq!(*function, "record-activity", "{function} may {action}");
-                    assert_eq!(
-                        statement.within,
-                        ["TransactWriteItems"],
-                        "{function} may {action} at any time"
-                    );
-                }
-                for resource in &statement.resources {
-                    let own = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
-                    assert!(own, "{function} may {action} on {resource}");
+                    assert!(["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()), "{action}");
+                    let within = &statement.within;
+                    assert_eq!(*within, ["TransactWriteItems"], "{function} may {action} at any time");
+                } else if resource == "ConnectionsTable.Arn" {
+                    assert!(SPEAKERS.contains(function), "{function} may {action} on {resource}");
+                    let known = READS.contains(&action.as_str()) || WRITES.contains(&action.as_str());
+                    assert!(known, "{function} may {action} on {resource}");
+                } else if !of_log {
+                    others.insert((action.clone(), resource.clone()));
                 }
             }
         }
-        let lambdas = LAMBDAS.iter().filter(|_| *function == "record-activity");
-        let lambdas: BTreeSet<_> = lambdas.map(|(action, on)| (action.to_string(), on.to_string())).collect();
-        assert_eq!(queues, lambdas, "{function}");
+        let lambdas = LAMBDAS.iter().filter(|(of, ..)| of == function);
+        let lambdas: BTreeSet<_> = lambdas.map(|(_, action, on)| (action.to_string(), on.to_string())).collect();
+        assert_eq!(others, lambdas, "{function}");
+        let speaks = ["/live/DELETE/@connections/*", "/live/POST/@connections/*"].map(str::to_owned).into();
+        assert_eq!(connections, if SPEAKERS.contains(function) { speaks } else { BTreeSet::new() }, "{function}");
     }
 }
 
@@ -95,25 +111,33 @@ async fn give_more(world: &World) {
     world.given(long).await;
 }
 
+/// What the function does to the tables, as it starts and with its samples.
+async fn done_by(function: &str) -> BTreeSet<(String, String, String)> {
+    let world = demo().await;
+    give_more(&world).await;
+    if SPEAKERS.contains(&function) {
+        return crate::live::everything_done_by(function, world).await;
+    }
+    world.transport.take();
+    world.store.warm_up().await.unwrap();
+    for (_, _, event) in samples(function) {
+        world.invoke(function, &event).await;
+    }
+    world.transport.take().touched
+}
+
 #[tokio::test]
 async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
     for function in FUNCTIONS {
-        let world = demo().await;
-        give_more(&world).await;
-        world.transport.take();
-        // What a process does as it starts.
-        world.store.warm_up().await.unwrap();
-        for (_, _, event) in samples(function) {
-            world.invoke(function, &event).await;
-        }
         let statements = statements(function);
         let mut used = BTreeSet::new();
-        for (operation, index) in world.transport.take().touched {
+        for (operation, table, index) in done_by(function).await {
             let actions: &[&str] = match operation.as_str() {
                 "TransactWriteItems" => &["PutItem", "UpdateItem"],
                 other => &[other],
             };
             let resource = match index.as_str() {
+                "" if table.ends_with("-connections") => "ConnectionsTable.Arn".to_owned(),
                 "" => "LogTable.Arn".to_owned(),
                 index => format!("${{LogTable.Arn}}/index/{index}"),
             };
@@ -127,14 +151,34 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
             }
         }
         for statement in statements {
-            for action in statement.actions.into_iter().filter(|action| action.starts_with("dynamodb:")) {
+            for action in &statement.actions {
                 for resource in &statement.resources {
-                    let needed = used.contains(&(action.clone(), resource.clone()));
+                    let lambdas = LAMBDAS.contains(&(function, action.as_str(), resource.as_str()));
+                    let speaks = action == "execute-api:ManageConnections";
+                    let needed = lambdas || speaks || used.contains(&(action.clone(), resource.clone()));
                     assert!(needed, "{function} may {action} on {resource}, and never does");
                 }
             }
         }
     }
+}
+
+#[test]
+fn the_stream_brings_new_activities_in_order_and_what_fails_is_kept_known() {
+    let template = Template::load().unwrap();
+    let sources = template.stream_sources();
+    let [source] = sources.as_slice() else { panic!("{sources:?}") };
+    assert_eq!((source.function.as_str(), source.table.as_str()), ("broadcast", "LogTable"));
+    assert!(source.reports_failures && source.bisects && source.max_retries > 0);
+    // A batch of the journal is an item, of 400 KB at the most: so many entries of 300 bytes.
+    assert!(source.batch_size <= 1_000);
+    assert_eq!(template.stream_view("LogTable").as_deref(), Some("NEW_IMAGE"));
+    let mut mappings = template.resources("AWS::Lambda::EventSourceMapping");
+    let mapping = mappings.find(|(id, _)| *id == "BroadcastSource").unwrap().1;
+    assert!(mapping["Properties"]["MaximumRecordAgeInSeconds"].as_u64().is_some_and(|age| age <= 24 * 3600));
+    // The connections' items end by themselves.
+    let ttl = &template.table("ConnectionsTable").unwrap()["TimeToLiveSpecification"];
+    assert_eq!((&ttl["AttributeName"], &ttl["Enabled"]), (&"expires_at".into(), &true.into()));
 }
 
 #[test]
@@ -147,12 +191,15 @@ fn every_queue_has_a_dead_letter_queue_or_is_one_and_is_kept_encrypted_and_watch
     let mut dead_letters: BTreeSet<String> =
         queues.iter().filter_map(|(_, queue)| to(queue, &redrive)).collect();
     dead_letters.extend(template.functions().filter_map(|(_, function)| to(function, &failure)));
+    let mapping = ["Properties", "DestinationConfig", "OnFailure", "Destination"];
+    let mappings = template.resources("AWS::Lambda::EventSourceMapping");
+    dead_letters.extend(mappings.filter_map(|(_, source)| to(source, &mapping)));
     dead_letters.extend(
         rule_targets(&template)
             .iter()
             .filter_map(|(_, to)| to["DeadLetterConfig"].get("Arn").and_then(target).map(str::to_owned)),
     );
-    assert_eq!(dead_letters.len(), 3, "{dead_letters:?}");
+    assert_eq!(dead_letters.len(), 4, "{dead_letters:?}");
     for (id, queue) in queues {
         let properties = &queue["Properties"];
         let alarm = if dead_letters.contains(id) {
@@ -183,7 +230,8 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
     let template = Template::load().unwrap();
     let sources = template.queue_sources();
     assert!(!sources.is_empty());
-    assert_eq!(sources.len(), template.resources("AWS::Lambda::EventSourceMapping").count());
+    let mappings = template.resources("AWS::Lambda::EventSourceMapping").count();
+    assert_eq!(sources.len() + template.stream_sources().len(), mappings);
     for source in sources {
         assert!(source.reports_failures, "{source:?}");
         assert!(source.visibility >= source.timeout * 6 + source.window, "{source:?}");
@@ -203,8 +251,7 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
     }
     // For these SAM would add a policy of its own, that reads every queue.
     for (function, resource) in template.functions() {
-        let events = resource["Properties"]["Events"].as_mapping().unwrap();
-        for (name, event) in events {
+        for (name, event) in resource["Properties"].get("Events").and_then(Value::as_mapping).into_iter().flatten() {
             assert_eq!(event["Type"], "HttpApi", "{function}: {name:?}");
         }
     }
@@ -291,7 +338,8 @@ fn all_that_is_put_on_the_bus_gets_to_the_queue_or_is_seen_to_be_lost() {
         let alarm = alarms.find(|(_, alarm)| alarm["Properties"]["MetricName"] == metric);
         assert_eq!(alarm.unwrap().1["Properties"]["Threshold"], 1, "{metric}");
     }
-    let (_, mapping) = template.resources("AWS::Lambda::EventSourceMapping").next().unwrap();
+    let mut mappings = template.resources("AWS::Lambda::EventSourceMapping");
+    let (_, mapping) = mappings.find(|(id, _)| *id == "RecordQueueSource").unwrap();
     let most = &mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"];
     assert_eq!(target(most), Some("RecordConcurrency"));
 }

@@ -54,7 +54,7 @@ async fn a_good_table_has_no_faults_and_is_only_read() {
     let indexes = template.table("LogTable").unwrap().get("GlobalSecondaryIndexes").unwrap();
     let indexes = indexes.as_sequence().unwrap().iter().map(|index| index["IndexName"].as_str().unwrap());
     let touched: BTreeSet<_> =
-        indexes.chain([""]).map(|index| ("Scan".to_owned(), index.to_owned())).collect();
+        indexes.chain([""]).map(|index| ("Scan".to_owned(), world.table.clone(), index.to_owned())).collect();
     assert_eq!(world.transport.take().touched, touched);
     world.stop().await;
 }

@@ -1,0 +1,194 @@
+//! How soon watchers are told, and what it takes to hold their connections.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::stream::{self, SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _};
+use harness::exchange;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::Result;
+use crate::report::Report;
+use crate::stats::Times;
+
+/// Connections in all.
+const CONNECTIONS: usize = 1_000;
+/// Those of them that watch the workspace that is recorded in; the others watch another.
+const WATCHING: usize = 100;
+/// Users behind them, in turns.
+const USERS: usize = 100;
+/// Activities recorded.
+const ACTIVITIES: usize = 200;
+/// How far apart.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections begun at once.
+const AT_ONCE: usize = 20;
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Measures the gateway at this path, as a process of its own.
+pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
+    let (alone, _) = told(gateway, 1).await?;
+    let (crowd, memory) = told(gateway, WATCHING).await?;
+    let times = |times: &Times| format!("{:.1} ms, 99% within {:.1} ms", times.median(), times.p99());
+    report.note(
+        format!("from recording to the one watcher among {CONNECTIONS} connections, median"),
+        times(&alone),
+    );
+    let (median, p99) = (crowd.median() - alone.median(), crowd.p99() - alone.p99());
+    report.check(
+        format!("… to each of {WATCHING} watchers among {CONNECTIONS} connections"),
+        format!("{}: {median:.1} and {p99:.1} ms more", times(&crowd)),
+        "< 50 and < 250 ms more",
+        median < 50.0 && p99 < 250.0,
+    );
+    report.check(
+        format!("memory of the gateway with {CONNECTIONS} connections, at most"),
+        format!("{memory:.0} MB"),
+        "< 200 MB",
+        memory < 200.0,
+    );
+    Ok(())
+}
+
+/// From recording to each watcher, and the gateway's memory, in MB, at most.
+async fn told(gateway: &Path, watching: usize) -> Result<(Times, f64)> {
+    let (mut process, address) = start(gateway).await?;
+    let write = token(address, "service", "activity:write").await?;
+    for ws in ["watched", "other"] {
+        let event = |id: String, action: &str, details: Value| json!({ "id": id, "actor_type": "user", "actor_id": "owner", "action": action, "details": details });
+        let created = event("created".into(), "workspace.created", json!({ "name": ws }));
+        let member = |n: usize| {
+            event(format!("is-{n}"), "member.added", json!({ "user": format!("user-{n}"), "role": "member" }))
+        };
+        let events: Vec<Value> = std::iter::once(created).chain((0..USERS).map(member)).collect();
+        record(address, &write, ws, &events.into()).await?;
+    }
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let connections = stream::iter(0..CONNECTIONS).map(|n| {
+        let heard = heard.clone();
+        async move {
+            let ws = if n < watching { "watched" } else { "other" };
+            let (sender, receiver) = connect(address, &format!("user-{}", n % USERS), ws).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((sender, tokio::spawn(listen(receiver, heard))))
+        }
+    });
+    let connections: Vec<_> = connections.buffer_unordered(AT_ONCE).try_collect().await?;
+    let mut times = Times::default();
+    for n in 0..ACTIVITIES {
+        let began = Instant::now();
+        let event = json!({
+            "id": format!("n-{n}"), "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
+            "action": "comment.created", "details": { "text": "Soon." }
+        });
+        record(address, &write, "watched", &event).await?;
+        for _ in 0..watching {
+            let (id, at): (String, Instant) =
+                tokio::time::timeout(PATIENCE, hearing.recv()).await?.ok_or("nobody listens")?;
+            if id != format!("n-{n}") {
+                return Err(format!("{id} was told in place of n-{n}").into());
+            }
+            times.push(at - began);
+        }
+        tokio::time::sleep_until(began + PAUSE).await;
+    }
+    let memory = peak_memory(&process)?;
+    drop(connections);
+    process.kill().await?;
+    Ok((times, memory))
+}
+
+async fn start(gateway: &Path) -> Result<(Child, SocketAddr)> {
+    let mut command = Command::new(gateway);
+    command.args(["--port", "0", "--no-demo"]).env("RUST_LOG", "warn").stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn()?;
+    let output = process.stdout.take().ok_or("no output")?;
+    let line = BufReader::new(output).lines().next_line().await?.ok_or("the gateway did not start")?;
+    let port = line.rsplit(':').next().ok_or("the gateway names no port")?.parse()?;
+    Ok((process, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+async fn token(address: SocketAddr, sub: &str, scope: &str) -> Result<String> {
+    let line = format!("GET /dev/token?sub={sub}&scope={scope} HTTP/1.1");
+    let reply = exchange(address, &[&line, "host: localhost"], b"").await;
+    Ok(reply.body["access_token"].as_str().ok_or("no token")?.to_owned())
+}
+
+async fn record(address: SocketAddr, token: &str, ws: &str, events: &Value) -> Result<()> {
+    let line = format!("POST /api/v1/workspaces/{ws}/activity HTTP/1.1");
+    let bearer = format!("authorization: Bearer {token}");
+    let reply = exchange(address, &[&line, "host: localhost", &bearer], events.to_string().as_bytes()).await;
+    if reply.status < 300 { Ok(()) } else { Err(format!("not recorded: {}", reply.body).into()) }
+}
+
+/// Connects and subscribes; comes back when that is in force.
+async fn connect(
+    address: SocketAddr,
+    user: &str,
+    ws: &str,
+) -> Result<(SplitSink<Socket, Message>, SplitStream<Socket>)> {
+    let token = token(address, user, "").await?;
+    let mut request = format!("ws://localhost:{}/graphql", address.port()).into_client_request()?;
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, mut receiver) = client_async(request, stream).await?.0.split();
+    let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
+    sender.send(Message::text(init.to_string())).await?;
+    expect(&mut receiver, "connection_ack").await?;
+    let query = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) {
+        mutation node { id category html createdAt createdBy { id name email } project { id name } }
+    } }";
+    let payload = json!({ "query": query, "variables": { "ws": ws } });
+    let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
+    sender.send(Message::text(subscribe.to_string())).await?;
+    expect(&mut receiver, "ping").await?;
+    Ok((sender, receiver))
+}
+
+/// Waits for a message of this kind. What was recorded just before may be told first.
+async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<()> {
+    loop {
+        let message = tokio::time::timeout(PATIENCE, receiver.next()).await?.ok_or("closed")??;
+        let message: Value = serde_json::from_str(message.to_text()?)?;
+        match message["type"].as_str() {
+            Some(found) if found == kind => return Ok(()),
+            Some("next") => {}
+            _ => return Err(format!("not a {kind}: {message}").into()),
+        }
+    }
+}
+
+/// Notes when each activity is told.
+async fn listen(mut receiver: SplitStream<Socket>, heard: mpsc::UnboundedSender<(String, Instant)>) {
+    while let Some(Ok(message)) = receiver.next().await {
+        let at = Instant::now();
+        let Ok(text) = message.to_text() else { continue };
+        let Ok(message) = serde_json::from_str::<Value>(text) else { continue };
+        let id = &message["payload"]["data"]["subscribeToActivity"]["node"]["id"];
+        if let Some(id) = id.as_str().filter(|id| id.starts_with("n-")) {
+            heard.send((id.to_owned(), at)).ok();
+        }
+    }
+}
+
+/// In MB.
+fn peak_memory(process: &Child) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().ok_or("it has ended")?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
+}
