@@ -36,8 +36,8 @@ def header(answer, name):
 
 
 def batch_fault(failed, event, answer):
-    """What is wrong with the answer to a batch of which so many messages should be reported; None if nothing is."""
-    sent = {record["messageId"] for record in event["Records"]}
+    """What is wrong with the answer to a batch of which so many records should be reported; None if nothing is."""
+    sent = {record.get("messageId") or record["dynamodb"]["SequenceNumber"] for record in event["Records"]}
     try:
         reported = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     except (KeyError, TypeError):
@@ -46,6 +46,15 @@ def batch_fault(failed, event, answer):
         # For Lambda, one such name is a failure of the whole batch.
         return "the answer reports what was not sent, or twice"
     return None if len(reported) == failed else f"expected {failed} failures"
+
+
+def message_fault(expected, answer):
+    """What is wrong with the answer to a message over WebSocket, expected to be of a type, or nothing."""
+    try:
+        kind = json.loads(answer["body"])["type"].replace("_", "-") if "body" in answer else "nothing"
+    except (ValueError, TypeError, KeyError):
+        return "the answer is no message"
+    return None if kind == expected and answer.get("statusCode") == 200 else f"expected {expected}"
 
 
 def graphql_fault(expected, status, answer):
@@ -74,6 +83,10 @@ def fault(expected, event, answer):
         # A process that died is an error too, but not the function's own.
         died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
         return "the function crashed" if died else None
+    if json.loads(event or "{}").get("requestContext", {}).get("eventType") == "MESSAGE":
+        return message_fault(expected, members)
+    if json.loads(event or "{}").get("requestContext", {}).get("eventType"):
+        return None if status == int(expected) else f"expected status {expected}"
     if "/graphql" in str(json.loads(event).get("rawPath") if event else ""):
         return graphql_fault(expected, status, members)
     if status != int(expected):
@@ -92,11 +105,12 @@ def fault(expected, event, answer):
     return None
 
 
-def main(url, folder, counts):
+def main(url, folder, counts, token):
     passed = failed = 0
     for file in sorted(folder.glob("*.json")):
         name, expected = f"{folder.name}/{file.name}", file.suffixes[-2].lstrip(".")
         started, event, answer = time.monotonic(), file.read_bytes(), None
+        event = event.replace(b"${TOKEN}", token.encode())
         try:
             answer = invoke(url, event)
             wrong = fault(expected, event, answer)
@@ -111,4 +125,4 @@ def main(url, folder, counts):
     counts.write_text(f"{passed} {failed}\n")
 
 
-main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
+main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4])

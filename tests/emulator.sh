@@ -4,13 +4,14 @@
 #
 #   tests/dynamodb-local.sh tests/emulator.sh target/debug
 #
-# The folder holds the functions' binaries and the gateway's, `local`, which makes the table and records the demo
-# workspace. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
+# The folder holds the functions' binaries and the gateway's, `local`, which makes the tables and records the demo
+# workspace, issues the tokens, and stands for the WebSocket API, of which every connection is gone. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
 #   error      a failed invocation
 #   a-code     an answer of GraphQL with an error of that code
-#   failed-N   the answer to an SQS batch, of which so many messages are reported as not recorded
+#   a-type     an answer of that type to a message over WebSocket; nothing if there is none
+#   failed-N   the answer to a batch, of which so many messages or records are reported as failed
 # They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
 set -euo pipefail
 
@@ -33,15 +34,16 @@ PY
 [[ -x $rie ]] || die "needs the Lambda emulator: pip install aws-sam-cli, for the python3 on the path"
 
 work=$(mktemp -d)
-running=
+running= gateway=
+# stop PID
 stop() {
-  [[ -z $running ]] && return
-  kill "$running" 2>/dev/null || true
-  wait "$running" 2>/dev/null || true
-  running=
+  [[ -z $1 ]] && return
+  kill "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
 }
 finish() {
-  stop
+  stop "$running"
+  stop "$gateway"
   rm -rf "$work"
 }
 trap finish EXIT
@@ -50,10 +52,12 @@ trap 'exit 143' TERM
 
 # The demo data the events are about. The gateway answers once it is all recorded.
 port=$(free_port)
+issuer=http://localhost:$port
 "$bins/local" --dynamodb-endpoint "$DYNAMODB_ENDPOINT" --port "$port" </dev/null >"$work/local.log" 2>&1 &
-running=$!
-await_server "the gateway" "$running" "$work/local.log" --fail "http://127.0.0.1:$port/openapi.json"
-stop
+gateway=$!
+await_server "the gateway" "$gateway" "$work/local.log" --fail "$issuer/openapi.json"
+token=$(curl --silent --fail "$issuer/dev/token?sub=user-demo" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from the gateway"
 
 passed=0 failed=0
 for folder in "$root"/events/*/; do
@@ -63,14 +67,17 @@ for folder in "$root"/events/*/; do
   # As bare an environment as Lambda's: a function that leans on anything else fails here.
   env -i PATH=/usr/bin:/bin \
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
+    CONNECTIONS_TABLE=activity-log-connections CONNECTIONS_ENDPOINT="$issuer/dev/live" \
+    JWT_ISSUER="$issuer" JWT_AUDIENCE=another,activity-log \
     AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
     AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
     AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=TRACE LOG_LEVEL=INFO \
     "$rie" --runtime-interface-emulator-address "127.0.0.1:$port" --runtime-api-address "127.0.0.1:$(free_port)" \
     "$bins/$function" </dev/null >"$work/$function.log" 2>&1 &
   running=$!
-  python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts"
-  stop
+  python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts" "$token"
+  stop "$running"
+  running=
   read -r ok bad <"$work/counts"
   passed=$((passed + ok)) failed=$((failed + bad))
   if ((bad)); then

@@ -231,6 +231,34 @@ impl Live {
         serde_json::to_value(subscriptions::invoke(&self.subscriptions, event).await.unwrap()).unwrap()
     }
 
+    /// Sends a whole event to the function with this crate, with a token in place of `${TOKEN}`. Gives what it comes to, in
+    /// the words of the sample events' names, and what was answered.
+    pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
+        let event = event.to_string().replace("${TOKEN}", &self.token("user-demo", ""));
+        let payload: Value = serde_json::from_str(&event).unwrap();
+        let is_message = payload["requestContext"]["eventType"] == "MESSAGE";
+        let event = lambda_http::LambdaEvent { payload, context: context(LONG) };
+        let answer = match function {
+            "subscriptions" => subscriptions::invoke(&self.subscriptions, event).await.map(|answer| json!(answer)),
+            "broadcast" => broadcast::invoke(&self.teller, event).await.map(|answer| json!(answer)),
+            other => panic!("no function {other}"),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return ("error".into(), json!({ "error": error.error_message })),
+        };
+        if let Some(failures) = answer["batchItemFailures"].as_array() {
+            return (format!("failed-{}", failures.len()), answer);
+        }
+        let body = answer["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
+        let kind = match body {
+            Some(body) => body["type"].as_str().unwrap().replace('_', "-"),
+            None if is_message => "nothing".into(),
+            None => answer["statusCode"].to_string(),
+        };
+        (kind, answer)
+    }
+
     /// Connects, without a word yet; gives the connection's id.
     pub async fn connect(&self) -> String {
         let number = self.connected.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use harness::{World, check};
+use harness::{Live, World, check};
 use serde_json::Value;
 
 /// The sample events of a function in the order of their names, with what they are expected to come to.
@@ -46,6 +46,18 @@ async fn every_sample_comes_to_what_its_name_says() {
             }
         }
         check(&world.client, &world.table).await;
+    }
+}
+
+#[tokio::test]
+async fn so_does_every_sample_of_live_feeds() {
+    let live = Live::new(demo().await).await;
+    for function in ["subscriptions", "broadcast"] {
+        for (path, expected, event) in samples(function) {
+            let (status, answer) = live.invoke(function, &event).await;
+            assert_eq!(status, expected, "{}: {answer}", path.display());
+        }
+        live.check().await;
     }
 }
 
