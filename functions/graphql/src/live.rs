@@ -42,6 +42,13 @@ impl Refused {
         Self::all(vec![error::of_request(error)])
     }
 
+    /// The error of who is nobody, for a reason that was found out before.
+    pub fn unauthenticated(reason: String) -> Self {
+        let mut error = error::of_request(Error::Unauthenticated(""));
+        error.message = reason;
+        Self::all(vec![error])
+    }
+
     fn all(mut errors: Vec<ServerError>) -> Self {
         http::code(&mut errors, None);
         Self(serde_json::to_string(&errors).unwrap_or_else(|_| "[]".to_owned()))

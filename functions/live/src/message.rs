@@ -16,14 +16,14 @@ pub fn pong() -> String {
 }
 
 /// That a subscription watches, and from where it goes on if it is lost before it has got anything. The protocol has
-/// nothing for that but a ping's payload, which every client may ignore.
+/// nothing for that but the payload of a pong that nobody asked for, which every client may ignore.
 pub fn subscribed(id: &str, cursor: &str) -> String {
-    json!({ "type": "ping", "payload": { "id": id, "cursor": cursor } }).to_string()
+    json!({ "type": "pong", "payload": { "id": id, "cursor": cursor } }).to_string()
 }
 
 /// Why the connection is about to be closed: API Gateway closes it without saying.
 pub fn closing(reason: &str) -> String {
-    json!({ "type": "ping", "payload": { "closing": reason } }).to_string()
+    json!({ "type": "pong", "payload": { "closing": reason } }).to_string()
 }
 
 /// A result, which is JSON already.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use shared::access::{self, Caller, READ, View};
 use shared::directory::{Role, Workspace};
 use shared::ids::{ActorId, WorkspaceId};
-use shared::live::{Document, Mark, Session, Topic, Watch};
+use shared::live::{ConnectionId, Document, Mark, Session, Topic, Watch};
 use shared::store::{Connections, Row, Store};
 use shared::time::Clock;
 use shared::{Error, Result};
@@ -169,7 +169,7 @@ impl Teller {
         for payload in payloads {
             let message = message::next(&watch.id, payload);
             if let Err(lost) = self.sender.send(&watch.connection, &message, deadline).await {
-                return self.give_up(watch, lost).await;
+                return self.give_up(&watch.connection, lost).await;
             }
         }
         Fate::Told
@@ -183,7 +183,7 @@ impl Teller {
         let message = message::error(&watch.id, &refused.0);
         match self.sender.send(&watch.connection, &message, deadline).await {
             Ok(()) => Fate::Ended,
-            Err(lost) => self.give_up(watch, lost).await,
+            Err(lost) => self.give_up(&watch.connection, lost).await,
         }
     }
 
@@ -191,13 +191,12 @@ impl Teller {
     async fn dismiss(&self, watch: &Watch, deadline: Instant) -> Fate {
         let message = message::closing("The token has expired");
         let lost = self.sender.send(&watch.connection, &message, deadline).await.err();
-        self.give_up(watch, lost.unwrap_or(Lost::Refused)).await
+        self.give_up(&watch.connection, lost.unwrap_or(Lost::Refused)).await
     }
 
     /// Forgets a connection that misses a message: it must not get the next. If it is there, it is closed, so that its
     /// client comes again and asks for what it missed.
-    pub async fn give_up(&self, watch: &Watch, lost: Lost) -> Fate {
-        let connection = &watch.connection;
+    pub async fn give_up(&self, connection: &ConnectionId, lost: Lost) -> Fate {
         if let Err(error) = self.connections.forget(connection).await {
             // The next message will find it gone, or to be closed again.
             tracing::warn!(

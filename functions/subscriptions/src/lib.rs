@@ -15,7 +15,7 @@ use std::time::Duration;
 use lambda_http::LambdaEvent;
 use lambda_http::lambda_runtime::Diagnostic;
 use live::message::{PROTOCOL, closing, connection_ack, pong};
-use live::{Teller, message as sent};
+use live::{Lost, Teller, message as sent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::live::{ConnectionId, Session};
@@ -24,10 +24,13 @@ use tokio::time::Instant;
 
 pub use keys::Keys;
 use message::{Malformed, Message};
-use verify::{LEEWAY, scopes};
+use verify::{Claims, LEEWAY, scopes};
 
 /// Time kept back at the end, to close a connection that could not be told all it missed.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept waiting that is closed since a table is away, about.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What lives as long as the process.
 pub struct App {
@@ -42,7 +45,7 @@ impl App {
     }
 }
 
-/// What API Gateway is told. A body goes to the client.
+/// What API Gateway is told. A body is for a handshake that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
@@ -51,14 +54,14 @@ pub struct Answer {
     /// Headers of the handshake.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<&'static str, &'static str>,
-    /// A message to the client.
+    /// Why a connection is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
 impl Answer {
-    fn of(status_code: u16, body: Option<String>) -> Self {
-        Self { status_code, headers: BTreeMap::new(), body }
+    fn of(status_code: u16) -> Self {
+        Self { status_code, headers: BTreeMap::new(), body: None }
     }
 }
 
@@ -99,7 +102,7 @@ pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<Answer, Diag
     let handled = Box::pin(app.handle(&event, &context.request_id, deadline)).await;
     Ok(handled.unwrap_or_else(|error| {
         shell::log(&error, Some(&context.request_id));
-        Answer::of(500, None)
+        Answer::of(500)
     }))
 }
 
@@ -110,24 +113,39 @@ impl App {
             "$connect" => Ok(connect(event.headers.as_ref())),
             "$disconnect" => {
                 self.teller.connections.forget(&connection).await?;
-                Ok(Answer::of(200, None))
+                Ok(Answer::of(200))
             }
             _ => {
                 let body = event.body.as_deref().unwrap_or_default();
-                let reply = self.receive(&connection, body, request_id, deadline).await;
-                let reply = reply.unwrap_or_else(|error| {
-                    // Its client tries again by itself, and an error of one operation would end that for good.
-                    shell::log(&error, Some(request_id));
-                    Reply::Close(error.to_string())
-                });
-                match reply {
-                    Reply::Nothing => Ok(Answer::of(200, None)),
-                    Reply::Message(message) => Ok(Answer::of(200, Some(message))),
-                    Reply::Close(reason) => {
-                        self.close(&connection, &reason, deadline).await;
-                        Ok(Answer::of(200, None))
+                let reply = match self.receive(&connection, body, request_id, deadline).await {
+                    Ok(reply) => reply,
+                    Err(error) => {
+                        shell::log(&error, Some(request_id));
+                        // An error would end the operation for good; of a closed connection, the client tries again. It
+                        // may do so at once, and for as long as it takes.
+                        tokio::time::sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+                        Reply::Close(error.to_string())
                     }
+                };
+                self.reply(&connection, reply, deadline).await;
+                Ok(Answer::of(200))
+            }
+        }
+    }
+
+    async fn reply(&self, connection: &ConnectionId, reply: Reply, deadline: Instant) {
+        let sender = &self.teller.sender;
+        match reply {
+            Reply::Nothing => {}
+            Reply::Message(message) => {
+                if let Err(lost) = sender.send(connection, &message, deadline).await {
+                    self.teller.give_up(connection, lost).await;
                 }
+            }
+            Reply::Close(reason) => {
+                tracing::info!(connection = connection.as_str(), reason, "a connection is closed");
+                let lost = sender.send(connection, &closing(&reason), deadline).await.err();
+                self.teller.give_up(connection, lost.unwrap_or(Lost::Refused)).await;
             }
         }
     }
@@ -154,44 +172,39 @@ impl App {
         }
     }
 
-    /// Begins a session with the token that the client gives.
+    /// Begins a session with the token that the client gives. One that is not taken does not close the connection, as the
+    /// protocol has it: API Gateway closes without a reason, and stock clients come again at once, for ever. Instead each
+    /// of its operations is refused.
     async fn init(&self, connection: &ConnectionId, token: Option<&str>) -> Result<Reply> {
-        let refused = |reason: &str| Ok(Reply::Close(reason.to_owned()));
-        let Some(token) = token else {
-            return refused("A bearer token is required as authorization in the payload of connection_init");
-        };
         let now = self.teller.now();
-        let claims = match self.keys.verify(token, now).await? {
-            Ok(claims) => claims,
-            Err(refusal) => return refused(refusal.detail()),
+        let session = match token {
+            None => Err("A bearer token is required as authorization in the payload of connection_init"),
+            Some(token) => match self.keys.verify(token, now).await? {
+                Ok(claims) => session(&claims),
+                Err(refusal) => Err(refusal.detail()),
+            },
         };
-        let Some(sub) = claims.get("sub").and_then(Value::as_str) else {
-            return refused("The token has no subject");
-        };
-        let expires = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
-        let session = Session {
-            sub: sub.to_owned(),
-            scope: scopes(&claims).collect::<Vec<_>>().join(" "),
-            token_expires: (expires + LEEWAY) as i64,
-        };
-        if self.teller.connections.begin(connection, &session, now).await? {
+        let sub = session.as_ref().map(|session| session.sub.as_str()).ok();
+        let refused = session.as_ref().err();
+        // Beside what it will read, the record of who has read the log.
+        tracing::info!(connection = connection.as_str(), sub, refused, "a session begins");
+        if self.teller.connections.begin(connection, session.as_ref().map_err(|refused| *refused), now).await? {
             Ok(Reply::Message(connection_ack()))
         } else {
-            refused("Too many initialisation requests")
+            Ok(Reply::Close("Too many initialisation requests".to_owned()))
         }
     }
+}
 
-    /// Closes a connection, after saying why: API Gateway closes it without a code or a reason.
-    async fn close(&self, connection: &ConnectionId, reason: &str, deadline: Instant) {
-        tracing::info!(connection = connection.as_str(), reason, "a connection is closed");
-        let sender = &self.teller.sender;
-        if sender.send(connection, &closing(reason), deadline).await.is_ok() {
-            sender.close(connection).await;
-        }
-        if let Err(error) = self.teller.connections.forget(connection).await {
-            tracing::warn!(error = error.chain(), "a connection was not forgotten");
-        }
-    }
+/// Who a token is of.
+fn session(claims: &Claims) -> Result<Session, &'static str> {
+    let sub = claims.get("sub").and_then(Value::as_str).ok_or("The token has no subject")?;
+    let expires = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
+    Ok(Session {
+        sub: sub.to_owned(),
+        scope: scopes(claims).collect::<Vec<_>>().join(" "),
+        token_expires: (expires + LEEWAY) as i64,
+    })
 }
 
 /// Takes a connection of the protocol spoken here.
@@ -200,9 +213,9 @@ fn connect(headers: Option<&BTreeMap<String, String>>) -> Answer {
         headers.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
     let speaks = asked.is_some_and(|(_, value)| value.split(',').any(|name| name.trim() == PROTOCOL));
     if !speaks {
-        return Answer::of(400, Some(format!("The subprotocol must be {PROTOCOL}")));
+        return Answer { body: Some(format!("The subprotocol must be {PROTOCOL}")), ..Answer::of(400) };
     }
-    Answer { headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]), ..Answer::of(200, None) }
+    Answer { headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]), ..Answer::of(200) }
 }
 
 /// The message that ends an operation with an error that is its client's.

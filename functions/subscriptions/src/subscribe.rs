@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use graphql::{Arguments, Asked};
+use graphql::{Arguments, Asked, Refused};
 use live::{Fate, Lost, News, message};
 use shared::ids::WorkspaceId;
 use shared::keys::Position;
 use shared::live::{ConnectionId, Document, MAX_SUBSCRIPTIONS, Mark, Topic, Watch};
 use shared::reader::Reader;
-use shared::store::{Ended, Entry, Row, Turn};
+use shared::store::{Ended, Entry, Row, Standing, Turn};
 use shared::{Error, Result};
 use tokio::time::Instant;
 
@@ -29,13 +29,17 @@ impl App {
     ) -> Result<Reply> {
         let (teller, now) = (&self.teller, self.teller.now());
         let close = |reason: &str| Ok(Reply::Close(reason.to_owned()));
-        let Some((session, subscriptions)) = teller.connections.session(connection, now).await? else {
+        let Some(Standing { session, subscriptions }) = teller.connections.standing(connection, now).await? else {
             return close("Unauthorized: connection_init comes first");
+        };
+        let session = match session {
+            Ok(session) => session,
+            Err(reason) => return Ok(Reply::Message(message::error(&id, &Refused::unauthenticated(reason).0))),
         };
         if session.is_over(now) {
             return close("The token has expired");
         }
-        if subscriptions.contains(&id) {
+        if subscriptions.iter().any(|taken| *taken == id) {
             return close("Subscriber already exists: an id names one operation at a time");
         }
         if subscriptions.len() >= MAX_SUBSCRIPTIONS {
@@ -68,7 +72,8 @@ impl App {
         let watch = Watch { topic, connection: connection.clone(), id, session, document, since: None };
         match teller.connections.watch(&watch, now).await? {
             None => {}
-            Some(Ended::Already) => return Ok(Reply::Nothing),
+            // It has been told that nothing comes of it, and waits for nothing.
+            Some(Ended::Already) => return Ok(Reply::Message(message::complete(&watch.id))),
             Some(Ended::Taken) => {
                 return close("Subscriber already exists: an id names one operation at a time");
             }
@@ -109,7 +114,7 @@ impl App {
             for entries in entries.chunks(AT_ONCE) {
                 if Instant::now() >= deadline {
                     // It comes again by itself, and goes on from here.
-                    self.teller.give_up(watch, Lost::Refused).await;
+                    self.teller.give_up(&watch.connection, Lost::Refused).await;
                     return Ok(None);
                 }
                 if self.tell(watch, entries, deadline).await? != Fate::Told {

@@ -28,6 +28,8 @@ const EXPIRES: &str = "expires_at";
 const SINCE: &str = "since";
 /// Of a watch: the last batch of which a broadcast left a note.
 const MISSED: &str = "missed";
+/// Of a session: why its token was not taken.
+const REFUSED: &str = "refused";
 /// Of a session or a subscription: what tells one that was put from another.
 const MARK: &str = "mark";
 /// Of a subscription: what it watches. A subscription that ended before it began has none.
@@ -42,6 +44,15 @@ const AT_ONCE: usize = 8;
 /// The `connections` table.
 #[derive(Debug, Clone)]
 pub struct Connections(Store);
+
+/// What a connection has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Who is at the other end, or why that is nobody.
+    pub session: Result<Session, String>,
+    /// The ids of its subscriptions.
+    pub subscriptions: Vec<String>,
+}
 
 /// What became of a watcher's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,30 +85,36 @@ impl Connections {
         Self(Store::new(store.client.clone(), table))
     }
 
-    /// Begins a session at `now`, in seconds since 1970; false when the connection has one.
-    pub async fn begin(&self, connection: &ConnectionId, session: &Session, now: i64) -> Result<bool> {
+    /// Begins a session at `now`, in seconds since 1970, or notes why nobody is at the other end; false when that has been
+    /// done.
+    pub async fn begin(
+        &self,
+        connection: &ConnectionId,
+        session: Result<&Session, &str>,
+        now: i64,
+    ) -> Result<bool> {
         let mut item = key(keys::session(connection));
-        item.extend(encode_session(session));
+        match session {
+            Ok(session) => item.extend(encode_session(session)),
+            Err(reason) => drop(item.insert(REFUSED.into(), string(reason))),
+        }
         item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
         self.put_new(item, None).await
     }
 
-    /// A connection's session, and the ids of its subscriptions; `None` when it has not begun, or is over.
-    pub async fn session(
-        &self,
-        connection: &ConnectionId,
-        now: i64,
-    ) -> Result<Option<(Session, Vec<String>)>> {
+    /// What a connection has; `None` when its session has not begun, or is over.
+    pub async fn standing(&self, connection: &ConnectionId, now: i64) -> Result<Option<Standing>> {
         let items = self.0.partition(keys::connection(connection), "S", None).await?;
         let (mut session, mut subscriptions) = (None, Vec::new());
         for mut item in items.into_iter().filter(|item| !is_expired(item, now)) {
             let sk = text(&mut item, crate::keys::SK)?;
-            match sk.strip_prefix(keys::SUBSCRIPTION_PREFIX) {
-                Some(id) => subscriptions.extend(item.contains_key(TOPIC).then(|| id.to_owned())),
-                None => session = Some(decode_session(&mut item)?),
+            match (sk.strip_prefix(keys::SUBSCRIPTION_PREFIX), optional(&mut item, REFUSED)?) {
+                (Some(id), _) => subscriptions.extend(item.contains_key(TOPIC).then(|| id.to_owned())),
+                (None, Some(reason)) => session = Some(Err(reason)),
+                (None, None) => session = Some(Ok(decode_session(&mut item)?)),
             }
         }
-        Ok(session.map(|session| (session, subscriptions)))
+        Ok(session.map(|session| Standing { session, subscriptions }))
     }
 
     /// Begins to watch, still to be told what was missed. Whoever forgets the connection meanwhile, or ends the
@@ -108,9 +125,13 @@ impl Connections {
         subscription.insert(TOPIC.into(), string(watch.topic.name()));
         subscription.insert(EXPIRES.into(), expires.clone());
         if !self.put_new(subscription, Some(now)).await? {
-            let found = self.get(keys::subscription(&watch.connection, &watch.id)).await?;
-            let is_taken = found.is_some_and(|item| item.contains_key(TOPIC));
-            return Ok(Some(if is_taken { Ended::Taken } else { Ended::Already }));
+            let at = keys::subscription(&watch.connection, &watch.id);
+            if self.get(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
+                return Ok(Some(Ended::Taken));
+            }
+            // Once is enough: the id may be used again.
+            self.delete(at).await?;
+            return Ok(Some(Ended::Already));
         }
         let mut item = key(keys::watch(&watch.topic, &watch.connection, &watch.id));
         item.extend(encode_session(&watch.session));
@@ -173,16 +194,26 @@ impl Connections {
         self.delete(keys::subscription(&watch.connection, &watch.id)).await
     }
 
-    /// Ends a subscription that its client has completed. That message may overtake the one that subscribes.
+    /// Ends a subscription that its client has completed. That message may overtake the one that subscribes, which is
+    /// remembered for a while, of somebody who may subscribe.
     pub async fn complete(&self, connection: &ConnectionId, id: &str, now: i64) -> Result<()> {
         let at = keys::subscription(connection, id);
+        if let Some(item) = self.get(at.clone()).await? {
+            return self.remove(connection, id, item).await;
+        }
+        let session = self.get(keys::session(connection)).await?;
+        if session.is_none_or(|session| session.contains_key(REFUSED)) {
+            return Ok(());
+        }
         let mut ended = key(at.clone());
         ended.insert(EXPIRES.into(), number(now + ENDED_SECONDS));
         if self.put_new(ended, Some(now)).await? {
             return Ok(());
         }
-        let Some(item) = self.get(at).await? else { return Ok(()) };
-        self.remove(connection, id, item).await
+        match self.get(at).await? {
+            Some(item) => self.remove(connection, id, item).await,
+            None => Ok(()),
+        }
     }
 
     /// Forgets a connection and all its subscriptions.
