@@ -118,7 +118,7 @@ impl Gateway {
         let aws = Aws::new(queues, &functions, &clock, &url);
         Self(Arc::new(Inner {
             functions,
-            sockets: Sockets::default(),
+            sockets: Sockets::new(),
             stream,
             aws,
             endpoints,
@@ -152,6 +152,11 @@ impl Gateway {
     /// Closes all WebSocket connections.
     pub(crate) fn hang_up(&self) {
         self.0.sockets.close();
+    }
+
+    /// Waits until the functions know of the end of all WebSocket connections.
+    pub(crate) async fn hung_up(&self) {
+        self.0.sockets.ended().await;
     }
 
     /// Takes a WebSocket connection.
@@ -241,7 +246,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Lets everything come to its end, as far as it does in some time: what the queue has is recorded, and then told.
+    /// Lets everything come to its end, as far as it does in some time: what the queue has is recorded, and then listed for
+    /// those who will have missed it.
     pub(crate) async fn finish(self) {
         if let Some(queue) = self.queue {
             queue.finish().await;

@@ -23,10 +23,14 @@ pub mod token;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 pub use gateway::{Behind, Gateway};
+
+/// How long the ends of WebSocket connections are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `gateway` on `listener` until `shutdown` is ready; then takes no more requests, and returns when those
 /// under way are answered and its queue is worked off. What is left in the queue after some time, or when this is
@@ -44,10 +48,11 @@ pub async fn serve(
     let stopping = gateway.clone();
     let shutdown = async move {
         shutdown.await;
-        // Their clients come again; here, they would keep the server from its end.
+        // First, so that nobody is told any more: there is no way to them once the server stops.
         stopping.hang_up();
     };
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await?;
+    tokio::time::timeout(PATIENCE, gateway.hung_up()).await.ok();
     running.finish().await;
     Ok(())
 }

@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 /// The table of activities, wherever it is.
 const LOG_TABLE: &str = "activity-log";
-/// The table of connections.
+/// The table of connections, but for the port: each gateway has connections of its own.
 const CONNECTIONS_TABLE: &str = "activity-log-connections";
 /// What is logged unless `RUST_LOG` says otherwise: our requests, and others' failures.
 const LOGGED: &str = "error,local=info,shared=info,shell=info,list_workspace_activity=info,\
@@ -136,7 +136,8 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     };
     let client = engine::client(&endpoint).await;
     let template = Template::load()?;
-    for (logical_id, table) in [("LogTable", LOG_TABLE), ("ConnectionsTable", CONNECTIONS_TABLE)] {
+    let connections_table = format!("{CONNECTIONS_TABLE}-{port}");
+    for (logical_id, table) in [("LogTable", LOG_TABLE), ("ConnectionsTable", &connections_table)] {
         let made = tables::ensure(&client, &template, logical_id, table).await;
         made.map_err(|error| format!("{endpoint}: {error}"))?;
     }
@@ -146,7 +147,7 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
         stream = stream.unreliable(seed);
     }
     let store = Store::new(client.clone(), LOG_TABLE);
-    let connections = Connections::new(client, CONNECTIONS_TABLE);
+    let connections = Connections::new(client, connections_table);
     let url = format!("http://localhost:{port}");
     let clock = system_clock();
     if !args.no_demo {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 use shared::time::{Clock, Timestamp};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::aws::{Refusal, respond};
@@ -34,14 +34,26 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 const LIFETIME: Duration = Duration::from_secs(2 * 3600);
 /// How long a client is waited for that is to close, too.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// The code of every close that is asked for. Stock clients come again at once after it.
+const NORMAL: u16 = 1000;
+/// The code where a limit has been reached.
+const AWAY: u16 = 1001;
 /// Messages that wait for a slow client; beyond, no more are taken.
-const BUFFERED: usize = 256;
+const BUFFERED: usize = 64;
+/// Messages of a client that are handled at once; beyond, no more are read.
+const HANDLED: usize = 16;
+/// Connections at once.
+const MOST: u32 = 100_000;
 /// Bytes of a connection's buffers: thousands of connections are to fit in memory.
 const BUFFER: usize = 4 * 1024;
 
 /// The connections that are open.
-#[derive(Clone, Default)]
-pub(crate) struct Sockets(Arc<Mutex<HashMap<String, Open>>>);
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    open: Arc<Mutex<HashMap<String, Open>>>,
+    /// A permit is out for each, until the function knows of its end.
+    alive: Arc<Semaphore>,
+}
 
 struct Open {
     outbox: mpsc::Sender<Out>,
@@ -60,11 +72,14 @@ struct Client {
 }
 
 impl Open {
-    /// Closes it, once it has got what waits for it.
+    /// Closes it, once it has got what waits for it, or after a while if it takes nothing.
     fn close(&self) {
-        if self.outbox.try_send(Out::Close).is_err() {
-            self.end.notify_one();
-        }
+        self.outbox.try_send(Out::Close).ok();
+        let end = Arc::clone(&self.end);
+        tokio::spawn(async move {
+            tokio::time::sleep(GOODBYE).await;
+            end.notify_one();
+        });
     }
 }
 
@@ -84,8 +99,18 @@ struct Connection {
 }
 
 impl Sockets {
+    /// None so far.
+    pub(crate) fn new() -> Self {
+        Self { open: Arc::default(), alive: Arc::new(Semaphore::new(MOST as usize)) }
+    }
+
+    /// Waits until the functions know of the end of all.
+    pub(crate) async fn ended(&self) {
+        self.alive.acquire_many(MOST).await.ok();
+    }
+
     fn with<T>(&self, id: &str, of: impl FnOnce(&Open) -> T) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(of)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(of)
     }
 
     /// Takes a connection, if the function does.
@@ -134,7 +159,9 @@ impl Sockets {
 
     /// Serves a connection to its end.
     async fn serve(self, connection: Connection, mut socket: WebSocket) {
+        let _here = self.alive.clone().acquire_owned().await;
         let (outbox, mut inbox) = mpsc::channel(BUFFERED);
+        let handled = Arc::new(Semaphore::new(HANDLED));
         let (active, ended) = (Arc::new(Mutex::new(connection.connected)), Arc::new(Notify::new()));
         let open = Open {
             outbox: outbox.clone(),
@@ -143,9 +170,10 @@ impl Sockets {
             client: connection.client.clone(),
             active: Arc::clone(&active),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(connection.id.clone(), open);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(connection.id.clone(), open);
         let connection = Arc::new(connection);
         let last = Instant::now() + LIFETIME;
+        let mut code = NORMAL;
         loop {
             let silent = Instant::now() + IDLE;
             let sent = tokio::select! {
@@ -153,32 +181,37 @@ impl Sockets {
                     Some(Out::Message(message)) => tokio::select! {
                         sent = socket.send(Message::Text(message.into())) => sent.is_ok(),
                         () = ended.notified() => false,
+                        () = tokio::time::sleep_until(silent.min(last)) => false,
                     },
                     Some(Out::Close) | None => false,
                 },
-                received = socket.recv() => match received {
+                received = socket.recv(), if handled.available_permits() > 0 => match received {
                     Some(Ok(Message::Text(text))) => {
-                        connection.receive(text.to_string(), outbox.clone());
+                        connection.receive(text.to_string(), &outbox, &handled);
                         true
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        connection.receive(String::from_utf8_lossy(&bytes).into_owned(), outbox.clone());
+                        connection.receive(String::from_utf8_lossy(&bytes).into_owned(), &outbox, &handled);
                         true
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     Some(Ok(Message::Close(_)) | Err(_)) | None => false,
                 },
-                () = tokio::time::sleep_until(silent.min(last)) => false,
+                () = ended.notified() => false,
+                () = tokio::time::sleep_until(silent.min(last)) => {
+                    code = AWAY;
+                    false
+                }
             };
             if !sent {
                 break;
             }
             *active.lock().unwrap_or_else(PoisonError::into_inner) = (connection.clock)();
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
-        // Without a code, as API Gateway does it.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
         let goodbye = async {
-            socket.send(Message::Close(None)).await.ok();
+            let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+            socket.send(Message::Close(Some(frame))).await.ok();
             while let Some(Ok(_)) = socket.recv().await {}
         };
         tokio::time::timeout(GOODBYE, goodbye).await.ok();
@@ -187,28 +220,24 @@ impl Sockets {
 
     /// Closes all connections, as when API Gateway is deployed anew.
     pub(crate) fn close(&self) {
-        for open in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for open in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
             open.close();
         }
     }
 }
 
 impl Connection {
-    /// Hands a message to the function, beside those before it, as API Gateway does; and its answer to the client.
-    fn receive(self: &Arc<Self>, body: String, outbox: mpsc::Sender<Out>) {
-        let connection = Arc::clone(self);
+    /// Hands a message to the function, beside those before it, as API Gateway does. What the function answers is nothing to
+    /// the client, as the route has no response.
+    fn receive(self: &Arc<Self>, body: String, outbox: &mpsc::Sender<Out>, handled: &Arc<Semaphore>) {
+        let (connection, outbox) = (Arc::clone(self), outbox.clone());
+        let place = Arc::clone(handled).try_acquire_owned();
         tokio::spawn(async move {
-            let event = json!({ "body": body });
-            let answer = connection.tell("$default", "MESSAGE", event).await;
-            let message = match &answer {
-                Some(answer) => answer["body"].as_str().map(str::to_owned),
+            let _place = place;
+            if connection.tell("$default", "MESSAGE", json!({ "body": body })).await.is_none() {
                 // What API Gateway says when its integration fails.
-                None => Some(
-                    json!({ "message": "Internal server error", "connectionId": connection.id }).to_string(),
-                ),
-            };
-            if let Some(message) = message {
-                outbox.send(Out::Message(message)).await.ok();
+                let message = json!({ "message": "Internal server error", "connectionId": connection.id });
+                outbox.send(Out::Message(message.to_string())).await.ok();
             }
         });
     }
@@ -280,7 +309,7 @@ async fn post(State(sockets): State<Sockets>, Path(id): Path<String>, request: R
 }
 
 async fn close(State(sockets): State<Sockets>, Path(id): Path<String>) -> Response<Body> {
-    let Some(open) = sockets.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) else {
+    let Some(open) = sockets.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) else {
         return gone();
     };
     open.close();

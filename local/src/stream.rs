@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::Client as Tables;
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::config::{Config, Region};
-use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
@@ -108,7 +107,8 @@ impl Stream {
     /// # Errors
     /// One line: why it cannot be read.
     pub async fn tail(&self) -> Result<Tail, String> {
-        let mut tail = Tail { stream: self.clone(), places: HashMap::new(), known: HashSet::new() };
+        let (places, known) = (HashMap::new(), HashSet::new());
+        let mut tail = Tail { stream: self.clone(), places, known, must_look: true };
         tail.look(ShardIteratorType::Latest).await?;
         Ok(tail)
     }
@@ -148,6 +148,8 @@ pub struct Tail {
     stream: Stream,
     places: HashMap<String, Place>,
     known: HashSet<String>,
+    /// Whether there are shards that are not known yet.
+    must_look: bool,
 }
 
 /// Where a shard is read.
@@ -168,13 +170,15 @@ impl Tail {
             let found = answer.map_err(|error| cause(&error))?.stream_description;
             let found = found.ok_or("the stream has no description")?;
             for id in found.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
-                if self.known.insert(id.clone()) {
+                if !self.known.contains(&id) {
                     let iterator = self.stream.iterator(&id, from.clone(), None).await?;
-                    self.places.extend(iterator.map(|iterator| (id, Place { iterator, last: None })));
+                    self.places.extend(iterator.map(|iterator| (id.clone(), Place { iterator, last: None })));
+                    self.known.insert(id);
                 }
             }
             start = found.last_evaluated_shard_id;
             if start.is_none() {
+                self.must_look = false;
                 return Ok(());
             }
         }
@@ -183,24 +187,14 @@ impl Tail {
     /// Reads every shard once: the records, as Lambda hands them over, of those that the function gets; `None` when there
     /// were none at all.
     pub async fn read(&mut self) -> Option<Vec<Value>> {
-        let (mut found, mut ended) = (None, false);
+        let mut found = None;
         for (id, place) in self.places.clone() {
             let answer = self.stream.client.get_records().shard_iterator(&place.iterator).send().await;
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::warn!("the stream could not be read: {}", cause(&error));
-                    // As after this machine has slept.
-                    if error.as_service_error().is_some_and(GetRecordsError::is_expired_iterator_exception) {
-                        let from = match place.last {
-                            Some(_) => ShardIteratorType::AfterSequenceNumber,
-                            None => ShardIteratorType::TrimHorizon,
-                        };
-                        if let Ok(Some(iterator)) = self.stream.iterator(&id, from, place.last.clone()).await
-                        {
-                            self.places.insert(id, Place { iterator, ..place });
-                        }
-                    }
+                    self.find_again(&id, place).await;
                     continue;
                 }
             };
@@ -218,14 +212,31 @@ impl Tail {
                 Some(iterator) => drop(self.places.insert(id, Place { iterator, last })),
                 None => {
                     self.places.remove(&id);
-                    ended = true;
+                    // Its children go on where it ended.
+                    self.must_look = true;
                 }
             }
         }
-        if ended && let Err(error) = self.look(ShardIteratorType::TrimHorizon).await {
+        if self.must_look && let Err(error) = self.look(ShardIteratorType::TrimHorizon).await {
             tracing::warn!("the stream's shards could not be read: {error}");
         }
         found
+    }
+
+    /// Takes up a shard again whose iterator has expired, as after this machine has slept: after the last record that was
+    /// read, or, where there was none, or it is gone, at what comes.
+    async fn find_again(&mut self, id: &str, place: Place) {
+        let mut iterator = Ok(None);
+        if place.last.is_some() {
+            let after = ShardIteratorType::AfterSequenceNumber;
+            iterator = self.stream.iterator(id, after, place.last.clone()).await;
+        }
+        if !matches!(iterator, Ok(Some(_))) {
+            iterator = self.stream.iterator(id, ShardIteratorType::Latest, None).await;
+        }
+        if let Ok(Some(iterator)) = iterator {
+            self.places.insert(id.to_owned(), Place { iterator, ..place });
+        }
     }
 }
 
@@ -239,22 +250,23 @@ struct Feeder {
 impl Feeder {
     async fn run(self, mut tail: Tail, mut stopped: tokio::sync::oneshot::Receiver<()>) {
         loop {
-            let mut found = false;
-            for late in LATE {
-                tokio::time::sleep(late).await;
-                while self.pass_on(&mut tail).await {
-                    found = true;
-                }
-            }
-            if found {
-                continue;
-            }
-            tokio::select! {
-                () = self.functions.recorded.notified() => {}
-                () = tokio::time::sleep(PAUSE) => {}
+            // After something was recorded here, looked for until it comes; else now and then.
+            let pauses: &[Duration] = tokio::select! {
+                () = self.functions.recorded.notified() => &LATE,
+                () = tokio::time::sleep(PAUSE) => &[Duration::ZERO],
                 _ = &mut stopped => {
                     while self.pass_on(&mut tail).await {}
                     return;
+                }
+            };
+            for pause in pauses {
+                tokio::time::sleep(*pause).await;
+                let mut found = false;
+                while self.pass_on(&mut tail).await {
+                    found = true;
+                }
+                if found {
+                    break;
                 }
             }
         }

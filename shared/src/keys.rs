@@ -36,7 +36,7 @@ pub const ACTIVITY_PREFIX: &str = "AT#";
 
 /// A place in a feed: the time and id of an activity, in a feed by category with its category and action before them;
 /// or a bound between two places. Byte order is feed order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(String);
 
 impl Position {

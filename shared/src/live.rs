@@ -127,6 +127,10 @@ pub struct Watch {
     pub session: Session,
     /// What they want to have of each activity.
     pub document: Document,
+    /// What tells it from another that had, or will have, its id.
+    pub mark: String,
+    /// When it began, in seconds since 1970.
+    pub began: i64,
     /// The batch of the journal up to which they have been told, once they are told what comes; `None` while they are
     /// still being told what they have missed.
     pub since: Option<u64>,

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::future;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use lambda_http::LambdaEvent;
 use lambda_http::lambda_runtime::Diagnostic;
-use live::{News, Teller};
+use live::{Lost, News, Teller};
 use serde::Serialize;
 use serde_json::Value;
-use shared::Result;
+use shared::{Error, Result};
 use shared::directory::Workspace;
 use shared::ids::WorkspaceId;
 use shared::live::{Topic, Watch};
@@ -22,7 +23,12 @@ use shared::store::{Head, Row};
 use tokio::time::Instant;
 
 /// Time kept back at the end, to close the connections that could not be told.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(9);
+
+/// How long it takes to tell a watcher what it missed, in seconds, at the most: longer than an invocation of subscriptions.
+const CATCHING_UP: i64 = 60;
+/// Notes that are left at once.
+const AT_ONCE: usize = 16;
 
 /// What Lambda is told of a batch: from which record on it is to come again.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -43,11 +49,16 @@ pub struct Failure {
 /// Handles a batch of the stream.
 ///
 /// # Errors
-/// When the payload is no batch of a stream at all.
+/// When the payload is no batch of a stream at all; or its first record is none of ours, so that Lambda halves the batch
+/// until that is alone.
 pub async fn invoke(teller: &Teller, event: LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
     let deadline = shell::deadline(Some(&event.context)) - CLOSING;
     let request_id = event.context.request_id;
     let batch = records::parse(event.payload).map_err(shell::unreadable)?;
+    if batch.failed.is_some() && batch.failed == batch.first && batch.records > 1 {
+        let error_message = "the first record of the batch cannot be read".to_owned();
+        return Err(Diagnostic { error_type: "UnreadableRecord".to_owned(), error_message });
+    }
     let failed = match Box::pin(broadcast(teller, batch.rows, deadline)).await {
         Ok(()) => batch.failed,
         Err(error) => {
@@ -104,19 +115,27 @@ async fn tell(
         return Ok(());
     };
     // Only now, so that whoever is not among them finds the batch in the journal.
-    let mut watchers: Vec<Watch> = Vec::new();
-    for mut watch in connections.watchers(&topic, teller.now()).await? {
+    let noted = connections.watchers(&topic, teller.now()).await?.into_iter().map(|mut watch| async {
         if watch.since.is_none() {
             watch.since = connections.leave_note(&watch, batch.number).await?;
         }
-        if watch.since.is_some_and(|since| since < batch.number) {
-            watchers.push(watch);
+        if watch.since.is_none() && teller.now() - watch.began > CATCHING_UP {
+            // Who was telling it has died, and so nobody does: it has to come again.
+            teller.lose(&watch, Lost::Refused).await?;
         }
-    }
+        Ok::<_, Error>(watch)
+    });
+    let noted: Vec<Watch> = stream::iter(noted).buffered(AT_ONCE).try_collect().await?;
+    let is_next = |watch: &Watch| watch.since.is_some_and(|since| since < batch.number);
+    let watchers: Vec<Watch> = noted.into_iter().filter(is_next).collect();
     if !watchers.is_empty() {
         let of_topic: HashMap<_, _> =
             entries.iter().filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone()))).collect();
-        let news = (0u32..).zip(rows).map(|(entry, row)| News { row, mark: batch.mark(entry) });
+        let last = entries.len() - 1;
+        let news = rows.into_iter().enumerate().map(|(entry, row)| {
+            let mark = batch.mark(u32::try_from(entry).unwrap_or(u32::MAX), entry == last);
+            News { row, mark }
+        });
         let (news, count) = (news.collect::<Vec<_>>(), watchers.len());
         teller.tell(&topic, watchers, &news, of_topic, deadline).await?;
         tracing::info!(topic = topic.name(), activities = news.len(), watchers = count, "told");

@@ -32,6 +32,8 @@ pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
     /// The sequence number of the first record.
     pub(crate) first: Option<String>,
+    /// How many records there are.
+    pub(crate) records: usize,
     /// That of the first which is no activity of ours although its key says so.
     pub(crate) failed: Option<String>,
 }
@@ -42,7 +44,7 @@ pub(crate) struct Batch {
 /// When it is no batch of a stream.
 pub(crate) fn parse(payload: Value) -> Result<Batch, serde_json::Error> {
     let event: Event = serde_json::from_value(payload)?;
-    let mut batch = Batch::default();
+    let mut batch = Batch { records: event.records.len(), ..Batch::default() };
     for Record { event_name, dynamodb: Change { sequence_number, new_image } } in event.records {
         batch.first.get_or_insert_with(|| sequence_number.clone());
         if event_name != "INSERT" {

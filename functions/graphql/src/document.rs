@@ -7,10 +7,10 @@ use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition, Selection,
     SelectionSet,
 };
-use async_graphql::{Name, Positioned};
+use async_graphql::{Name, Positioned, Variables};
 use shared::{Error, Result};
 
-use crate::limits::{LEVELS, NESTING, SELECTIONS};
+use crate::limits::{LEVELS, NESTING};
 
 /// Fields of introspection that lead from a type to many. Within one another, they would list the schema many times
 /// over.
@@ -19,9 +19,9 @@ const LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"]
 /// Checks a document that was parsed.
 ///
 /// # Errors
-/// [`Error::BadInput`] when it is larger or deeper than the limits, or asks for one name twice.
-pub(crate) fn check(document: &ExecutableDocument) -> Result<()> {
-    let mut walk = Walk { fragments: &document.fragments, left: SELECTIONS, spread: HashSet::new() };
+/// [`Error::BadInput`] when it selects more than `most`, is deeper than the limit, or asks for one name twice.
+pub(crate) fn check(document: &ExecutableDocument, most: usize) -> Result<()> {
+    let mut walk = Walk { fragments: &document.fragments, most, left: most, spread: HashSet::new() };
     for (_, operation) in document.operations.iter() {
         let root = &operation.node.selection_set.node;
         walk.visit(root, 0, false)?;
@@ -48,6 +48,17 @@ pub(crate) fn operation<'a>(
             operations.values().next().map(|operation| &operation.node)
         }
         _ => None,
+    }
+}
+
+/// Gives each variable of an operation that is not given the default that the document has for it: the library's `@skip`
+/// and `@include` look at what is given only.
+pub(crate) fn fill(variables: &mut Variables, operation: &OperationDefinition) {
+    for definition in &operation.variable_definitions {
+        let definition = &definition.node;
+        if let Some(default) = &definition.default_value {
+            variables.entry(definition.name.node.clone()).or_insert_with(|| default.node.clone());
+        }
     }
 }
 
@@ -97,7 +108,9 @@ fn after_string(text: &str) -> &str {
 
 struct Walk<'a> {
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
-    /// Selections that may still be visited.
+    /// Selections that may be visited.
+    most: usize,
+    /// Those that still may.
     left: usize,
     /// Fragments that were.
     spread: HashSet<&'a Name>,
@@ -110,10 +123,10 @@ impl<'a> Walk<'a> {
             return Err(refused(format!("must be at most {LEVELS} levels deep, fragments included")));
         }
         for selection in &set.items {
-            let most = || {
-                refused(format!("must select at most {SELECTIONS} fields, fragments where they are spread"))
-            };
-            self.left = self.left.checked_sub(1).ok_or_else(most)?;
+            let most = self.most;
+            let refused_more =
+                || refused(format!("must select at most {most} fields, fragments where they are spread"));
+            self.left = self.left.checked_sub(1).ok_or_else(refused_more)?;
             let lists = match &selection.node {
                 Selection::Field(field) => LISTS.contains(&field.node.name.node.as_str()),
                 _ => false,

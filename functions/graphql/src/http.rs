@@ -42,15 +42,18 @@ pub(crate) fn parse(request: &lambda_http::Request) -> Result<Request> {
         serde_json::from_value(value).map_err(|error| Error::bad_input("body", error.to_string()))?;
     document::check_text(&request.query)?;
     // Of what is no document, the execution says where it is wrong.
-    let name = request.operation_name.clone();
+    let (name, mut variables) = (request.operation_name.clone(), std::mem::take(&mut request.variables));
     if let Ok(document) = request.parsed_query() {
-        document::check(document)?;
-        let operation = document::operation(document, name.as_deref());
-        if operation.is_some_and(|operation| operation.ty == OperationType::Subscription) {
-            let detail = "is a subscription; those are served over WebSocket, as graphql-transport-ws";
-            return Err(Error::bad_input("query", detail));
+        document::check(document, limits::SELECTIONS)?;
+        if let Some(operation) = document::operation(document, name.as_deref()) {
+            if operation.ty == OperationType::Subscription {
+                let detail = "is a subscription; those are served over WebSocket, as graphql-transport-ws";
+                return Err(Error::bad_input("query", detail));
+            }
+            document::fill(&mut variables, operation);
         }
     }
+    request.variables = variables;
     Ok(request)
 }
 

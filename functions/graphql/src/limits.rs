@@ -13,6 +13,11 @@ pub(crate) const LEVELS: usize = 32;
 pub(crate) const NESTING: usize = 100;
 /// Selections, those of fragments wherever they are spread. The usual query for the schema has 320.
 pub(crate) const SELECTIONS: usize = 1_000;
+/// Selections of a subscription, which is executed for each activity. The reference's has 12.
+pub(crate) const WATCHED_SELECTIONS: usize = 200;
+/// The most bytes of a subscription's document and variables, which are read for each batch of activities. The reference's
+/// has 400.
+pub(crate) const WATCHED_BODY: usize = 8 * 1024;
 /// Directives at one place.
 pub(crate) const DIRECTIVES: usize = 8;
 /// Points of all fields: one each, times the size of the page, and [`LIST`] for each list. The longest page with every

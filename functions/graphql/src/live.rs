@@ -124,6 +124,8 @@ impl App {
         let mut answers = self.schema.execute_stream(request.data(told));
         let mut payloads = Vec::with_capacity(rest.len());
         for (reference, cursor, room) in rest {
+            // Others are being told at the same time.
+            tokio::task::yield_now().await;
             match answers.next().await {
                 Some(mut answer) if answer.data != Value::Null => {
                     http::code(&mut answer.errors, None);
@@ -143,31 +145,37 @@ impl App {
 
 /// Reads a document, and finds which kind its operation is of. Of a subscription, exactly one field may be selected.
 fn parse(Document { query, operation, variables }: &Document) -> Result<(Request, OperationType)> {
-    if query.len() + variables.len() > limits::BODY {
-        return Err(Error::too_large("payload", format!("must be at most {} bytes", limits::BODY)));
+    let size = query.len() + variables.len();
+    let is_longer_than = |most| Error::too_large("payload", format!("must be at most {most} bytes"));
+    if size > limits::BODY {
+        return Err(is_longer_than(limits::BODY));
     }
     let variables = serde_json::from_str(variables).map_err(Error::internal)?;
-    let mut request = Request::new(query).variables(Variables::from_json(variables));
+    let mut variables = Variables::from_json(variables);
+    let mut request = Request::new(query);
     if let Some(operation) = operation {
         request = request.operation_name(operation);
     }
     document::check_text(query)?;
-    let name = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else { return Ok((request, OperationType::Query)) };
-    document::check(document)?;
-    // Which there is none of, or which of several, the execution says.
-    let Some(definition) = document::operation(document, name.as_deref()) else {
-        return Ok((request, OperationType::Query));
-    };
-    let kind = definition.ty;
-    let selected = &definition.selection_set.node.items;
-    if kind == OperationType::Subscription
-        && !matches!(selected.as_slice(), [field] if matches!(field.node, Selection::Field(_)))
+    let mut kind = OperationType::Query;
+    // Of what is no document, or names none of its operations, the execution says what is wrong.
+    if let Ok(document) = request.parsed_query()
+        && let Some(definition) = document::operation(document, operation.as_deref())
     {
-        let detail = "must select exactly one field of the subscription, and that in no fragment";
-        return Err(Error::bad_input("query", detail));
+        kind = definition.ty;
+        let is_watched = kind == OperationType::Subscription;
+        if is_watched && size > limits::WATCHED_BODY {
+            return Err(is_longer_than(limits::WATCHED_BODY));
+        }
+        document::check(document, if is_watched { limits::WATCHED_SELECTIONS } else { limits::SELECTIONS })?;
+        let selected = definition.selection_set.node.items.as_slice();
+        if is_watched && !matches!(selected, [field] if matches!(field.node, Selection::Field(_))) {
+            let detail = "must select exactly one field of the subscription, and that in no fragment";
+            return Err(Error::bad_input("query", detail));
+        }
+        document::fill(&mut variables, definition);
     }
-    Ok((request, kind))
+    Ok((request.variables(variables), kind))
 }
 
 /// Where an activity can be fetched.

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 /// Messages on their way at once, of all connections. Each takes API Gateway some 10 to 30 ms.
 const AT_ONCE: usize = 64;
-/// Attempts to send a message, while there is time. The pauses between them add up to 1.6 s at the most: a connection that
-/// takes nothing for longer holds up what comes, and catches up by itself when it comes again.
-const ATTEMPTS: u32 = 6;
-/// The longest pause before the second of them; it doubles with each.
+/// The longest pause after the first attempt that failed; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Time for a connection to be closed. If it is not, it will be told nothing any more, and ends after two hours.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long a connection may fail to take what is sent to it, all its attempts and pauses together. Longer, and it would
+/// hold up the others; it catches up by itself when it comes again.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Time for a connection to be closed.
+const CLOSING: Duration = Duration::from_secs(4);
 
 /// Sends to connections.
 #[derive(Debug, Clone)]
@@ -72,49 +72,75 @@ impl Sender {
         Self { client, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends a message, again and again until `deadline` if need be. One whose answer was lost may arrive twice.
+    /// Sends a message, again and again until `deadline` if need be, or until the patience with the connection is used up.
+    /// One whose answer was lost may arrive twice.
     ///
     /// # Errors
     /// Why it was given up. A connection that missed one must not be sent the next.
-    pub async fn send(&self, to: &ConnectionId, message: &str, deadline: Instant) -> Result<(), Lost> {
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                let pause = (PAUSE * 2u32.pow(attempt - 1)).mul_f64(0.5 + fastrand::f64() / 2.0);
-                if Instant::now() + pause >= deadline {
-                    break;
-                }
-                tokio::time::sleep(pause).await;
-            }
-            // Of the room that all share, a pause takes none.
-            let _place = self.room.acquire().await;
-            let message = Blob::new(message.as_bytes());
-            let request = self.client.post_to_connection().connection_id(to.as_str()).data(message);
-            match tokio::time::timeout_at(deadline, request.send()).await {
+    pub async fn send(
+        &self,
+        to: &ConnectionId,
+        message: impl Fn() -> String,
+        patience: &mut Patience,
+        deadline: Instant,
+    ) -> Result<(), Lost> {
+        for attempt in 0.. {
+            // Of the room that all share, a pause takes none; and messages are made for it only.
+            let place = self.room.acquire().await;
+            let began = Instant::now();
+            let request = self.client.post_to_connection().connection_id(to.as_str());
+            let request = request.data(Blob::new(message())).send();
+            let answer = tokio::time::timeout_at(deadline, request).await;
+            drop(place);
+            match answer {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => match error.as_service_error() {
                     Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
-                    Some(error)
-                        if error.is_forbidden_exception() || error.is_payload_too_large_exception() =>
-                    {
+                    Some(error) if error.is_forbidden_exception() || error.is_payload_too_large_exception() => {
                         tracing::error!(%error, connection = to.as_str(), "a message was refused");
                         return Err(Lost::Refused);
                     }
                     // Too much at once, for the client or for the API; or the API failed, or did not answer.
                     _ => tracing::debug!(attempt, connection = to.as_str(), "a message was not taken"),
                 },
-                Err(_) => break,
+                Err(_) => return Err(Lost::Refused),
+            }
+            tokio::time::sleep_until((Instant::now() + pause(attempt)).min(deadline)).await;
+            patience.0 = patience.0.saturating_sub(began.elapsed());
+            if patience.0.is_zero() {
+                return Err(Lost::Refused);
             }
         }
         Err(Lost::Refused)
     }
 
-    /// Closes a connection. Its client connects again, and goes on from the last message it got.
-    pub async fn close(&self, connection: &ConnectionId) {
-        let request = self.client.delete_connection().connection_id(connection.as_str());
-        match tokio::time::timeout(CLOSING, request.send()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => {}
-            _ => tracing::warn!(connection = connection.as_str(), "a connection could not be closed"),
-        }
+    /// Closes a connection; false when that did not succeed in some seconds. Its client connects again, and goes on from
+    /// the last message it got.
+    pub async fn close(&self, connection: &ConnectionId) -> bool {
+        let closed = async {
+            for attempt in 0.. {
+                let request = self.client.delete_connection().connection_id(connection.as_str());
+                match request.send().await {
+                    Ok(_) => break,
+                    Err(error) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => break,
+                    Err(_) => tokio::time::sleep(pause(attempt)).await,
+                }
+            }
+        };
+        tokio::time::timeout(CLOSING, closed).await.is_ok()
     }
+}
+
+/// What is left of the patience with a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(PATIENCE)
+    }
+}
+
+fn pause(attempt: u32) -> Duration {
+    (PAUSE * 2u32.pow(attempt.min(6))).mul_f64(0.5 + fastrand::f64() / 2.0)
 }

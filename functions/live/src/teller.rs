@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future;
 use futures_util::stream::{self, StreamExt as _};
 use graphql::{Event, Refused};
 use serde_json::Value;
@@ -16,10 +18,12 @@ use shared::{Error, Result};
 use tokio::time::Instant;
 
 use crate::message;
-use crate::sender::{Lost, Sender};
+use crate::sender::{Lost, Patience, Sender};
 
-/// Documents whose messages are held at once: a batch of a hundred activities is 12.7 MB of them at the most.
-const DOCUMENTS: usize = 4;
+/// Documents whose messages are held at once: of a batch of a hundred activities each has 12.7 MB of them at the most.
+const DOCUMENTS: usize = 16;
+/// Time in which a connection is forgotten, however much there is to delete.
+const FORGETTING: Duration = Duration::from_secs(4);
 
 /// Tells watchers of activities.
 #[derive(Clone)]
@@ -72,7 +76,8 @@ impl Teller {
     /// `deadline` is disconnected, and has all of it after its last message.
     ///
     /// # Errors
-    /// When the directory could not be read: nobody was told anything.
+    /// When the directory could not be read, and nobody was told anything; or when somebody was not told, and could neither
+    /// be disconnected nor forgotten, so that they would be told what comes next.
     pub async fn tell(
         &self,
         topic: &Topic,
@@ -83,7 +88,6 @@ impl Teller {
     ) -> Result<Vec<Fate>> {
         let directory = self.directory(&watchers, news, workspaces).await?;
         let now = self.now();
-        let mut fates = vec![Fate::Told; watchers.len()];
         // Those with the same document are told the same, of what they may see.
         let mut groups: BTreeMap<(&str, Option<&str>, String), Vec<(usize, Vec<usize>)>> = BTreeMap::new();
         let mut views: HashMap<&Session, Result<Vec<usize>, Error>> = HashMap::new();
@@ -102,23 +106,25 @@ impl Teller {
                 Err(error) => refused.push((index, Some(Refused::of(error.same())))),
             }
         }
-        let ended = stream::iter(refused).map(|(index, refused)| {
+        let ended = refused.into_iter().map(|(index, refused)| {
             let watch = &watchers[index];
             async move {
-                match refused {
-                    Some(refused) => (index, self.refuse(watch, &refused, deadline).await),
-                    None => (index, self.dismiss(watch, deadline).await),
-                }
+                let fate = match refused {
+                    Some(refused) => self.refuse(watch, &refused, deadline).await,
+                    None => self.dismiss(watch, deadline).await,
+                };
+                vec![(index, fate)]
             }
         });
-        let ended: Vec<(usize, Fate)> = ended.buffer_unordered(watchers.len().max(1)).collect().await;
         let told = stream::iter(groups.into_values())
             .map(|members| self.tell_group(topic, &watchers, members, news, &directory, deadline));
-        let told: Vec<Vec<(usize, Fate)>> = told.buffer_unordered(DOCUMENTS).collect().await;
-        for (index, fate) in ended.into_iter().chain(told.into_iter().flatten()) {
+        let told = told.buffer_unordered(DOCUMENTS).collect::<Vec<_>>();
+        let (ended, told) = future::join(future::join_all(ended), told).await;
+        let mut fates: Vec<Result<Fate>> = watchers.iter().map(|_| Ok(Fate::Told)).collect();
+        for (index, fate) in ended.into_iter().chain(told).flatten() {
             fates[index] = fate;
         }
-        Ok(fates)
+        fates.into_iter().collect()
     }
 
     /// Tells those who have the same document; each member is a watcher, and what of the news is for it.
@@ -130,7 +136,7 @@ impl Teller {
         news: &[News],
         directory: &Directory,
         deadline: Instant,
-    ) -> Vec<(usize, Fate)> {
+    ) -> Vec<(usize, Result<Fate>)> {
         let Some((first, _)) = members.first() else { return Vec::new() };
         let wanted: HashSet<usize> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
         let mut wanted: Vec<usize> = wanted.into_iter().collect();
@@ -144,8 +150,7 @@ impl Teller {
         let payloads: Result<HashMap<usize, String>, Refused> =
             payloads.map(|payloads| wanted.into_iter().zip(payloads).collect());
         let payloads = &payloads;
-        let count = members.len();
-        let told = stream::iter(members).map(|(index, seen)| async move {
+        let told = members.into_iter().map(|(index, seen)| async move {
             let watch = &watchers[index];
             let fate = match payloads {
                 Ok(payloads) => {
@@ -156,7 +161,7 @@ impl Teller {
             };
             (index, fate)
         });
-        told.buffer_unordered(count).collect().await
+        future::join_all(told).await
     }
 
     /// Sends results in order.
@@ -165,51 +170,58 @@ impl Teller {
         watch: &Watch,
         payloads: impl Iterator<Item = &String>,
         deadline: Instant,
-    ) -> Fate {
+    ) -> Result<Fate> {
+        let mut patience = Patience::default();
         for payload in payloads {
-            let message = message::next(&watch.id, payload);
-            if let Err(lost) = self.sender.send(&watch.connection, &message, deadline).await {
-                return self.give_up(&watch.connection, lost).await;
+            let message = || message::next(&watch.id, payload);
+            if let Err(lost) = self.sender.send(&watch.connection, message, &mut patience, deadline).await {
+                return self.lose(watch, lost).await;
             }
         }
-        Fate::Told
+        Ok(Fate::Told)
     }
 
     /// Ends a subscription, and says why.
-    pub async fn refuse(&self, watch: &Watch, refused: &Refused, deadline: Instant) -> Fate {
-        if let Err(error) = self.connections.end(watch).await {
-            tracing::warn!(error = error.chain(), "a subscription was not ended");
-        }
-        let message = message::error(&watch.id, &refused.0);
-        match self.sender.send(&watch.connection, &message, deadline).await {
-            Ok(()) => Fate::Ended,
-            Err(lost) => self.give_up(&watch.connection, lost).await,
+    async fn refuse(&self, watch: &Watch, refused: &Refused, deadline: Instant) -> Result<Fate> {
+        self.connections.end(watch).await?;
+        let message = || message::error(&watch.id, &refused.0);
+        match self.sender.send(&watch.connection, message, &mut Patience::default(), deadline).await {
+            Ok(()) => Ok(Fate::Ended),
+            Err(lost) => self.lose(watch, lost).await,
         }
     }
 
     /// Closes the connection of one whose token has expired; it may come again with another.
-    async fn dismiss(&self, watch: &Watch, deadline: Instant) -> Fate {
-        let message = message::closing("The token has expired");
-        let lost = self.sender.send(&watch.connection, &message, deadline).await.err();
-        self.give_up(&watch.connection, lost.unwrap_or(Lost::Refused)).await
+    async fn dismiss(&self, watch: &Watch, deadline: Instant) -> Result<Fate> {
+        let message = || message::closing("The token has expired");
+        let sent = self.sender.send(&watch.connection, message, &mut Patience::default(), deadline).await;
+        self.lose(watch, sent.err().unwrap_or(Lost::Refused)).await
+    }
+
+    /// Gives up the connection of a watcher that misses a message.
+    ///
+    /// # Errors
+    /// When it is there after all that, and would be told the next.
+    pub async fn lose(&self, watch: &Watch, lost: Lost) -> Result<Fate> {
+        let is_closed = self.give_up(&watch.connection, lost).await;
+        // Whatever is left of it, without its subscription nothing would find it.
+        match self.connections.end(watch).await {
+            Err(error) if !is_closed => Err(error),
+            _ => Ok(Fate::Gone),
+        }
     }
 
     /// Forgets a connection that misses a message: it must not get the next. If it is there, it is closed, so that its
-    /// client comes again and asks for what it missed.
-    pub async fn give_up(&self, connection: &ConnectionId, lost: Lost) -> Fate {
-        if let Err(error) = self.connections.forget(connection).await {
-            // The next message will find it gone, or to be closed again.
-            tracing::warn!(
-                error = error.chain(),
-                connection = connection.as_str(),
-                "a connection was not forgotten"
-            );
+    /// client comes again and asks for what it missed; says whether it is closed.
+    pub async fn give_up(&self, connection: &ConnectionId, lost: Lost) -> bool {
+        match tokio::time::timeout(FORGETTING, self.connections.forget(connection)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = error.chain(), "a connection was not forgotten"),
+            Err(_) => tracing::warn!("a connection was not forgotten in time"),
         }
-        if lost == Lost::Refused {
-            self.sender.close(connection).await;
-        }
-        tracing::info!(connection = connection.as_str(), ?lost, "a connection was given up");
-        Fate::Gone
+        let is_closed = lost == Lost::Gone || self.sender.close(connection).await;
+        tracing::info!(connection = connection.as_str(), ?lost, is_closed, "a connection was given up");
+        is_closed
     }
 
     async fn directory(

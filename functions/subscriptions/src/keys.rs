@@ -1,7 +1,6 @@
 //! The issuer's keys, found through its OpenID configuration, as API Gateway finds them.
 
 use std::env;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_http_client::{Connector, tls};
@@ -19,9 +18,12 @@ use tokio::time::Instant;
 
 use crate::verify::{Claims, Refusal, Verifier};
 
-/// How long a key set is used before it is fetched again: so long a key that was withdrawn still counts.
+/// How long a key set is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(3600);
-/// How long a key set is used after it was fetched, whatever key is asked for: tokens with made-up keys fetch nothing.
+/// How long a key set is used when it cannot be fetched again: so long a key that was withdrawn counts at the most. API
+/// Gateway's authorizers keep keys for as long.
+const STALE: Duration = Duration::from_secs(2 * 3600);
+/// How long after a key set was asked for it is not asked for again: tokens with made-up keys ask for nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for one answer of the issuer.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
@@ -30,7 +32,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3);
 pub struct Keys {
     /// `None` when the keys are known once and for all.
     issuer: Option<Issuer>,
-    current: Mutex<Option<(Arc<Verifier>, Instant)>>,
+    current: Mutex<Option<Current>>,
 }
 
 struct Issuer {
@@ -39,10 +41,24 @@ struct Issuer {
     connector: Connector,
 }
 
+struct Current {
+    verifier: Verifier,
+    fetched: Instant,
+    /// When it was last asked for, in vain or not.
+    asked: Instant,
+}
+
+impl Current {
+    fn new(verifier: Verifier) -> Self {
+        let now = Instant::now();
+        Self { verifier, fetched: now, asked: now }
+    }
+}
+
 impl Keys {
     /// Keys that are known.
     pub fn known(verifier: Verifier) -> Self {
-        Self { issuer: None, current: Mutex::new(Some((Arc::new(verifier), Instant::now()))) }
+        Self { issuer: None, current: Mutex::new(Some(Current::new(verifier))) }
     }
 
     /// The keys of the issuer at `url`, whose tokens may be for any of `audiences`.
@@ -68,29 +84,30 @@ impl Keys {
     /// The outer one when the keys cannot be fetched, the inner one when the token is not to be trusted.
     pub async fn verify(&self, token: &str, now: i64) -> Result<Result<Claims, Refusal>> {
         let mut current = self.current.lock().await;
-        if let Some((verifier, fetched)) = &*current {
-            let age = fetched.elapsed();
-            if self.issuer.is_none() || age < FRESH {
-                let verified = verifier.verify(token, now);
-                let may_be_newer = verified == Err(Refusal::UnknownKey) && age >= PATIENCE;
-                if self.issuer.is_none() || !may_be_newer {
-                    return Ok(verified);
-                }
+        let verified = current.as_ref().map(|current| current.verifier.verify(token, now));
+        let Some(issuer) = &self.issuer else {
+            return verified.ok_or_else(|| Error::internal("there are no keys"));
+        };
+        if let (Some(current), Some(verified)) = (&*current, &verified) {
+            let may_be_newer = *verified == Err(Refusal::UnknownKey) || current.fetched.elapsed() >= FRESH;
+            if !may_be_newer || current.asked.elapsed() < PATIENCE {
+                return Ok(verified.clone());
             }
         }
-        let issuer = self.issuer.as_ref().ok_or_else(|| Error::internal("there are no keys"))?;
-        let verifier = match (issuer.fetch().await, current.take()) {
-            (Ok(verifier), _) => Arc::new(verifier),
-            // What was good an hour ago is better than nobody getting in.
-            (Err(error), Some((verifier, _))) => {
-                tracing::error!(%error, "the issuer's keys could not be fetched; the last ones are used");
-                verifier
+        match (issuer.fetch().await, &mut *current) {
+            (Ok(verifier), current) => {
+                let verified = verifier.verify(token, now);
+                *current = Some(Current::new(verifier));
+                Ok(verified)
             }
-            (Err(error), None) => return Err(Error::Unavailable(error)),
-        };
-        let verified = verifier.verify(token, now);
-        *current = Some((verifier, Instant::now()));
-        Ok(verified)
+            // What was good an hour ago is better than nobody getting in, for a while.
+            (Err(error), Some(current)) if current.fetched.elapsed() < STALE => {
+                tracing::error!(%error, "the issuer's keys could not be fetched; the last ones are used");
+                current.asked = Instant::now();
+                verified.ok_or_else(|| Error::internal("there are no keys"))
+            }
+            (Err(error), _) => Err(Error::Unavailable(error)),
+        }
     }
 }
 

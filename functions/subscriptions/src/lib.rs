@@ -15,7 +15,7 @@ use std::time::Duration;
 use lambda_http::LambdaEvent;
 use lambda_http::lambda_runtime::Diagnostic;
 use live::message::{PROTOCOL, closing, connection_ack, pong};
-use live::{Lost, Teller, message as sent};
+use live::{Lost, Patience, Teller, message as sent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::live::{ConnectionId, Session};
@@ -27,8 +27,10 @@ use message::{Malformed, Message};
 use verify::{Claims, LEEWAY, scopes};
 
 /// Time kept back at the end, to close a connection that could not be told all it missed.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(9);
 
+/// How long a connection may be there without a session, in seconds.
+const INITIALISING: i64 = 60;
 /// How long a connection is kept waiting that is closed since a table is away, about.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -80,6 +82,8 @@ struct Event {
 struct Context {
     route_key: String,
     connection_id: String,
+    /// In milliseconds since 1970.
+    connected_at: Option<i64>,
 }
 
 /// What follows from a message.
@@ -117,7 +121,9 @@ impl App {
             }
             _ => {
                 let body = event.body.as_deref().unwrap_or_default();
-                let reply = match self.receive(&connection, body, request_id, deadline).await {
+                let connected = event.request_context.connected_at.unwrap_or(i64::MAX) / 1_000;
+                let is_new = self.teller.now() - connected < INITIALISING;
+                let reply = match self.receive(&connection, body, request_id, is_new, deadline).await {
                     Ok(reply) => reply,
                     Err(error) => {
                         shell::log(&error, Some(request_id));
@@ -138,13 +144,15 @@ impl App {
         match reply {
             Reply::Nothing => {}
             Reply::Message(message) => {
-                if let Err(lost) = sender.send(connection, &message, deadline).await {
+                let mut patience = Patience::default();
+                if let Err(lost) = sender.send(connection, || message.clone(), &mut patience, deadline).await {
                     self.teller.give_up(connection, lost).await;
                 }
             }
             Reply::Close(reason) => {
                 tracing::info!(connection = connection.as_str(), reason, "a connection is closed");
-                let lost = sender.send(connection, &closing(&reason), deadline).await.err();
+                let mut patience = Patience::default();
+                let lost = sender.send(connection, || closing(&reason), &mut patience, deadline).await.err();
                 self.teller.give_up(connection, lost.unwrap_or(Lost::Refused)).await;
             }
         }
@@ -155,11 +163,16 @@ impl App {
         connection: &ConnectionId,
         body: &str,
         request_id: &str,
+        is_new: bool,
         deadline: Instant,
     ) -> Result<Reply> {
         match Message::parse(body) {
             Err(Malformed(reason)) => Ok(Reply::Close(reason)),
             Ok(Message::Init { token }) => self.init(connection, token.as_deref()).await,
+            // One that was given up may be there all the same, if it could not be closed: its client is to know.
+            Ok(Message::Ping) if !is_new && !self.teller.connections.has_begun(connection).await? => {
+                Ok(Reply::Close("Connection initialisation timeout".to_owned()))
+            }
             Ok(Message::Ping) => Ok(Reply::Message(pong())),
             Ok(Message::Pong) => Ok(Reply::Nothing),
             Ok(Message::Subscribe { id, document }) => {

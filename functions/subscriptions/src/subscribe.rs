@@ -1,14 +1,14 @@
 //! Begins to watch: first what was missed, then what comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use graphql::{Arguments, Asked, Refused};
-use live::{Fate, Lost, News, message};
+use live::{Fate, Lost, News, Patience, message};
 use shared::ids::WorkspaceId;
 use shared::keys::Position;
 use shared::live::{ConnectionId, Document, MAX_SUBSCRIPTIONS, Mark, Topic, Watch};
 use shared::reader::Reader;
-use shared::store::{Ended, Entry, Row, Standing, Turn};
+use shared::store::{Ended, Entry, Row, Standing, Turn, new_mark};
 use shared::{Error, Result};
 use tokio::time::Instant;
 
@@ -43,15 +43,14 @@ impl App {
             return close("Subscriber already exists: an id names one operation at a time");
         }
         if subscriptions.len() >= MAX_SUBSCRIPTIONS {
-            let detail = format!("is one more than the {MAX_SUBSCRIPTIONS} a connection may have");
-            return refusal(&id, Error::bad_input("id", detail));
+            return refusal(&id, too_many());
         }
         let caller = session.caller()?;
         let arguments = match teller.graphql.ask(&document, caller.clone(), request_id).await {
             Err(refused) => return Ok(Reply::Message(message::error(&id, &refused.0))),
             Ok(Asked::Answer(payload)) => {
-                let answer = message::next(&id, &payload);
-                if teller.sender.send(connection, &answer, deadline).await.is_err() {
+                let (answer, mut patience) = (|| message::next(&id, &payload), Patience::default());
+                if teller.sender.send(connection, answer, &mut patience, deadline).await.is_err() {
                     return close("The answer was not taken");
                 }
                 return Ok(Reply::Message(message::complete(&id)));
@@ -69,16 +68,27 @@ impl App {
             Some(Ok(mark)) => mark,
             Some(Err(error)) => return refusal(&id, error),
         };
-        let watch = Watch { topic, connection: connection.clone(), id, session, document, since: None };
-        match teller.connections.watch(&watch, now).await? {
+        let (connection, mark) = (connection.clone(), new_mark());
+        let watch = Watch { topic, connection, id, session, document, since: None, mark, began: now };
+        match teller.connections.watch(&watch).await? {
             None => {}
             // It has been told that nothing comes of it, and waits for nothing.
             Some(Ended::Already) => return Ok(Reply::Message(message::complete(&watch.id))),
             Some(Ended::Taken) => {
                 return close("Subscriber already exists: an id names one operation at a time");
             }
+            Some(Ended::TooMany) => return refusal(&watch.id, too_many()),
         }
-        match self.catch_up(&watch, from, last, deadline).await {
+        // Beside the session, the record of who has read what.
+        let (connection, topic) = (watch.connection.as_str(), watch.topic.name());
+        tracing::info!(connection, id = watch.id, topic, "a subscription begins");
+        let caught_up = Box::pin(self.catch_up(&watch, from, last, deadline));
+        let Ok(told) = tokio::time::timeout_at(deadline, caught_up).await else {
+            // It comes again by itself, and goes on from the last message it got.
+            teller.lose(&watch, Lost::Refused).await?;
+            return Ok(Reply::Nothing);
+        };
+        match told {
             Ok(Some(mark)) => Ok(Reply::Message(message::subscribed(&watch.id, &mark.cursor(&watch.topic)))),
             Ok(None) => Ok(Reply::Nothing),
             Err(error) => {
@@ -101,7 +111,7 @@ impl App {
         deadline: Instant,
     ) -> Result<Option<Mark>> {
         let connections = &self.teller.connections;
-        let mut told = from;
+        let (mut told, mut known) = (from, HashSet::new());
         loop {
             let (entries, next) = connections.journal(&watch.topic, told, last).await?;
             if next == told {
@@ -111,12 +121,10 @@ impl App {
                     Turn::Ended => return Ok(None),
                 }
             }
+            // A batch that came again is listed again.
+            let mut entries = entries;
+            entries.retain(|entry| known.insert((entry.workspace.clone(), entry.place.clone())));
             for entries in entries.chunks(AT_ONCE) {
-                if Instant::now() >= deadline {
-                    // It comes again by itself, and goes on from here.
-                    self.teller.give_up(&watch.connection, Lost::Refused).await;
-                    return Ok(None);
-                }
                 if self.tell(watch, entries, deadline).await? != Fate::Told {
                     return Ok(None);
                 }
@@ -127,19 +135,16 @@ impl App {
 
     async fn tell(&self, watch: &Watch, entries: &[Entry], deadline: Instant) -> Result<Fate> {
         let store = &self.teller.store;
-        let mut places: Vec<(WorkspaceId, Position)> =
+        let places: Vec<(WorkspaceId, Position)> =
             entries.iter().map(|entry| (entry.workspace.clone(), entry.place.clone())).collect();
-        let in_order = places.clone();
-        // What came twice is there twice, and is asked for once.
-        places.sort_unstable();
-        places.dedup();
         let mut ids: Vec<WorkspaceId> = places.iter().map(|(workspace, _)| workspace.clone()).collect();
+        ids.sort_unstable();
         ids.dedup();
         let (rows, workspaces) = tokio::try_join!(store.activities(&places), store.workspaces(&ids))?;
         let key = |row: &Row| (row.activity.workspace_id.clone(), row.activity.position());
         let rows: BTreeMap<(WorkspaceId, Position), Row> =
             rows.into_iter().map(|row| (key(&row), row)).collect();
-        let news = in_order.iter().zip(entries).map(|(place, entry)| {
+        let news = places.iter().zip(entries).map(|(place, entry)| {
             let row = rows.get(place).cloned();
             let row = row.ok_or_else(|| Error::internal("a journal lists what is not in the log"))?;
             Ok(News { row, mark: entry.mark })
@@ -148,6 +153,10 @@ impl App {
         let told = self.teller.tell(&watch.topic, vec![watch.clone()], &news, workspaces, deadline).await?;
         Ok(told.first().copied().unwrap_or(Fate::Told))
     }
+}
+
+fn too_many() -> Error {
+    Error::bad_input("id", format!("is one more than the {MAX_SUBSCRIPTIONS} a connection may have"))
 }
 
 /// What is to be watched, which must be for the reader.

@@ -11,14 +11,12 @@ pub use journal::{Batch, Entry, Head};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use super::item::{optional, text};
 use super::{Item, Store, failed, key, string};
 use crate::keys::live as keys;
-use crate::live::{CONNECTION_SECONDS, ConnectionId, Document, Session, Topic, Watch};
+use crate::live::{CONNECTION_SECONDS, ConnectionId, Document, MAX_SUBSCRIPTIONS, Session, Topic, Watch};
 use crate::parallel::all;
 use crate::{Error, Result};
 
@@ -30,7 +28,9 @@ const SINCE: &str = "since";
 const MISSED: &str = "missed";
 /// Of a session: why its token was not taken.
 const REFUSED: &str = "refused";
-/// Of a session or a subscription: what tells one that was put from another.
+/// Of a watch: see [`Watch::began`].
+const BEGAN: &str = "began";
+/// Of a session, a subscription or a watch: what tells it from another of the same key.
 const MARK: &str = "mark";
 /// Of a subscription: what it watches. A subscription that ended before it began has none.
 const TOPIC: &str = "topic";
@@ -72,6 +72,8 @@ pub enum Ended {
     Already,
     /// There is one of the same id.
     Taken,
+    /// The connection has [`MAX_SUBSCRIPTIONS`] others.
+    TooMany,
 }
 
 impl Connections {
@@ -99,7 +101,7 @@ impl Connections {
             Err(reason) => drop(item.insert(REFUSED.into(), string(reason))),
         }
         item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
-        self.put_new(item, None).await
+        self.put_new(item, &new_mark(), None).await
     }
 
     /// What a connection has; `None` when its session has not begun, or is over.
@@ -119,18 +121,18 @@ impl Connections {
 
     /// Begins to watch, still to be told what was missed. Whoever forgets the connection meanwhile, or ends the
     /// subscription, leaves nothing of it.
-    pub async fn watch(&self, watch: &Watch, now: i64) -> Result<Option<Ended>> {
+    pub async fn watch(&self, watch: &Watch) -> Result<Option<Ended>> {
+        let (at, now) = (keys::subscription(&watch.connection, &watch.id), watch.began);
         let expires = number(now + CONNECTION_SECONDS);
-        let mut subscription = key(keys::subscription(&watch.connection, &watch.id));
+        let mut subscription = key(at.clone());
         subscription.insert(TOPIC.into(), string(watch.topic.name()));
         subscription.insert(EXPIRES.into(), expires.clone());
-        if !self.put_new(subscription, Some(now)).await? {
-            let at = keys::subscription(&watch.connection, &watch.id);
+        if !self.put_new(subscription, &watch.mark, Some(now)).await? {
             if self.get(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
                 return Ok(Some(Ended::Taken));
             }
             // Once is enough: the id may be used again.
-            self.delete(at).await?;
+            self.delete(at, None).await?;
             return Ok(Some(Ended::Already));
         }
         let mut item = key(keys::watch(&watch.topic, &watch.connection, &watch.id));
@@ -140,29 +142,30 @@ impl Connections {
         if let Some(operation) = &watch.document.operation {
             item.insert("operation".into(), string(operation));
         }
+        item.insert(MARK.into(), string(&watch.mark));
+        item.insert(BEGAN.into(), number(now));
         item.insert(EXPIRES.into(), expires);
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(failed)?;
-        // Who forgets a connection deletes its session first, and then what it finds: this, or we see it.
-        let (session, subscription) = tokio::try_join!(
-            self.get(keys::session(&watch.connection)),
-            self.get(keys::subscription(&watch.connection, &watch.id)),
-        )?;
-        if session.is_none() || subscription.is_none() {
-            self.end(watch).await?;
-            return Ok(Some(Ended::Already));
+        // Who forgets a connection deletes its session first, and then what it finds: this, or we see it. And of many
+        // that came at once, each sees the others.
+        let standing = self.standing(&watch.connection, now).await?;
+        let ids = standing.map(|standing| standing.subscriptions).unwrap_or_default();
+        if ids.contains(&watch.id) && ids.len() <= MAX_SUBSCRIPTIONS {
+            return Ok(None);
         }
-        Ok(None)
+        self.end(watch).await?;
+        Ok(Some(if ids.len() > MAX_SUBSCRIPTIONS { Ended::TooMany } else { Ended::Already }))
     }
 
     /// Lets broadcasts tell the watcher what comes after batch `told` of the journal.
     pub async fn take_turn(&self, watch: &Watch, told: u64) -> Result<Turn> {
         let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
-        let condition = "attribute_exists(pk) AND (attribute_not_exists(#missed) OR #missed <= :batch)";
-        let taken = self.set(at.clone(), (SINCE, told), condition, &[("#missed", MISSED)]).await?;
+        let condition = "attribute_not_exists(#missed) OR #missed <= :batch";
+        let taken = self.set(watch, (SINCE, told), condition, &[("#missed", MISSED)]).await?;
         Ok(match taken {
             true => Turn::Taken,
-            false if self.get(at).await?.is_some() => Turn::Missed,
+            false if self.get(at).await?.is_some_and(|item| is_marked(&item, &watch.mark)) => Turn::Missed,
             false => Turn::Ended,
         })
     }
@@ -170,14 +173,14 @@ impl Connections {
     /// Leaves a note with a watcher, who had not taken its turn, that there is a batch to read of the journal. When it
     /// has taken its turn meanwhile, says up to where it has been told.
     pub async fn leave_note(&self, watch: &Watch, batch: u64) -> Result<Option<u64>> {
-        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
-        let condition = "attribute_exists(pk) AND attribute_not_exists(#since) \
-                         AND (attribute_not_exists(#missed) OR #missed < :batch)";
+        let condition =
+            "attribute_not_exists(#since) AND (attribute_not_exists(#missed) OR #missed < :batch)";
         let names = [("#missed", MISSED), ("#since", SINCE)];
-        if self.set(at.clone(), (MISSED, batch), condition, &names).await? {
+        if self.set(watch, (MISSED, batch), condition, &names).await? {
             return Ok(None);
         }
-        Ok(self.get(at).await?.as_ref().and_then(|item| batch_of(item, SINCE)))
+        let found = self.get(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
+        Ok(found.filter(|item| is_marked(item, &watch.mark)).and_then(|item| integer(&item, SINCE)))
     }
 
     /// Everybody who watches a topic.
@@ -185,13 +188,19 @@ impl Connections {
         let shards =
             (0..keys::WATCH_SHARDS).map(|shard| self.0.partition(keys::watchers(topic, shard), "", None));
         let items = all(AT_ONCE, shards.collect()).await?.into_iter().flatten();
-        items.filter(|item| !is_expired(item, now)).map(|item| decode(topic, item)).collect()
+        let watcher = |item| {
+            // One that another version of this program wrote is not to keep the others from being told.
+            let decoded = decode(topic, item);
+            decoded.inspect_err(|error| tracing::error!(error = error.chain(), "a watcher is left out")).ok()
+        };
+        Ok(items.filter(|item| !is_expired(item, now)).filter_map(watcher).collect())
     }
 
-    /// Ends a subscription that began.
+    /// Ends a subscription that began, but not another of its id.
     pub async fn end(&self, watch: &Watch) -> Result<()> {
-        self.delete(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
-        self.delete(keys::subscription(&watch.connection, &watch.id)).await
+        let mark = Some(watch.mark.as_str());
+        self.delete(keys::watch(&watch.topic, &watch.connection, &watch.id), mark).await?;
+        self.delete(keys::subscription(&watch.connection, &watch.id), mark).await
     }
 
     /// Ends a subscription that its client has completed. That message may overtake the one that subscribes, which is
@@ -207,7 +216,7 @@ impl Connections {
         }
         let mut ended = key(at.clone());
         ended.insert(EXPIRES.into(), number(now + ENDED_SECONDS));
-        if self.put_new(ended, Some(now)).await? {
+        if self.put_new(ended, &new_mark(), Some(now)).await? {
             return Ok(());
         }
         match self.get(at).await? {
@@ -216,24 +225,31 @@ impl Connections {
         }
     }
 
+    /// Whether a connection has a session, or a note why it has none.
+    pub async fn has_begun(&self, connection: &ConnectionId) -> Result<bool> {
+        Ok(self.get(keys::session(connection)).await?.is_some())
+    }
+
     /// Forgets a connection and all its subscriptions.
     pub async fn forget(&self, connection: &ConnectionId) -> Result<()> {
-        self.delete(keys::session(connection)).await?;
+        self.delete(keys::session(connection), None).await?;
         let found = self.0.partition(keys::connection(connection), keys::SUBSCRIPTION_PREFIX, None).await?;
-        let removals = found.into_iter().map(|mut item| async {
+        // Those that never began expire soon.
+        let found = found.into_iter().filter(|item| item.contains_key(TOPIC));
+        let removals = found.map(|mut item| async {
             let sk = text(&mut item, crate::keys::SK)?;
-            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item)
-                .await
+            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item).await
         });
         all(AT_ONCE, removals.collect()).await.map(drop)
     }
 
     /// Deletes a subscription: first what watches, so that nothing does whose subscription is not there.
     async fn remove(&self, connection: &ConnectionId, id: &str, mut item: Item) -> Result<()> {
+        let mark = optional(&mut item, MARK)?;
         if let Some(topic) = optional(&mut item, TOPIC)?.as_deref().and_then(Topic::parse) {
-            self.delete(keys::watch(&topic, connection, id)).await?;
+            self.delete(keys::watch(&topic, connection, id), mark.as_deref()).await?;
         }
-        self.delete(keys::subscription(connection, id)).await
+        self.delete(keys::subscription(connection, id), mark.as_deref()).await
     }
 
     async fn get(&self, at: (String, String)) -> Result<Option<Item>> {
@@ -246,19 +262,27 @@ impl Connections {
         Ok(get.send().await.map_err(failed)?.item)
     }
 
-    async fn delete(&self, at: (String, String)) -> Result<()> {
-        let delete = self.0.client.delete_item().table_name(&self.0.table).set_key(Some(key(at)));
-        let delete = delete.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        delete.send().await.map(drop).map_err(failed)
+    /// Deletes an item; if a mark is given, the one that has it.
+    async fn delete(&self, at: (String, String), mark: Option<&str>) -> Result<()> {
+        let mut delete = self.0.client.delete_item().table_name(&self.0.table).set_key(Some(key(at)));
+        if let Some(mark) = mark {
+            delete = delete
+                .condition_expression("#mark = :mark")
+                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_values(":mark", string(mark));
+        }
+        match delete.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
-    /// Puts an item unless there is one of its key, or there is, but it has expired by `now`; says whether it did.
-    async fn put_new(&self, mut item: Item, now: Option<i64>) -> Result<bool> {
-        // By which it knows its own: what is sent again after its answer was lost finds itself there.
-        let mark = string(uuid::Uuid::new_v4().to_string());
-        item.insert(MARK.into(), mark.clone());
-        let at = [crate::keys::PK, crate::keys::SK].map(|name| (name.to_owned(), item.get(name).cloned()));
-        let at = at.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    /// Puts an item unless there is one of its key, or there is, but it has expired by `now`; says whether it did. By its
+    /// mark it is known: what is sent again after its answer was lost finds itself there.
+    async fn put_new(&self, mut item: Item, mark: &str, now: Option<i64>) -> Result<bool> {
+        item.insert(MARK.into(), string(mark));
+        let at = [crate::keys::PK, crate::keys::SK].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         let mut put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
         put = match now {
@@ -270,21 +294,23 @@ impl Connections {
         };
         match put.send().await {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if is_refused(error.err()) => {
-                Ok(self.item(at).await?.is_some_and(|found| found.get(MARK) == Some(&mark)))
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                let found = self.item(at.into_iter().flatten().collect()).await?;
+                Ok(found.is_some_and(|found| is_marked(&found, mark)))
             }
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// Sets an attribute to the number of a batch, `:batch`, where `condition` holds; says whether it did.
+    /// Sets an attribute of a watch to the number of a batch, `:batch`, where `condition` holds; says whether it did.
     async fn set(
         &self,
-        at: (String, String),
+        watch: &Watch,
         (name, batch): (&str, u64),
         condition: &str,
         names: &[(&str, &str)],
     ) -> Result<bool> {
+        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
         let mut update = self
             .0
             .client
@@ -294,27 +320,28 @@ impl Connections {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .update_expression("SET #set = :batch")
             .expression_attribute_names("#set", name)
-            .condition_expression(condition)
+            .condition_expression(format!("#mark = :mark AND ({condition})"))
+            .expression_attribute_names("#mark", MARK)
+            .expression_attribute_values(":mark", string(&watch.mark))
             .expression_attribute_values(":batch", number(batch));
         for (placeholder, name) in names {
             update = update.expression_attribute_names(*placeholder, *name);
         }
         match update.send().await {
             Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }
 }
 
-fn is_refused(error: &PutItemError) -> bool {
-    error.is_conditional_check_failed_exception()
+/// What tells a subscription from another of the same id.
+pub fn new_mark() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn is_marked(item: &Item, mark: &str) -> bool {
+    item.get(MARK).and_then(|found| found.as_s().ok()).is_some_and(|found| found == mark)
 }
 
 fn number(value: impl ToString) -> AttributeValue {
@@ -323,10 +350,6 @@ fn number(value: impl ToString) -> AttributeValue {
 
 fn integer<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn batch_of(item: &Item, name: &str) -> Option<u64> {
-    integer(item, name)
 }
 
 fn is_expired(item: &Item, now: i64) -> bool {
@@ -358,7 +381,9 @@ fn decode(topic: &Topic, mut item: Item) -> Result<Watch> {
         topic: topic.clone(),
         connection: ConnectionId::parse(connection)?,
         id: id.to_owned(),
-        since: batch_of(&item, SINCE),
+        since: integer(&item, SINCE),
+        mark: text(&mut item, MARK)?,
+        began: integer(&item, BEGAN).unwrap_or_default(),
         session: decode_session(&mut item)?,
         document: Document {
             query: text(&mut item, "document")?,

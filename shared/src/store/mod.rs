@@ -21,7 +21,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 pub use client::{config, connect};
 pub use counters::{Days, Slots, Tally};
 pub use image::activity_of;
-pub use live::{Batch as JournalBatch, Connections, Ended, Entry, Head, Standing, Turn};
+pub use live::{Batch as JournalBatch, Connections, Ended, Entry, Head, Standing, Turn, new_mark};
 pub use page::{Chunk, Residual, Row, Source, Span};
 pub use verify::{Fault, Report, Wrong};
 pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};

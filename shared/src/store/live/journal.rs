@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 
-use super::{Connections, EXPIRES, batch_of, integer, number};
+use super::{Connections, EXPIRES, integer, number};
 use crate::ids::WorkspaceId;
 use crate::keys::{self, Position, live};
 use crate::live::{CONNECTION_SECONDS, JOURNAL_SECONDS, Mark, Topic};
@@ -28,9 +29,11 @@ const LAST_SECONDS: i64 = 600;
 /// How long others wait for a batch to be told, in seconds: twice as long as an invocation may take.
 const OPEN_SECONDS: i64 = 120;
 /// Attempts to add a batch. Broadcasts of an organization meet at its head, one for each shard of the stream.
-const ATTEMPTS: u32 = 12;
+const ATTEMPTS: u32 = 20;
 /// The longest pause before the second of them; it doubles with each, up to a sixteenfold.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Dead batches forgotten at once: an expression is 4 KB at the most.
+const MOST_REMOVED: usize = 50;
 /// Batches read at once.
 const BATCHES: i32 = 50;
 /// Microseconds in a second: batches are numbered from the time of the first.
@@ -40,7 +43,7 @@ impl Connections {
     /// The last batch of a topic's journal, which is kept from now on, if it was not yet, until a day after the
     /// connections that there are now.
     pub async fn open_journal(&self, topic: &Topic, now: i64) -> Result<u64> {
-        let until = now + CONNECTION_SECONDS + JOURNAL_SECONDS;
+        let until = now + CONNECTION_SECONDS + JOURNAL_SECONDS + LAST_SECONDS;
         for _ in 0..ATTEMPTS {
             let found = self.get(live::head(topic)).await?;
             let expires = found.as_ref().and_then(|head| integer::<i64>(head, EXPIRES));
@@ -135,11 +138,7 @@ impl Connections {
                 .transact_items(self.batch(topic, number, &entries, now)?);
             match request.send().await {
                 Ok(_) => return Ok(Some(Batch { number, told: seen.told(now) })),
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| {
-                        error.is_transaction_canceled_exception()
-                            || error.is_transaction_in_progress_exception()
-                    }) => {}
+                Err(error) if is_contention(&error) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -189,9 +188,8 @@ impl Connections {
             .expression_attribute_values(":next", number(next))
             .expression_attribute_values(":now", number(now));
         let mut removed = Vec::new();
-        for (index, (batch, _)) in
-            seen.open.iter().enumerate().filter(|(_, (_, since))| is_dead(**since, now))
-        {
+        let dead = seen.open.iter().filter(|(_, since)| is_dead(**since, now));
+        for (index, (batch, _)) in dead.take(MOST_REMOVED).enumerate() {
             removed.push(format!("#open.#dead{index}"));
             update = update.expression_attribute_names(format!("#dead{index}"), batch.to_string());
         }
@@ -237,9 +235,9 @@ impl Connections {
             let listed = item.get(ENTRIES).and_then(|entries| entries.as_l().ok());
             let listed = listed.ok_or_else(|| Error::internal("a batch without its entries"))?;
             for (index, entry) in (0u32..).zip(listed) {
-                let mark = Mark { batch: expected, entry: index };
-                if mark > after {
-                    entries.push(Entry::parse(mark, entry)?);
+                if (Mark { batch: expected, entry: index }) > after {
+                    let is_last = index as usize + 1 == listed.len();
+                    entries.push(Entry::parse(mark(expected, index, is_last), entry)?);
                 }
             }
             told = Mark::end_of(expected);
@@ -284,7 +282,7 @@ impl Head {
     /// Reads a head, of a journal that is kept beyond `now`.
     fn of(item: &Item, now: i64) -> Option<Self> {
         let expires: i64 = integer(item, EXPIRES)?;
-        let last = (expires > now).then(|| batch_of(item, BATCH))??;
+        let last = (expires > now).then(|| integer(item, BATCH))??;
         let open = item.get(OPEN)?.as_m().ok()?;
         let open = open.keys().filter_map(|number| Some((number.parse().ok()?, integer(open, number)?)));
         Some(Self { last, open: open.collect() })
@@ -308,8 +306,32 @@ pub struct Batch {
 impl Batch {
     /// From where one goes on who was told of this entry, and of those before it in the batch. While an earlier batch is
     /// open, as those of an organization's other workspaces may be, that is before it.
-    pub fn mark(&self, entry: u32) -> Mark {
-        self.told.unwrap_or(Mark { batch: self.number, entry })
+    pub fn mark(&self, entry: u32, is_last: bool) -> Mark {
+        self.told.unwrap_or_else(|| mark(self.number, entry, is_last))
+    }
+}
+
+/// The place of an entry. After the last of its batch, nothing of that is needed any more to go on.
+fn mark(batch: u64, entry: u32, is_last: bool) -> Mark {
+    if is_last { Mark::end_of(batch) } else { Mark { batch, entry } }
+}
+
+/// Whether a transaction was turned away by another, or by a busy table.
+fn is_contention(error: &SdkError<TransactWriteItemsError>) -> bool {
+    const AGAIN: &[&str] = &[
+        "ConditionalCheckFailed",
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+        "RequestLimitExceeded",
+    ];
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+            let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+            codes.any(|code| AGAIN.contains(&code))
+        }
+        Some(error) => error.is_transaction_in_progress_exception(),
+        None => false,
     }
 }
 
