@@ -3,11 +3,14 @@
 Prints a line for each event, and writes how many passed and how many failed to a file.
 """
 
+import http.server
 import json
 import pathlib
 import sys
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 
@@ -48,13 +51,32 @@ def batch_fault(failed, event, answer):
     return None if len(reported) == failed else f"expected {failed} failures"
 
 
-def message_fault(expected, answer):
-    """What is wrong with the answer to a message over WebSocket, expected to be of a type, or nothing."""
-    try:
-        kind = json.loads(answer["body"])["type"].replace("_", "-") if "body" in answer else "nothing"
-    except (ValueError, TypeError, KeyError):
-        return "the answer is no message"
-    return None if kind == expected and answer.get("statusCode") == 200 else f"expected {expected}"
+class Connections(http.server.BaseHTTPRequestHandler):
+    """API Gateway's management API: notes the last message to each connection, or that it was closed."""
+
+    last = {}
+
+    def note(self, status, what):
+        self.last[urllib.parse.unquote(self.path.rsplit("/", 1)[1])] = what
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.note(200, json.loads(body)["type"].replace("_", "-"))
+
+    def do_DELETE(self):
+        self.note(204, "closed")
+
+    def log_message(self, *_):
+        pass
+
+
+def message_fault(expected, connection, status):
+    """What is wrong with what came of a message, expected to be a message of a type, a close or nothing."""
+    came = Connections.last.pop(connection, "nothing")
+    return None if came == expected and status == 200 else f"expected {expected}, and {came} came with status {status}"
 
 
 def graphql_fault(expected, status, answer):
@@ -83,9 +105,10 @@ def fault(expected, event, answer):
         # A process that died is an error too, but not the function's own.
         died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
         return "the function crashed" if died else None
-    if json.loads(event or "{}").get("requestContext", {}).get("eventType") == "MESSAGE":
-        return message_fault(expected, members)
-    if json.loads(event or "{}").get("requestContext", {}).get("eventType"):
+    context = json.loads(event or "{}").get("requestContext", {})
+    if context.get("eventType") == "MESSAGE":
+        return message_fault(expected, context["connectionId"], status)
+    if context.get("eventType"):
         return None if status == int(expected) else f"expected status {expected}"
     if "/graphql" in str(json.loads(event).get("rawPath") if event else ""):
         return graphql_fault(expected, status, members)
@@ -105,7 +128,9 @@ def fault(expected, event, answer):
     return None
 
 
-def main(url, folder, counts, token):
+def main(url, folder, counts, token, port):
+    connections = http.server.ThreadingHTTPServer(("127.0.0.1", port), Connections)
+    threading.Thread(target=connections.serve_forever, daemon=True).start()
     passed = failed = 0
     for file in sorted(folder.glob("*.json")):
         name, expected = f"{folder.name}/{file.name}", file.suffixes[-2].lstrip(".")
@@ -125,4 +150,4 @@ def main(url, folder, counts, token):
     counts.write_text(f"{passed} {failed}\n")
 
 
-main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4])
+main(sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4], int(sys.argv[5]))

@@ -5,12 +5,12 @@
 #   tests/dynamodb-local.sh tests/emulator.sh target/debug
 #
 # The folder holds the functions' binaries and the gateway's, `local`, which makes the tables and records the demo
-# workspace, issues the tokens, and stands for the WebSocket API, of which every connection is gone. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
+# workspace, and issues the tokens. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
 #   error      a failed invocation
 #   a-code     an answer of GraphQL with an error of that code
-#   a-type     an answer of that type to a message over WebSocket; nothing if there is none
+#   a-type     the last message to a connection after one from it; closed, or nothing
 #   failed-N   the answer to a batch, of which so many messages or records are reported as failed
 # They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
 set -euo pipefail
@@ -63,11 +63,11 @@ passed=0 failed=0
 for folder in "$root"/events/*/; do
   function=$(basename "$folder")
   [[ -x $bins/$function ]] || die "no binary $function in $bins"
-  port=$(free_port)
+  port=$(free_port) api=$(free_port)
   # As bare an environment as Lambda's: a function that leans on anything else fails here.
   env -i PATH=/usr/bin:/bin \
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
-    CONNECTIONS_TABLE=activity-log-connections CONNECTIONS_ENDPOINT="$issuer/dev/live" \
+    CONNECTIONS_TABLE="activity-log-connections-${issuer##*:}" CONNECTIONS_ENDPOINT="http://127.0.0.1:$api/live" \
     JWT_ISSUER="$issuer" JWT_AUDIENCE=another,activity-log \
     AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
     AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
@@ -75,7 +75,7 @@ for folder in "$root"/events/*/; do
     "$rie" --runtime-interface-emulator-address "127.0.0.1:$port" --runtime-api-address "127.0.0.1:$(free_port)" \
     "$bins/$function" </dev/null >"$work/$function.log" 2>&1 &
   running=$!
-  python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts" "$token"
+  python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts" "$token" "$api"
   stop "$running"
   running=
   read -r ok bad <"$work/counts"

@@ -114,7 +114,11 @@ async fn told(gateway: &Path, watching: usize) -> Result<(Times, f64)> {
 
 async fn start(gateway: &Path) -> Result<(Child, SocketAddr)> {
     let mut command = Command::new(gateway);
-    command.args(["--port", "0", "--no-demo"]).env("RUST_LOG", "warn").stdout(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(["--port", "0", "--no-demo"])
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let mut process = command.spawn()?;
     let output = process.stdout.take().ok_or("no output")?;
     let line = BufReader::new(output).lines().next_line().await?.ok_or("the gateway did not start")?;
@@ -147,7 +151,8 @@ async fn connect(
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, mut receiver) = client_async(request, stream).await?.0.split();
-    let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
+    let init =
+        json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
     sender.send(Message::text(init.to_string())).await?;
     expect(&mut receiver, "connection_ack").await?;
     let query = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) {

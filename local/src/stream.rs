@@ -217,7 +217,9 @@ impl Tail {
                 }
             }
         }
-        if self.must_look && let Err(error) = self.look(ShardIteratorType::TrimHorizon).await {
+        if self.must_look
+            && let Err(error) = self.look(ShardIteratorType::TrimHorizon).await
+        {
             tracing::warn!("the stream's shards could not be read: {error}");
         }
         found

@@ -44,6 +44,8 @@ struct Socket {
     received: Vec<Value>,
     script: VecDeque<Post>,
     is_closed: bool,
+    /// It cannot be closed.
+    stays: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,11 @@ impl Sockets {
         self.0.lock().unwrap().sockets.get_mut(connection).unwrap().is_closed = true;
     }
 
+    /// Lets every attempt to close a connection fail, or no more.
+    pub fn stay(&self, connection: &str, stays: bool) {
+        self.0.lock().unwrap().sockets.get_mut(connection).unwrap().stays = stays;
+    }
+
     /// Lets these befall the next messages to a connection, in order.
     pub fn script(&self, connection: &str, posts: impl IntoIterator<Item = Post>) {
         self.0.lock().unwrap().sockets.get_mut(connection).unwrap().script.extend(posts);
@@ -97,11 +104,6 @@ impl Sockets {
         self.0.lock().unwrap().sockets.insert(connection.to_owned(), Socket::default());
     }
 
-    fn receive(&self, connection: &str, message: &str) {
-        let message = serde_json::from_str(message).unwrap();
-        self.0.lock().unwrap().sockets.get_mut(connection).unwrap().received.push(message);
-    }
-
     /// Answers a call: the status, and the error's name.
     fn call(&self, method: &str, connection: &str, body: &[u8]) -> (u16, &'static str) {
         let mut state = self.0.lock().unwrap();
@@ -111,6 +113,9 @@ impl Sockets {
             return (410, "GoneException");
         };
         if method == "DELETE" {
+            if socket.stays {
+                return (429, "LimitExceededException");
+            }
             socket.is_closed = true;
             return (204, "");
         }
@@ -225,7 +230,10 @@ impl Live {
 
     /// Hands an event of the WebSocket API to the function, in `time`.
     pub async fn event(&self, route: &str, connection: &str, more: Value, time: Duration) -> Value {
-        let mut event = json!({ "requestContext": { "routeKey": route, "connectionId": connection } });
+        // Connections are as old as the world.
+        let connected = crate::world::START / 1_000;
+        let context_of = json!({ "routeKey": route, "connectionId": connection, "connectedAt": connected });
+        let mut event = json!({ "requestContext": context_of });
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let event = lambda_http::LambdaEvent { payload: event, context: context(time) };
         serde_json::to_value(subscriptions::invoke(&self.subscriptions, event).await.unwrap()).unwrap()
@@ -236,10 +244,16 @@ impl Live {
     pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
         let event = event.to_string().replace("${TOKEN}", &self.token("user-demo", ""));
         let payload: Value = serde_json::from_str(&event).unwrap();
+        let connection = payload["requestContext"]["connectionId"].as_str().unwrap_or_default().to_owned();
         let is_message = payload["requestContext"]["eventType"] == "MESSAGE";
+        if is_message && !self.sockets.is_open(&connection) {
+            self.sockets.open(&connection);
+        }
         let event = lambda_http::LambdaEvent { payload, context: context(LONG) };
         let answer = match function {
-            "subscriptions" => subscriptions::invoke(&self.subscriptions, event).await.map(|answer| json!(answer)),
+            "subscriptions" => {
+                subscriptions::invoke(&self.subscriptions, event).await.map(|answer| json!(answer))
+            }
             "broadcast" => broadcast::invoke(&self.teller, event).await.map(|answer| json!(answer)),
             other => panic!("no function {other}"),
         };
@@ -250,13 +264,16 @@ impl Live {
         if let Some(failures) = answer["batchItemFailures"].as_array() {
             return (format!("failed-{}", failures.len()), answer);
         }
-        let body = answer["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
-        let kind = match body {
-            Some(body) => body["type"].as_str().unwrap().replace('_', "-"),
-            None if is_message => "nothing".into(),
-            None => answer["statusCode"].to_string(),
+        if !is_message {
+            return (answer["statusCode"].to_string(), answer);
+        }
+        let sent = self.sockets.take(&connection);
+        let kind = match sent.last() {
+            _ if !self.sockets.is_open(&connection) => "closed".to_owned(),
+            Some(message) => message["type"].as_str().unwrap().replace('_', "-"),
+            None => "nothing".to_owned(),
         };
-        (kind, answer)
+        (kind, json!(sent))
     }
 
     /// Connects, without a word yet; gives the connection's id.
@@ -278,9 +295,7 @@ impl Live {
     /// Says something to a function that has so much time.
     pub async fn say_in(&self, connection: &str, message: &str, time: Duration) {
         let answer = self.event("$default", connection, json!({ "body": message }), time).await;
-        if let Some(body) = answer["body"].as_str() {
-            self.sockets.receive(connection, body);
-        }
+        assert_eq!(answer, json!({ "statusCode": 200 }), "{message}");
     }
 
     /// Connects as `sub` with `scope`, as a client does.

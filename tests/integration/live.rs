@@ -107,10 +107,10 @@ impl Watcher {
                     self.told.push(node["uid"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned());
                     self.cursor = Some(text(&message["payload"]["extensions"]["cursor"]));
                 }
-                "ping" => {
+                "pong" => {
                     if let Some(cursor) = message["payload"]["cursor"].as_str() {
                         assert_eq!(message["payload"]["id"], "1");
-                        self.cursor.get_or_insert_with(|| cursor.to_owned());
+                        self.cursor = Some(cursor.to_owned());
                     }
                 }
                 "error" => self.errors.push(message["payload"].clone()),

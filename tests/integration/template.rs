@@ -65,15 +65,20 @@ fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
     for function in FUNCTIONS {
         let (mut others, mut connections) = (BTreeSet::new(), BTreeSet::new());
         for statement in statements(function) {
-            for (action, resource) in
-                statement.actions.iter().flat_map(|action| statement.resources.iter().map(move |on| (action, on)))
+            for (action, resource) in statement
+                .actions
+                .iter()
+                .flat_map(|action| statement.resources.iter().map(move |on| (action, on)))
             {
                 let of_log = resource == "LogTable.Arn" || resource.starts_with("${LogTable.Arn}/index/by-");
                 if action == "execute-api:ManageConnections" {
                     connections.insert(resource.rsplit_once("${WebSocketApi}").unwrap().1.to_owned());
                 } else if of_log && !READS.contains(&action.as_str()) {
                     assert_eq!(*function, "record-activity", "{function} may {action}");
-                    assert!(["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()), "{action}");
+                    assert!(
+                        ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()),
+                        "{action}"
+                    );
                     let within = &statement.within;
                     assert_eq!(*within, ["TransactWriteItems"], "{function} may {action} at any time");
                 } else if resource == "ConnectionsTable.Arn" {
@@ -86,10 +91,15 @@ fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
             }
         }
         let lambdas = LAMBDAS.iter().filter(|(of, ..)| of == function);
-        let lambdas: BTreeSet<_> = lambdas.map(|(_, action, on)| (action.to_string(), on.to_string())).collect();
+        let lambdas: BTreeSet<_> =
+            lambdas.map(|(_, action, on)| (action.to_string(), on.to_string())).collect();
         assert_eq!(others, lambdas, "{function}");
         let speaks = ["/live/DELETE/@connections/*", "/live/POST/@connections/*"].map(str::to_owned).into();
-        assert_eq!(connections, if SPEAKERS.contains(function) { speaks } else { BTreeSet::new() }, "{function}");
+        assert_eq!(
+            connections,
+            if SPEAKERS.contains(function) { speaks } else { BTreeSet::new() },
+            "{function}"
+        );
     }
 }
 
@@ -251,7 +261,9 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
     }
     // For these SAM would add a policy of its own, that reads every queue.
     for (function, resource) in template.functions() {
-        for (name, event) in resource["Properties"].get("Events").and_then(Value::as_mapping).into_iter().flatten() {
+        for (name, event) in
+            resource["Properties"].get("Events").and_then(Value::as_mapping).into_iter().flatten()
+        {
             assert_eq!(event["Type"], "HttpApi", "{function}: {name:?}");
         }
     }

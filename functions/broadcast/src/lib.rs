@@ -15,11 +15,11 @@ use lambda_http::lambda_runtime::Diagnostic;
 use live::{Lost, News, Teller};
 use serde::Serialize;
 use serde_json::Value;
-use shared::{Error, Result};
 use shared::directory::Workspace;
 use shared::ids::WorkspaceId;
 use shared::live::{Topic, Watch};
 use shared::store::{Head, Row};
+use shared::{Error, Result};
 use tokio::time::Instant;
 
 /// Time kept back at the end, to close the connections that could not be told.

@@ -96,7 +96,9 @@ impl Sender {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => match error.as_service_error() {
                     Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
-                    Some(error) if error.is_forbidden_exception() || error.is_payload_too_large_exception() => {
+                    Some(error)
+                        if error.is_forbidden_exception() || error.is_payload_too_large_exception() =>
+                    {
                         tracing::error!(%error, connection = to.as_str(), "a message was refused");
                         return Err(Lost::Refused);
                     }
@@ -122,7 +124,9 @@ impl Sender {
                 let request = self.client.delete_connection().connection_id(connection.as_str());
                 match request.send().await {
                     Ok(_) => break,
-                    Err(error) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => break,
+                    Err(error) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => {
+                        break;
+                    }
                     Err(_) => tokio::time::sleep(pause(attempt)).await,
                 }
             }

@@ -145,7 +145,8 @@ impl App {
             Reply::Nothing => {}
             Reply::Message(message) => {
                 let mut patience = Patience::default();
-                if let Err(lost) = sender.send(connection, || message.clone(), &mut patience, deadline).await {
+                if let Err(lost) = sender.send(connection, || message.clone(), &mut patience, deadline).await
+                {
                     self.teller.give_up(connection, lost).await;
                 }
             }
@@ -201,7 +202,12 @@ impl App {
         let refused = session.as_ref().err();
         // Beside what it will read, the record of who has read the log.
         tracing::info!(connection = connection.as_str(), sub, refused, "a session begins");
-        if self.teller.connections.begin(connection, session.as_ref().map_err(|refused| *refused), now).await? {
+        if self
+            .teller
+            .connections
+            .begin(connection, session.as_ref().map_err(|refused| *refused), now)
+            .await?
+        {
             Ok(Reply::Message(connection_ack()))
         } else {
             Ok(Reply::Close("Too many initialisation requests".to_owned()))

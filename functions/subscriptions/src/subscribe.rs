@@ -29,12 +29,15 @@ impl App {
     ) -> Result<Reply> {
         let (teller, now) = (&self.teller, self.teller.now());
         let close = |reason: &str| Ok(Reply::Close(reason.to_owned()));
-        let Some(Standing { session, subscriptions }) = teller.connections.standing(connection, now).await? else {
+        let Some(Standing { session, subscriptions }) = teller.connections.standing(connection, now).await?
+        else {
             return close("Unauthorized: connection_init comes first");
         };
         let session = match session {
             Ok(session) => session,
-            Err(reason) => return Ok(Reply::Message(message::error(&id, &Refused::unauthenticated(reason).0))),
+            Err(reason) => {
+                return Ok(Reply::Message(message::error(&id, &Refused::unauthenticated(reason).0)));
+            }
         };
         if session.is_over(now) {
             return close("The token has expired");

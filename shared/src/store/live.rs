@@ -151,11 +151,13 @@ impl Connections {
         // that came at once, each sees the others.
         let standing = self.standing(&watch.connection, now).await?;
         let ids = standing.map(|standing| standing.subscriptions).unwrap_or_default();
-        if ids.contains(&watch.id) && ids.len() <= MAX_SUBSCRIPTIONS {
-            return Ok(None);
-        }
+        let ended = match ids.iter().position(|id| *id == watch.id) {
+            Some(place) if place < MAX_SUBSCRIPTIONS => return Ok(None),
+            Some(_) => Ended::TooMany,
+            None => Ended::Already,
+        };
         self.end(watch).await?;
-        Ok(Some(if ids.len() > MAX_SUBSCRIPTIONS { Ended::TooMany } else { Ended::Already }))
+        Ok(Some(ended))
     }
 
     /// Lets broadcasts tell the watcher what comes after batch `told` of the journal.
@@ -238,7 +240,8 @@ impl Connections {
         let found = found.into_iter().filter(|item| item.contains_key(TOPIC));
         let removals = found.map(|mut item| async {
             let sk = text(&mut item, crate::keys::SK)?;
-            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item).await
+            self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item)
+                .await
         });
         all(AT_ONCE, removals.collect()).await.map(drop)
     }
@@ -273,7 +276,9 @@ impl Connections {
         }
         match delete.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
             Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -282,7 +287,8 @@ impl Connections {
     /// mark it is known: what is sent again after its answer was lost finds itself there.
     async fn put_new(&self, mut item: Item, mark: &str, now: Option<i64>) -> Result<bool> {
         item.insert(MARK.into(), string(mark));
-        let at = [crate::keys::PK, crate::keys::SK].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
+        let at =
+            [crate::keys::PK, crate::keys::SK].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         let mut put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
         put = match now {
@@ -329,7 +335,9 @@ impl Connections {
         }
         match update.send().await {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(false),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(false)
+            }
             Err(error) => Err(failed(error)),
         }
     }

@@ -129,7 +129,7 @@ async fn whose_token_has_expired_is_disconnected_and_comes_back_with_another() {
     live.world.given([comment("ws-1", "b")]).await;
     live.broadcast().await;
     let messages = watcher.read(&live);
-    assert_eq!(messages, [json!({ "type": "ping", "payload": { "closing": "The token has expired" } })]);
+    assert_eq!(messages, [json!({ "type": "pong", "payload": { "closing": "The token has expired" } })]);
     assert!(!live.sockets.is_open(&watcher.connection));
     assert!(live.check().await.iter().all(|(pk, _)| pk.starts_with("JOURNAL#")));
     watcher.come(&live).await;

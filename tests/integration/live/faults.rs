@@ -42,10 +42,7 @@ async fn a_connection_that_fails_is_nothing_to_the_others() {
     script(1, &[Post::Throttled, Post::Throttled, Post::Failed]);
     script(2, &[Post::LostAnswer, Post::Taken, Post::LostAnswer]);
     script(3, &[Post::Throttled; 100]);
-    script(
-        4,
-        &[Post::Taken, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed, Post::Failed],
-    );
+    script(4, &[&[Post::Taken][..], &[Post::Failed; 100]].concat());
     let ids = ids("a", 3);
     live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
     live.broadcast().await;
@@ -62,6 +59,55 @@ async fn a_connection_that_fails_is_nothing_to_the_others() {
         }
         has_all_in_order(&watcher.news(&live), &uids(&ids));
     }
+}
+
+/// Whom nobody can reach or close is forgotten all the same, and finds out when it next asks whether we are there.
+#[tokio::test]
+async fn a_connection_that_cannot_even_be_closed_is_told_no_more_until_it_comes_again() {
+    let live = live().await;
+    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+    live.sockets.script(&watcher.connection, [Post::Throttled; 100]);
+    live.sockets.stay(&watcher.connection, true);
+    live.world.given([comment("ws-1", "a")]).await;
+    live.broadcast().await;
+    live.sockets.script(&watcher.connection, []);
+    live.world.given([comment("ws-1", "b")]).await;
+    live.broadcast().await;
+    assert_eq!(watcher.news(&live), [""; 0]);
+    live.sockets.stay(&watcher.connection, false);
+    live.world.advance(Duration::from_secs(61));
+    live.say(&watcher.connection, r#"{"type":"ping"}"#).await;
+    assert!(!live.sockets.is_open(&watcher.connection));
+    watcher.come(&live).await;
+    assert_eq!(watcher.news(&live), ["ws-1/a", "ws-1/b"]);
+    live.check().await;
+}
+
+/// Who was telling a watcher what it missed has died, and the watcher does not know.
+#[tokio::test]
+async fn who_waits_for_what_they_missed_in_vain_is_sent_away_to_come_again() {
+    let live = live().await;
+    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+    watcher.vanish(&live);
+    live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
+    live.world.given([comment("ws-1", "a")]).await;
+    live.broadcast().await;
+    watcher.connection = live.enter("member", "").await;
+    // The last thing that a subscription does is to take its turn.
+    live.transport.script_reads("UpdateItem", [Fault::Killed]);
+    tokio::select! {
+        () = watcher.subscribe(&live) => panic!("it did not die"),
+        () = live.transport.killed() => {}
+    }
+    for (seconds, is_open) in [(0, true), (61, false)] {
+        live.world.advance(Duration::from_secs(seconds));
+        live.world.given([comment("ws-1", &format!("b{seconds}"))]).await;
+        live.broadcast().await;
+        assert_eq!(live.sockets.is_open(&watcher.connection), is_open);
+    }
+    watcher.come(&live).await;
+    has_all_in_order(&watcher.news(&live), &["ws-1/a", "ws-1/b0", "ws-1/b61"].map(str::to_owned));
+    live.check().await;
 }
 
 #[tokio::test]
@@ -91,8 +137,13 @@ async fn a_record_that_cannot_be_read_keeps_nothing_from_being_told_before_it() 
     let mut records = live.recorded().await;
     let number = records[2]["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned();
     records[2]["dynamodb"]["NewImage"]["action"] = serde_json::json!({ "N": "7" });
-    assert_eq!(live.broadcast_in(&records, LONG).await, [number]);
+    assert_eq!(live.broadcast_in(&records, LONG).await, [number.as_str()]);
     assert_eq!(watcher.news(&live), ["ws-1/a0", "ws-1/a1"]);
+    // Where it comes first, the batch is halved until it is alone.
+    let halved = live.invoke("broadcast", &serde_json::json!({ "Records": records[2..] })).await;
+    assert_eq!(halved.0, "error");
+    assert_eq!(live.broadcast_in(&records[2..3], LONG).await, [number]);
+    assert_eq!(watcher.news(&live), [""; 0]);
     // What is no activity is nobody's news.
     records[2] = serde_json::json!({
         "eventName": "MODIFY", "dynamodb": { "SequenceNumber": "1", "Keys": {}, "NewImage": { "pk": { "S": "x" } } }

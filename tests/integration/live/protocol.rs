@@ -19,7 +19,7 @@ fn closing(live: &Live, connection: &str) -> String {
     let messages = live.sockets.take(connection);
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
     assert!(!live.sockets.is_open(connection));
-    assert_eq!(message["type"], "ping", "{message}");
+    assert_eq!(message["type"], "pong", "{message}");
     message["payload"]["closing"].as_str().unwrap().to_owned()
 }
 
@@ -49,20 +49,35 @@ async fn who_does_not_say_who_they_are_is_sent_away_and_told_why() {
     };
     let (good, other) = (live.token("owner", ""), World::new().await);
     let foreign = Live::new(other).await.token("owner", "");
+    // Stock clients would come again at once, for ever, were they only closed out.
     for (message, reason) in [
         (r#"{"type":"connection_init"}"#.to_owned(), "A bearer token is required"),
         (init(json!("Basic abc")), "A bearer token is required"),
         (init(json!("Bearer abc")), "no JSON Web Token"),
         (init(json!(format!("Bearer {foreign}"))), "signature is not valid"),
-        (
-            r#"{"type":"subscribe","id":"1","payload":{"query":"{__typename}"}}"#.into(),
-            "connection_init comes first",
-        ),
-        ("hello".into(), "Invalid message"),
-        (r#"{"type":"start"}"#.into(), "Invalid message"),
     ] {
         let connection = live.connect().await;
         live.say(&connection, &message).await;
+        live.subscribe(&connection, "1", WORKSPACE, json!({ "projectId": "ws-1" })).await;
+        let messages = live.sockets.take(&connection);
+        let [ack, refused] = messages.as_slice() else { panic!("{message}: {messages:?}") };
+        assert_eq!(*ack, json!({ "type": "connection_ack" }));
+        assert_eq!((&refused["type"], code(&refused["payload"])), (&json!("error"), "UNAUTHENTICATED"));
+        let said = refused["payload"][0]["message"].as_str().unwrap();
+        assert!(said.contains(reason), "{message}: {said}");
+        live.say(&connection, r#"{"type":"ping"}"#).await;
+        assert_eq!(live.sockets.take(&connection), [json!({ "type": "pong" })]);
+        live.event("$disconnect", &connection, json!({}), Duration::from_secs(9)).await;
+    }
+    // Those who do not keep to the protocol are.
+    let subscribe = r#"{"type":"subscribe","id":"1","payload":{"query":"{__typename}"}}"#;
+    for (message, reason) in [
+        (subscribe, "connection_init comes first"),
+        ("hello", "Invalid message"),
+        (r#"{"type":"start"}"#, "Invalid message"),
+    ] {
+        let connection = live.connect().await;
+        live.say(&connection, message).await;
         let said = closing(&live, &connection);
         assert!(said.contains(reason), "{message}: {said}");
     }
@@ -91,6 +106,11 @@ async fn pings_are_answered_and_pongs_are_not() {
     live.say(&connection, r#"{"type":"pong"}"#).await;
     live.say(&connection, r#"{"type":"complete","id":"nobody's"}"#).await;
     assert_eq!(live.sockets.take(&connection), [json!({ "type": "pong" })]);
+    assert!(live.check().await.is_empty());
+    // Not who has never said who they are.
+    live.world.advance(Duration::from_secs(61));
+    live.say(&connection, r#"{"type":"ping"}"#).await;
+    assert_eq!(closing(&live, &connection), "Connection initialisation timeout");
 }
 
 #[tokio::test]
@@ -211,15 +231,19 @@ async fn what_is_completed_is_told_no_more_even_where_that_overtakes_its_beginni
     // API Gateway hands over messages at the same time.
     live.say(&watcher.connection, r#"{"type":"complete","id":"2"}"#).await;
     live.subscribe(&watcher.connection, "2", WORKSPACE, json!({ "projectId": "ws-1" })).await;
-    assert_eq!(live.sockets.take(&watcher.connection), [] as [Value; 0]);
+    assert_eq!(live.sockets.take(&watcher.connection), [json!({ "id": "2", "type": "complete" })]);
     live.world.given([comment("ws-1", "b")]).await;
     live.broadcast().await;
     assert_eq!(live.sockets.take(&watcher.connection), [] as [Value; 0]);
-    // That is not remembered for long.
-    live.world.advance(Duration::from_secs(31));
+    // The id may be used again.
     live.subscribe(&watcher.connection, "2", WORKSPACE, json!({ "projectId": "ws-1" })).await;
     assert_eq!(live.sockets.take(&watcher.connection).len(), 1);
     live.check().await;
+    // That is not remembered for long.
+    live.say(&watcher.connection, r#"{"type":"complete","id":"3"}"#).await;
+    live.world.advance(Duration::from_secs(31));
+    live.subscribe(&watcher.connection, "3", WORKSPACE, json!({ "projectId": "ws-1" })).await;
+    assert_eq!(live.sockets.take(&watcher.connection)[0]["type"], "pong");
 }
 
 #[tokio::test]
@@ -231,6 +255,17 @@ async fn a_connection_has_so_many_subscriptions_and_no_more() {
     }
     let messages = live.sockets.take(&connection);
     assert_eq!(messages.len(), shared::live::MAX_SUBSCRIPTIONS + 1);
+    // Nor when they come at once.
+    let crowded = live.enter("owner", "").await;
+    let at_once = (0..60).map(|n| {
+        let (live, crowded) = (&live, &crowded);
+        async move { live.subscribe(crowded, &n.to_string(), WORKSPACE, json!({ "projectId": "ws-1" })).await }
+    });
+    futures_util::future::join_all(at_once).await;
+    let told = live.sockets.take(&crowded);
+    let begun = told.iter().filter(|message| message["type"] == "pong").count();
+    assert!((1..=shared::live::MAX_SUBSCRIPTIONS).contains(&begun), "{begun}");
+    live.event("$disconnect", &crowded, json!({}), Duration::from_secs(9)).await;
     assert_eq!(code(&messages.last().unwrap()["payload"]), "BAD_USER_INPUT");
     live.world.given([comment("ws-1", "a")]).await;
     live.broadcast().await;
@@ -254,6 +289,8 @@ async fn each_gets_what_their_document_selects() {
     // By its slug, too.
     live.subscribe(&connection, "short", &subscription(fields), json!({ "p": "ws-1" })).await;
     live.subscribe(&connection, "long", &subscription(fields), json!({ "p": "ws-1", "long": true })).await;
+    let by_default = subscription(fields).replace("= false", "= true");
+    live.subscribe(&connection, "default", &by_default, json!({ "p": "ws-1" })).await;
     let other = "subscription { it: subscribeToActivity(projectId: \"ws-1\") { mutation } }";
     live.subscribe(&connection, "other", other, json!({})).await;
     live.sockets.take(&connection);
@@ -274,6 +311,7 @@ async fn each_gets_what_their_document_selects() {
     long["text"] = "owner commented: x".into();
     assert_eq!(of("short"), json!({ "mutation": "ACTIVITY_CREATED", "node": node }));
     assert_eq!(of("long")["node"], long);
+    assert_eq!(of("default")["node"], long);
     assert_eq!(of("other"), json!({ "mutation": "ACTIVITY_CREATED" }));
 }
 

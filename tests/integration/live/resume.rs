@@ -93,7 +93,7 @@ async fn what_takes_too_long_goes_on_with_the_next_connection() {
     // The second hundred is begun, and stopped by a client that is slow.
     watcher.connection = live.enter("member", "").await;
     let slow = std::iter::repeat_n(harness::Post::Taken, 120)
-        .chain(std::iter::repeat_n(harness::Post::Throttled, 20));
+        .chain(std::iter::repeat_n(harness::Post::Throttled, 100));
     live.sockets.script(&watcher.connection, slow);
     watcher.subscribe(&live).await;
     assert!(!live.sockets.is_open(&watcher.connection));
@@ -146,6 +146,72 @@ async fn what_is_too_old_to_be_told_is_said_to_be() {
     live.world.given([comment("ws-1", "d")]).await;
     live.broadcast().await;
     assert_eq!(watcher.news(&live), ["ws-1/d"]);
+}
+
+/// What was told last goes from the journal in time, and is not missed by who has it.
+#[tokio::test]
+async fn a_quiet_feed_does_not_grow_too_old() {
+    let live = live().await;
+    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+    live.world.given([comment("ws-1", "a"), comment("ws-1", "b")]).await;
+    live.broadcast().await;
+    watcher.read(&live);
+    for _ in 0..20 {
+        live.world.advance(Duration::from_secs(2 * 3600));
+        watcher.vanish(&live);
+        watcher.come(&live).await;
+    }
+    let keys = live.check().await;
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.into());
+    for (pk, sk) in keys.iter().filter(|(_, sk)| sk.starts_with("BATCH#")) {
+        let delete = live.world.client.delete_item().table_name(&live.table);
+        delete.key("pk", text(pk)).key("sk", text(sk)).send().await.unwrap();
+    }
+    watcher.vanish(&live);
+    live.world.given([comment("ws-1", "c")]).await;
+    live.broadcast().await;
+    watcher.come(&live).await;
+    assert_eq!(watcher.news(&live), ["ws-1/a", "ws-1/b", "ws-1/c"]);
+}
+
+/// The first one's telling ends when the second has begun, further back.
+#[tokio::test]
+async fn subscriptions_of_one_id_are_told_apart() {
+    let live = live().await;
+    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+    let begun = watcher.cursor.clone();
+    live.world.given((0..150).map(|n| comment("ws-1", &format!("{n:03}")))).await;
+    live.broadcast().await;
+    watcher.news(&live);
+    let standing = |began: &str| shared::live::Watch {
+        topic: shared::live::Topic::parse("WS#ws-1").unwrap(),
+        connection: shared::live::ConnectionId::parse(&watcher.connection).unwrap(),
+        id: "1".into(),
+        session: shared::live::Session {
+            sub: "member".into(),
+            scope: String::new(),
+            token_expires: i64::MAX,
+        },
+        document: shared::live::Document { query: WORKSPACE.into(), operation: None, variables: "{}".into() },
+        since: None,
+        mark: began.into(),
+        began: live.teller.now(),
+    };
+    let (first, second) = (standing("first"), standing("second"));
+    let connections = &live.teller.connections;
+    live.say(&watcher.connection, r#"{"type":"complete","id":"1"}"#).await;
+    assert_eq!(connections.watch(&first).await.unwrap(), None);
+    live.say(&watcher.connection, r#"{"type":"complete","id":"1"}"#).await;
+    assert_eq!(connections.watch(&second).await.unwrap(), None);
+    assert_eq!(connections.take_turn(&first, u64::MAX).await.unwrap(), shared::store::Turn::Ended);
+    assert_eq!(connections.leave_note(&first, 7).await.unwrap(), None);
+    connections.end(&first).await.unwrap();
+    assert_eq!(connections.take_turn(&second, 0).await.unwrap(), shared::store::Turn::Taken);
+    live.check().await;
+    live.say(&watcher.connection, r#"{"type":"complete","id":"1"}"#).await;
+    watcher.cursor = begun;
+    watcher.subscribe(&live).await;
+    assert_eq!(watcher.news(&live).len(), 150);
 }
 
 #[tokio::test]
