@@ -97,6 +97,11 @@ def fault(expected, event, answer):
         return batch_fault(int(expected.removeprefix("failed-")), json.loads(event), answer)
     members = answer if isinstance(answer, dict) else {}
     error, status = members.get("errorType"), members.get("statusCode")
+    context = json.loads(event or "{}").get("requestContext", {})
+    if context.get("eventType") == "MESSAGE":
+        return message_fault(expected, context["connectionId"], status)
+    if context.get("eventType"):
+        return None if status == int(expected) else f"expected status {expected}"
     if expected == "ok":
         return None if error is None and (status is None or status < 400) else "expected a result"
     if expected == "error":
@@ -105,11 +110,6 @@ def fault(expected, event, answer):
         # A process that died is an error too, but not the function's own.
         died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
         return "the function crashed" if died else None
-    context = json.loads(event or "{}").get("requestContext", {})
-    if context.get("eventType") == "MESSAGE":
-        return message_fault(expected, context["connectionId"], status)
-    if context.get("eventType"):
-        return None if status == int(expected) else f"expected status {expected}"
     if "/graphql" in str(json.loads(event).get("rawPath") if event else ""):
         return graphql_fault(expected, status, members)
     if status != int(expected):

@@ -161,7 +161,7 @@ async fn connect(
     let payload = json!({ "query": query, "variables": { "ws": ws } });
     let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
     sender.send(Message::text(subscribe.to_string())).await?;
-    expect(&mut receiver, "ping").await?;
+    expect(&mut receiver, "pong").await?;
     Ok((sender, receiver))
 }
 
