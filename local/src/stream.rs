@@ -194,7 +194,14 @@ impl Tail {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::warn!("the stream could not be read: {}", cause(&error));
-                    self.find_again(&id, place).await;
+                    let error = error.into_service_error();
+                    if error.is_trimmed_data_access_exception() {
+                        self.find_again(&id, place, ShardIteratorType::TrimHorizon).await;
+                    } else if error.is_expired_iterator_exception() && place.last.is_some() {
+                        self.find_again(&id, place, ShardIteratorType::AfterSequenceNumber).await;
+                    } else if error.is_expired_iterator_exception() {
+                        self.find_again(&id, place, ShardIteratorType::Latest).await;
+                    }
                     continue;
                 }
             };
@@ -225,18 +232,11 @@ impl Tail {
         found
     }
 
-    /// Takes up a shard again whose iterator has expired, as after this machine has slept: after the last record that was
-    /// read, or, where there was none, or it is gone, at what comes.
-    async fn find_again(&mut self, id: &str, place: Place) {
-        let mut iterator = Ok(None);
-        if place.last.is_some() {
-            let after = ShardIteratorType::AfterSequenceNumber;
-            iterator = self.stream.iterator(id, after, place.last.clone()).await;
-        }
-        if !matches!(iterator, Ok(Some(_))) {
-            iterator = self.stream.iterator(id, ShardIteratorType::Latest, None).await;
-        }
-        if let Ok(Some(iterator)) = iterator {
+    /// Takes up a shard again: after the last record that was read, if its iterator has expired, as after this machine has
+    /// slept; or with the oldest one, if that is a later one. DynamoDB Local has it so until the first record is there.
+    async fn find_again(&mut self, id: &str, place: Place, from: ShardIteratorType) {
+        let after = place.last.clone().filter(|_| from == ShardIteratorType::AfterSequenceNumber);
+        if let Ok(Some(iterator)) = self.stream.iterator(id, from, after).await {
             self.places.insert(id.to_owned(), Place { iterator, ..place });
         }
     }
