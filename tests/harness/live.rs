@@ -381,12 +381,11 @@ impl Live {
             // Of a connection that was forgotten by half, something is left until it expires.
             if let (Some(connection), Some(id)) = (pk.strip_prefix("CONN#"), sk.strip_prefix("SUB#"))
                 && has(&pk, "SESSION")
+                && let Some(topic) = text(item, "topic")
             {
-                if let Some(topic) = text(item, "topic") {
-                    let watch = format!("{connection}#{id}");
-                    let shards = (0..4).filter(|shard| has(&format!("WATCH#{topic}#{shard}"), &watch));
-                    assert_eq!(shards.count(), 1, "{pk} {sk} watches nothing");
-                }
+                let watch = format!("{connection}#{id}");
+                let shards = (0..4).filter(|shard| has(&format!("WATCH#{topic}#{shard}"), &watch));
+                assert_eq!(shards.count(), 1, "{pk} {sk} watches nothing");
             }
         }
         for (journal, mut numbers) in batches {

@@ -12,11 +12,14 @@ use crate::types::Node;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(crate) enum ActivityMutation {
     /// It was recorded.
-    ActivityCreated,
+    #[graphql(name = "ACTIVITY_CREATED")]
+    Created,
     /// It was changed. Activities never are.
-    ActivityUpdated,
+    #[graphql(name = "ACTIVITY_UPDATED")]
+    Updated,
     /// It was removed. Activities never are.
-    ActivityDeleted,
+    #[graphql(name = "ACTIVITY_DELETED")]
+    Deleted,
 }
 
 /// An activity, as soon as it is recorded.
@@ -67,8 +70,7 @@ impl Subscription {
         let told: &std::sync::Arc<Told> = ctx.data()?;
         told.arguments.set(Arguments { company: company_id, project: project_id, after }).ok();
         let nodes = std::mem::take(&mut *told.nodes.lock().unwrap_or_else(PoisonError::into_inner));
-        let payload =
-            |node| Some(ActivitySubscriptionPayload { mutation: ActivityMutation::ActivityCreated, node });
+        let payload = |node| Some(ActivitySubscriptionPayload { mutation: ActivityMutation::Created, node });
         Ok(stream::iter(nodes.into_iter().map(payload)))
     }
 }

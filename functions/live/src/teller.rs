@@ -60,6 +60,11 @@ pub enum Fate {
     Gone,
 }
 
+/// What makes messages alike: the document, its operation, and the variables that make a difference.
+type Likeness<'a> = (&'a str, Option<&'a str>, String);
+/// A watcher, and what of the news is for it, by their places.
+type Member = (usize, Vec<usize>);
+
 /// The directory, as far as some news are concerned.
 struct Directory {
     workspaces: HashMap<WorkspaceId, Arc<Workspace>>,
@@ -89,7 +94,7 @@ impl Teller {
         let directory = self.directory(&watchers, news, workspaces).await?;
         let now = self.now();
         // Those with the same document are told the same, of what they may see.
-        let mut groups: BTreeMap<(&str, Option<&str>, String), Vec<(usize, Vec<usize>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Likeness<'_>, Vec<Member>> = BTreeMap::new();
         let mut views: HashMap<&Session, Result<Vec<usize>, Error>> = HashMap::new();
         let mut refused = Vec::new();
         for (index, watch) in watchers.iter().enumerate() {
@@ -127,12 +132,12 @@ impl Teller {
         fates.into_iter().collect()
     }
 
-    /// Tells those who have the same document; each member is a watcher, and what of the news is for it.
+    /// Tells those whose messages are alike.
     async fn tell_group(
         &self,
         topic: &Topic,
         watchers: &[Watch],
-        members: Vec<(usize, Vec<usize>)>,
+        members: Vec<Member>,
         news: &[News],
         directory: &Directory,
         deadline: Instant,
