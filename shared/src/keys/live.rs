@@ -44,7 +44,7 @@ fn shard(connection: &ConnectionId) -> u64 {
     let hash = connection.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    (hash >> 32) % WATCH_SHARDS
+    ((hash >> 32) ^ hash) % WATCH_SHARDS
 }
 
 /// Partition of a topic's journal.
