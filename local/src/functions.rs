@@ -112,10 +112,25 @@ impl Functions {
         request_id: &str,
         time: Duration,
     ) -> Result<Value, Failure> {
+        self.invoke_until(function, payload, request_id, time, time).await
+    }
+
+    /// The same, killed `after` some of its time.
+    ///
+    /// # Errors
+    /// As of [`Functions::invoke`].
+    pub(crate) async fn invoke_until(
+        self: &Arc<Self>,
+        function: Function,
+        payload: Vec<u8>,
+        request_id: &str,
+        time: Duration,
+        after: Duration,
+    ) -> Result<Value, Failure> {
         let (functions, context) = (Arc::clone(self), invocation::context(request_id, time));
         let task = tokio::spawn(async move { functions.run(function, &payload, context).await });
         let abort = task.abort_handle();
-        match tokio::time::timeout(time, task).await {
+        match tokio::time::timeout(after, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Failure::new("Runtime.ExitError", panic)),
             Err(_) => {

@@ -158,6 +158,8 @@ struct Place {
     iterator: String,
     /// The sequence number of the last record that was fed.
     last: Option<String>,
+    /// Where it began.
+    from: ShardIteratorType,
 }
 
 impl Tail {
@@ -172,7 +174,10 @@ impl Tail {
             for id in found.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
                 if !self.known.contains(&id) {
                     let iterator = self.stream.iterator(&id, from.clone(), None).await?;
-                    self.places.extend(iterator.map(|iterator| (id.clone(), Place { iterator, last: None })));
+                    self.places
+                        .extend(iterator.map(|iterator| {
+                            (id.clone(), Place { iterator, last: None, from: from.clone() })
+                        }));
                     self.known.insert(id);
                 }
             }
@@ -200,7 +205,8 @@ impl Tail {
                     } else if error.is_expired_iterator_exception() && place.last.is_some() {
                         self.find_again(&id, place, ShardIteratorType::AfterSequenceNumber).await;
                     } else if error.is_expired_iterator_exception() {
-                        self.find_again(&id, place, ShardIteratorType::Latest).await;
+                        let from = place.from.clone();
+                        self.find_again(&id, place, from).await;
                     }
                     continue;
                 }
@@ -216,7 +222,7 @@ impl Tail {
                 found.get_or_insert_with(Vec::new).extend(wanted);
             }
             match answer.next_shard_iterator {
-                Some(iterator) => drop(self.places.insert(id, Place { iterator, last })),
+                Some(iterator) => drop(self.places.insert(id, Place { iterator, last, from: place.from })),
                 None => {
                     self.places.remove(&id);
                     // Its children go on where it ended.
@@ -280,7 +286,9 @@ impl Feeder {
         for batch in records.chunks(self.source.batch_size) {
             if let Some(time) = self.next_trouble() {
                 let payload = json!({ "Records": batch }).to_string().into_bytes();
-                let answer = self.functions.invoke(self.function, payload, &answer::request_id(), time).await;
+                let (request_id, most) = (answer::request_id(), self.source.timeout);
+                let answer =
+                    self.functions.invoke_until(self.function, payload, &request_id, most, time).await;
                 tracing::info!(records = batch.len(), killed = answer.is_err(), "a batch comes again");
             }
             self.feed(batch.to_vec(), 0).await;

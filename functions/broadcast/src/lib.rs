@@ -119,15 +119,13 @@ async fn tell(
         if watch.since.is_none() {
             watch.since = connections.leave_note(&watch, batch.number).await?;
         }
-        if watch.since.is_none() && teller.now() - watch.began > CATCHING_UP {
-            // Who was telling it has died, and so nobody does: it has to come again.
-            teller.lose(&watch, Lost::Refused).await?;
-        }
         Ok::<_, Error>(watch)
     });
     let noted: Vec<Watch> = stream::iter(noted).buffered(AT_ONCE).try_collect().await?;
+    let (watchers, waiting): (Vec<Watch>, Vec<Watch>) =
+        noted.into_iter().partition(|watch| watch.since.is_some());
     let is_next = |watch: &Watch| watch.since.is_some_and(|since| since < batch.number);
-    let watchers: Vec<Watch> = noted.into_iter().filter(is_next).collect();
+    let watchers: Vec<Watch> = watchers.into_iter().filter(is_next).collect();
     if !watchers.is_empty() {
         let of_topic: HashMap<_, _> =
             entries.iter().filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone()))).collect();
@@ -140,6 +138,10 @@ async fn tell(
         teller.tell(&topic, watchers, &news, of_topic, deadline).await?;
         tracing::info!(topic = topic.name(), activities = news.len(), watchers = count, "told");
     }
+    // Of whom nobody tells what they missed, since that process has died: they have to come again.
+    let is_stuck = |watch: &&Watch| teller.now() - watch.began > CATCHING_UP;
+    let lost = waiting.iter().filter(is_stuck).map(|watch| teller.lose(watch, Lost::Refused));
+    future::try_join_all(lost).await?;
     // If this is lost, others wait for it in vain for a while, and repeat a little more to those who come again.
     if let Err(error) = connections.close_batch(&topic, &batch).await {
         tracing::warn!(error = error.chain(), "a batch was not closed");

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 const AT_ONCE: usize = 64;
 /// The longest pause after the first attempt that failed; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection may fail to take what is sent to it, all its attempts and pauses together. Longer, and it would
-/// hold up the others; it catches up by itself when it comes again.
+/// How long a connection may keep waiting what is sent to it at once: attempts that fail, the pauses after them, and what is
+/// more than usual of those that succeed. Longer, and it would hold up the others; it catches up when it comes again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a message may take without trying anybody's patience.
+const USUAL: Duration = Duration::from_millis(200);
 /// Time for a connection to be closed.
 const CLOSING: Duration = Duration::from_secs(4);
 
@@ -85,6 +87,9 @@ impl Sender {
         deadline: Instant,
     ) -> Result<(), Lost> {
         for attempt in 0.. {
+            if patience.0.is_zero() {
+                break;
+            }
             // Of the room that all share, a pause takes none; and messages are made for it only.
             let place = self.room.acquire().await;
             let began = Instant::now();
@@ -93,7 +98,10 @@ impl Sender {
             let answer = tokio::time::timeout_at(deadline, request).await;
             drop(place);
             match answer {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(_)) => {
+                    patience.0 = patience.0.saturating_sub(began.elapsed().saturating_sub(USUAL));
+                    return Ok(());
+                }
                 Ok(Err(error)) => match error.as_service_error() {
                     Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
                     Some(error)
@@ -109,9 +117,6 @@ impl Sender {
             }
             tokio::time::sleep_until((Instant::now() + pause(attempt)).min(deadline)).await;
             patience.0 = patience.0.saturating_sub(began.elapsed());
-            if patience.0.is_zero() {
-                return Err(Lost::Refused);
-            }
         }
         Err(Lost::Refused)
     }

@@ -81,8 +81,9 @@ impl Teller {
     /// `deadline` is disconnected, and has all of it after its last message.
     ///
     /// # Errors
-    /// When the directory could not be read, and nobody was told anything; or when somebody was not told, and could neither
-    /// be disconnected nor forgotten, so that they would be told what comes next.
+    /// When the directory could not be read, and nobody was told anything; when a subscription that is over could not be
+    /// ended; or when somebody was not told, and could neither be disconnected nor forgotten, so that they would be told what
+    /// comes next.
     pub async fn tell(
         &self,
         topic: &Topic,
@@ -101,8 +102,8 @@ impl Teller {
             let seen =
                 views.entry(&watch.session).or_insert_with(|| directory.seen(topic, &watch.session, news));
             match seen {
-                _ if watch.session.is_over(now) => refused.push((index, None)),
                 Ok(seen) if seen.is_empty() => {}
+                _ if watch.session.is_over(now) => refused.push((index, None)),
                 Ok(seen) => {
                     let Document { query, operation, variables } = &watch.document;
                     let key = (query.as_str(), operation.as_deref(), switches(variables));
@@ -143,6 +144,12 @@ impl Teller {
         deadline: Instant,
     ) -> Vec<(usize, Result<Fate>)> {
         let Some((first, _)) = members.first() else { return Vec::new() };
+        if Instant::now() >= deadline {
+            let lost = members
+                .iter()
+                .map(|(index, _)| async { (*index, self.lose(&watchers[*index], Lost::Refused).await) });
+            return future::join_all(lost).await;
+        }
         let wanted: HashSet<usize> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
         let mut wanted: Vec<usize> = wanted.into_iter().collect();
         wanted.sort_unstable();
@@ -188,10 +195,9 @@ impl Teller {
 
     /// Ends a subscription, and says why.
     async fn refuse(&self, watch: &Watch, refused: &Refused, deadline: Instant) -> Result<Fate> {
-        self.connections.end(watch).await?;
         let message = || message::error(&watch.id, &refused.0);
         match self.sender.send(&watch.connection, message, &mut Patience::default(), deadline).await {
-            Ok(()) => Ok(Fate::Ended),
+            Ok(()) => self.connections.end(watch).await.map(|()| Fate::Ended),
             Err(lost) => self.lose(watch, lost).await,
         }
     }
@@ -208,25 +214,38 @@ impl Teller {
     /// # Errors
     /// When it is there after all that, and would be told the next.
     pub async fn lose(&self, watch: &Watch, lost: Lost) -> Result<Fate> {
-        let is_closed = self.give_up(&watch.connection, lost).await;
-        // Whatever is left of it, without its subscription nothing would find it.
-        match self.connections.end(watch).await {
-            Err(error) if !is_closed => Err(error),
-            _ => Ok(Fate::Gone),
+        if self.give_up_with(&watch.connection, Some(watch), lost).await {
+            return Ok(Fate::Gone);
         }
+        Err(Error::Unavailable("a connection could be neither closed nor forgotten".into()))
     }
 
-    /// Forgets a connection that misses a message: it must not get the next. If it is there, it is closed, so that its
-    /// client comes again and asks for what it missed; says whether it is closed.
-    pub async fn give_up(&self, connection: &ConnectionId, lost: Lost) -> bool {
-        match tokio::time::timeout(FORGETTING, self.connections.forget(connection)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = error.chain(), "a connection was not forgotten"),
-            Err(_) => tracing::warn!("a connection was not forgotten in time"),
-        }
+    /// Gives up a connection that misses a message, and must not get the next. If it is there, it is closed, so that its
+    /// client comes again and asks for what it missed.
+    pub async fn give_up(&self, connection: &ConnectionId, lost: Lost) {
+        self.give_up_with(connection, None, lost).await;
+    }
+
+    /// The same; says whether it will get no more. It is closed first: were this process to die in between, who is forgotten
+    /// and not closed would wait in vain.
+    async fn give_up_with(&self, connection: &ConnectionId, watch: Option<&Watch>, lost: Lost) -> bool {
         let is_closed = lost == Lost::Gone || self.sender.close(connection).await;
-        tracing::info!(connection = connection.as_str(), ?lost, is_closed, "a connection was given up");
-        is_closed
+        let forgotten = async {
+            self.connections.forget(connection).await?;
+            // What is left of a watch without its subscription nothing else would find.
+            match watch {
+                Some(watch) => self.connections.end(watch).await,
+                None => Ok(()),
+            }
+        };
+        let forgotten = tokio::time::timeout(FORGETTING, forgotten).await;
+        let is_forgotten = matches!(forgotten, Ok(Ok(())));
+        if let Ok(Err(error)) = forgotten {
+            tracing::warn!(error = error.chain(), "a connection was not forgotten");
+        }
+        let connection = connection.as_str();
+        tracing::info!(connection, ?lost, is_closed, is_forgotten, "a connection was given up");
+        is_closed || is_forgotten
     }
 
     async fn directory(

@@ -23,7 +23,8 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How long a key set is used when it cannot be fetched again: so long a key that was withdrawn counts at the most. API
 /// Gateway's authorizers keep keys for as long.
 const STALE: Duration = Duration::from_secs(2 * 3600);
-/// How long after a key set was asked for it is not asked for again: tokens with made-up keys ask for nothing.
+/// How long after a key set was asked for it is not asked for again while there is one: tokens with made-up keys ask for
+/// nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for one answer of the issuer.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
@@ -89,9 +90,17 @@ impl Keys {
             return verified.ok_or_else(|| Error::internal("there are no keys"));
         };
         if let (Some(current), Some(verified)) = (&*current, &verified) {
-            let may_be_newer = *verified == Err(Refusal::UnknownKey) || current.fetched.elapsed() >= FRESH;
-            if !may_be_newer || current.asked.elapsed() < PATIENCE {
-                return Ok(verified.clone());
+            let (age, is_unknown) = (current.fetched.elapsed(), *verified == Err(Refusal::UnknownKey));
+            let is_asked = current.asked.elapsed() < PATIENCE;
+            let in_vain = current.asked > current.fetched;
+            match is_unknown {
+                // It may be a new one.
+                true if is_asked && in_vain => {
+                    return Err(Error::Unavailable("the issuer did not answer".into()));
+                }
+                true if is_asked => return Ok(verified.clone()),
+                false if age < FRESH || is_asked && age < STALE => return Ok(verified.clone()),
+                _ => {}
             }
         }
         match (issuer.fetch().await, &mut *current) {
@@ -104,7 +113,10 @@ impl Keys {
             (Err(error), Some(current)) if current.fetched.elapsed() < STALE => {
                 tracing::error!(%error, "the issuer's keys could not be fetched; the last ones are used");
                 current.asked = Instant::now();
-                verified.ok_or_else(|| Error::internal("there are no keys"))
+                match verified {
+                    Some(verified) if verified != Err(Refusal::UnknownKey) => Ok(verified),
+                    _ => Err(Error::Unavailable(error)),
+                }
             }
             (Err(error), _) => Err(Error::Unavailable(error)),
         }

@@ -42,7 +42,7 @@ impl App {
         if session.is_over(now) {
             return close("The token has expired");
         }
-        if subscriptions.contains(&id) {
+        if subscriptions.contains_key(&id) {
             return close("Subscriber already exists: an id names one operation at a time");
         }
         if subscriptions.len() >= MAX_SUBSCRIPTIONS {

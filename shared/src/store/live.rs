@@ -9,6 +9,8 @@ mod journal;
 
 pub use journal::{Batch, Entry, Head};
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
@@ -20,7 +22,7 @@ use crate::live::{CONNECTION_SECONDS, ConnectionId, Document, MAX_SUBSCRIPTIONS,
 use crate::parallel::all;
 use crate::{Error, Result};
 
-/// Time-to-live attribute of every item. DynamoDB deletes late, so that readers look at it too.
+/// Time-to-live attribute of every item. DynamoDB deletes late, so that it is looked at where it matters.
 const EXPIRES: &str = "expires_at";
 /// Of a watch: see [`Watch::since`].
 const SINCE: &str = "since";
@@ -50,8 +52,8 @@ pub struct Connections(Store);
 pub struct Standing {
     /// Who is at the other end, or why that is nobody.
     pub session: Result<Session, String>,
-    /// The ids of its subscriptions.
-    pub subscriptions: Vec<String>,
+    /// Its subscriptions, by their ids, each with its mark.
+    pub subscriptions: BTreeMap<String, String>,
 }
 
 /// What became of a watcher's turn.
@@ -101,17 +103,20 @@ impl Connections {
             Err(reason) => drop(item.insert(REFUSED.into(), string(reason))),
         }
         item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
-        self.put_new(item, &new_mark(), None).await
+        self.put_new(item, &new_mark(), Unless::There).await
     }
 
     /// What a connection has; `None` when its session has not begun, or is over.
     pub async fn standing(&self, connection: &ConnectionId, now: i64) -> Result<Option<Standing>> {
         let items = self.0.partition(keys::connection(connection), "S", None).await?;
-        let (mut session, mut subscriptions) = (None, Vec::new());
+        let (mut session, mut subscriptions) = (None, BTreeMap::new());
         for mut item in items.into_iter().filter(|item| !is_expired(item, now)) {
             let sk = text(&mut item, crate::keys::SK)?;
             match (sk.strip_prefix(keys::SUBSCRIPTION_PREFIX), optional(&mut item, REFUSED)?) {
-                (Some(id), _) => subscriptions.extend(item.contains_key(TOPIC).then(|| id.to_owned())),
+                (Some(id), _) if item.contains_key(TOPIC) => {
+                    subscriptions.insert(id.to_owned(), text(&mut item, MARK)?);
+                }
+                (Some(_), _) => {}
                 (None, Some(reason)) => session = Some(Err(reason)),
                 (None, None) => session = Some(Ok(decode_session(&mut item)?)),
             }
@@ -127,7 +132,7 @@ impl Connections {
         let mut subscription = key(at.clone());
         subscription.insert(TOPIC.into(), string(watch.topic.name()));
         subscription.insert(EXPIRES.into(), expires.clone());
-        if !self.put_new(subscription, &watch.mark, Some(now)).await? {
+        if !self.put_new(subscription, &watch.mark, Unless::Expired(now)).await? {
             if self.get(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
                 return Ok(Some(Ended::Taken));
             }
@@ -145,19 +150,18 @@ impl Connections {
         item.insert(MARK.into(), string(&watch.mark));
         item.insert(BEGAN.into(), number(now));
         item.insert(EXPIRES.into(), expires);
-        let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
-        put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(failed)?;
+        // Of another of its id, which was slow to begin or is slow to end, it takes nothing away.
+        let is_put = self.put_new(item, &watch.mark, Unless::There).await?;
         // Who forgets a connection deletes its session first, and then what it finds: this, or we see it. And of many
         // that came at once, each sees the others.
         let standing = self.standing(&watch.connection, now).await?;
-        let ids = standing.map(|standing| standing.subscriptions).unwrap_or_default();
-        let ended = match ids.iter().position(|id| *id == watch.id) {
-            Some(place) if place < MAX_SUBSCRIPTIONS => return Ok(None),
-            Some(_) => Ended::TooMany,
-            None => Ended::Already,
-        };
+        let subscriptions = standing.map(|standing| standing.subscriptions).unwrap_or_default();
+        let is_there = subscriptions.get(&watch.id).is_some_and(|mark| *mark == watch.mark);
+        if is_put && is_there && subscriptions.len() <= MAX_SUBSCRIPTIONS {
+            return Ok(None);
+        }
         self.end(watch).await?;
-        Ok(Some(ended))
+        Ok(Some(if is_put && is_there { Ended::TooMany } else { Ended::Already }))
     }
 
     /// Lets broadcasts tell the watcher what comes after batch `told` of the journal.
@@ -209,7 +213,8 @@ impl Connections {
     /// remembered for a while, of somebody who may subscribe.
     pub async fn complete(&self, connection: &ConnectionId, id: &str, now: i64) -> Result<()> {
         let at = keys::subscription(connection, id);
-        if let Some(item) = self.get(at.clone()).await? {
+        let is_watched = |item: &Item| item.contains_key(TOPIC);
+        if let Some(item) = self.get(at.clone()).await?.filter(is_watched) {
             return self.remove(connection, id, item).await;
         }
         let session = self.get(keys::session(connection)).await?;
@@ -218,13 +223,12 @@ impl Connections {
         }
         let mut ended = key(at.clone());
         ended.insert(EXPIRES.into(), number(now + ENDED_SECONDS));
-        if self.put_new(ended, &new_mark(), Some(now)).await? {
-            return Ok(());
+        if !self.put_new(ended, &new_mark(), Unless::Watched).await?
+            && let Some(item) = self.get(at).await?.filter(is_watched)
+        {
+            self.remove(connection, id, item).await?;
         }
-        match self.get(at).await? {
-            Some(item) => self.remove(connection, id, item).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether a connection has a session, or a note why it has none.
@@ -283,20 +287,23 @@ impl Connections {
         }
     }
 
-    /// Puts an item unless there is one of its key, or there is, but it has expired by `now`; says whether it did. By its
-    /// mark it is known: what is sent again after its answer was lost finds itself there.
-    async fn put_new(&self, mut item: Item, mark: &str, now: Option<i64>) -> Result<bool> {
+    /// Puts an item unless there is another; says whether it did. By its mark it is known: what is sent again after its
+    /// answer was lost finds itself there.
+    async fn put_new(&self, mut item: Item, mark: &str, unless: Unless) -> Result<bool> {
         item.insert(MARK.into(), string(mark));
         let at =
             [crate::keys::PK, crate::keys::SK].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
-        let mut put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        put = match now {
-            None => put.condition_expression("attribute_not_exists(pk)"),
-            Some(now) => put
+        let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let put = match unless {
+            Unless::There => put.condition_expression("attribute_not_exists(pk)"),
+            Unless::Expired(now) => put
                 .condition_expression("attribute_not_exists(pk) OR #expires <= :now")
                 .expression_attribute_names("#expires", EXPIRES)
                 .expression_attribute_values(":now", number(now)),
+            Unless::Watched => put
+                .condition_expression("attribute_not_exists(#topic)")
+                .expression_attribute_names("#topic", TOPIC),
         };
         match put.send().await {
             Ok(_) => Ok(true),
@@ -341,6 +348,17 @@ impl Connections {
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// What an item must not take the place of.
+#[derive(Debug, Clone, Copy)]
+enum Unless {
+    /// Anything.
+    There,
+    /// What has not expired by then.
+    Expired(i64),
+    /// A subscription that watches.
+    Watched,
 }
 
 /// What tells a subscription from another of the same id.

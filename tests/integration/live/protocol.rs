@@ -235,7 +235,11 @@ async fn what_is_completed_is_told_no_more_even_where_that_overtakes_its_beginni
     live.world.given([comment("ws-1", "b")]).await;
     live.broadcast().await;
     assert_eq!(live.sockets.take(&watcher.connection), [] as [Value; 0]);
-    // The id may be used again.
+    // The id may be used again; and a message that comes twice is as good as one.
+    live.say(&watcher.connection, r#"{"type":"complete","id":"4"}"#).await;
+    live.say(&watcher.connection, r#"{"type":"complete","id":"4"}"#).await;
+    live.subscribe(&watcher.connection, "4", WORKSPACE, json!({ "projectId": "ws-1" })).await;
+    assert_eq!(live.sockets.take(&watcher.connection), [json!({ "id": "4", "type": "complete" })]);
     live.subscribe(&watcher.connection, "2", WORKSPACE, json!({ "projectId": "ws-1" })).await;
     assert_eq!(live.sockets.take(&watcher.connection).len(), 1);
     live.check().await;
@@ -264,7 +268,7 @@ async fn a_connection_has_so_many_subscriptions_and_no_more() {
     futures_util::future::join_all(at_once).await;
     let told = live.sockets.take(&crowded);
     let begun = told.iter().filter(|message| message["type"] == "pong").count();
-    assert!((1..=shared::live::MAX_SUBSCRIPTIONS).contains(&begun), "{begun}");
+    assert!(begun <= shared::live::MAX_SUBSCRIPTIONS, "{begun}");
     live.event("$disconnect", &crowded, json!({}), Duration::from_secs(9)).await;
     assert_eq!(code(&messages.last().unwrap()["payload"]), "BAD_USER_INPUT");
     live.world.given([comment("ws-1", "a")]).await;

@@ -30,7 +30,7 @@ const LAST_SECONDS: i64 = 600;
 const OPEN_SECONDS: i64 = 120;
 /// Attempts to add a batch. Broadcasts of an organization meet at its head, one for each shard of the stream.
 const ATTEMPTS: u32 = 20;
-/// The longest pause before the second of them; it doubles with each, up to a sixteenfold.
+/// The longest pause between attempts, to begin with; it doubles with each to add a batch, up to a sixteenfold.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Dead batches forgotten at once: an expression is 4 KB at the most.
 const MOST_REMOVED: usize = 50;
