@@ -316,26 +316,40 @@ impl Live {
 
     /// What came into the stream since the last call.
     pub async fn recorded(&self) -> Vec<Value> {
+        // A stream may be late: what is put last tells when it has all.
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let last = format!("LAST#{}", uuid::Uuid::new_v4());
+        let (client, table) = (&self.world.client, &self.world.table);
+        client
+            .put_item()
+            .table_name(table)
+            .item("pk", text(&last))
+            .item("sk", text("AT#"))
+            .send()
+            .await
+            .unwrap();
         let mut tail = self.tail.lock().await;
         let mut records = Vec::new();
-        // Of DynamoDB Local, the stream is a little late.
-        let patience = if std::env::var_os("DYNAMODB_ENDPOINT").is_some() { 20 } else { 1 };
-        let mut empty = 0;
-        while empty < patience {
+        let is_last = |record: &Value| record["dynamodb"]["Keys"]["pk"]["S"] == last;
+        for _ in 0..3_000 {
             match tail.read().await {
-                Some(found) => {
-                    records.extend(found);
-                    empty = 0;
-                }
-                None => {
-                    empty += 1;
-                    if empty < patience {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                }
+                Some(found) => records.extend(found),
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+            if records.last().is_some_and(is_last) {
+                records.pop();
+                client
+                    .delete_item()
+                    .table_name(table)
+                    .key("pk", text(&last))
+                    .key("sk", text("AT#"))
+                    .send()
+                    .await
+                    .unwrap();
+                return records;
             }
         }
-        records
+        panic!("the stream has not got what was put last");
     }
 
     /// Hands records to broadcast, in `time`; gives the sequence numbers that it reports.
@@ -401,7 +415,7 @@ impl Live {
 }
 
 /// More time than anything takes.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
 
 fn context(time: Duration) -> lambda_http::Context {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -9,7 +9,7 @@ async fn one(live: &harness::Live, id: &str) -> Metered {
     live.world.given([comment("ws-1", id)]).await;
     let records = live.recorded().await;
     live.transport.take();
-    assert!(live.broadcast_in(&records, std::time::Duration::from_secs(30)).await.is_empty());
+    assert!(live.broadcast_in(&records, std::time::Duration::from_secs(120)).await.is_empty());
     live.transport.take()
 }
 

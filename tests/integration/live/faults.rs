@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Watcher, comment, live, settings};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Checks that what was told has each of `expected`, first of all in their order, and nothing else.
 fn has_all_in_order(told: &[String], expected: &[String]) {
