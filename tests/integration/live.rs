@@ -166,11 +166,12 @@ pub(crate) async fn everything_done_by(function: &str, world: World) -> BTreeSet
     // A broadcast in the middle of a return leaves a note; here, of one who never came to the end of it.
     let returning = live.enter("user-demo", "").await;
     live.transport.take();
-    live.transport.script_nth(12, harness::Fault::Killed);
+    live.transport.script_reads("UpdateItem", [harness::Fault::Killed]);
     tokio::select! {
         () = live.subscribe(&returning, "1", WORKSPACE, json!({ "projectId": "ws-demo" })) => {}
         () = live.transport.killed() => {}
     }
+    live.transport.clear();
     did("subscriptions");
     live.world.given([demo("c")]).await;
     // And two of an organization meet at its head.
