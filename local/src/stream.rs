@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as Tables;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::config::{Config, Region};
@@ -69,23 +70,30 @@ impl Stream {
                 .endpoint_url(endpoint)
                 .build(),
         );
-        let of_table = || client.list_streams().table_name(table).send();
         let failed =
             |error: &dyn std::error::Error| format!("no stream of the table {table}: {}", cause(error));
-        let mut streams = of_table().await.map_err(|error| failed(&error))?.streams.unwrap_or_default();
-        if streams.is_empty() {
-            let view =
-                template.stream_view(logical_id).ok_or_else(|| format!("{logical_id} has no stream"))?;
-            let specification = StreamSpecification::builder()
-                .stream_enabled(true)
-                .stream_view_type(StreamViewType::from(view.as_str()))
-                .build()
-                .map_err(|error| error.to_string())?;
-            let update = tables.update_table().table_name(table).stream_specification(specification);
-            update.send().await.map_err(|error| failed(&error))?;
-            streams = of_table().await.map_err(|error| failed(&error))?.streams.unwrap_or_default();
-        }
-        let arn = streams.pop().and_then(|stream| stream.stream_arn);
+        let view = template.stream_view(logical_id).ok_or_else(|| format!("{logical_id} has no stream"))?;
+        let specification = StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(StreamViewType::from(view.as_str()))
+            .build()
+            .map_err(|error| error.to_string())?;
+        let update = tables.update_table().table_name(table).stream_specification(specification);
+        // Asked for a table's streams, DynamoDB Local looks through all tables; what switches one on says where it is.
+        let arn = match update.send().await {
+            Ok(updated) => updated.table_description.and_then(|table| table.latest_stream_arn),
+            Err(error) if error.as_service_error().is_some_and(|error| error.code().is_some()) => None,
+            Err(error) => return Err(failed(&error)),
+        };
+        let arn = match arn {
+            Some(arn) => Some(arn),
+            // It was on.
+            None => {
+                let listed = client.list_streams().table_name(table).send().await;
+                let streams = listed.map_err(|error| failed(&error))?.streams.unwrap_or_default();
+                streams.into_iter().next_back().and_then(|stream| stream.stream_arn)
+            }
+        };
         let arn = arn.ok_or_else(|| format!("no stream of the table {table}"))?;
         Ok(Self { client, arn, source, trouble: None })
     }
