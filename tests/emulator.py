@@ -97,7 +97,8 @@ def fault(expected, event, answer):
         return batch_fault(int(expected.removeprefix("failed-")), json.loads(event), answer)
     members = answer if isinstance(answer, dict) else {}
     error, status = members.get("errorType"), members.get("statusCode")
-    context = json.loads(event or "{}").get("requestContext", {})
+    sent = json.loads(event or b"{}")
+    context = sent.get("requestContext", {}) if isinstance(sent, dict) else {}
     if context.get("eventType") == "MESSAGE":
         return message_fault(expected, context["connectionId"], status)
     if context.get("eventType"):
