@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 use shared::time::{Clock, Timestamp};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::aws::{Refusal, respond};
@@ -185,13 +185,13 @@ impl Sockets {
                     },
                     Some(Out::Close) | None => false,
                 },
-                received = socket.recv(), if handled.available_permits() > 0 => match received {
+                (place, received) = next(&mut socket, &handled) => match received {
                     Some(Ok(Message::Text(text))) => {
-                        connection.receive(text.to_string(), &outbox, &handled);
+                        connection.receive(text.to_string(), &outbox, place);
                         true
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        connection.receive(String::from_utf8_lossy(&bytes).into_owned(), &outbox, &handled);
+                        connection.receive(String::from_utf8_lossy(&bytes).into_owned(), &outbox, place);
                         true
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -226,12 +226,22 @@ impl Sockets {
     }
 }
 
+/// Room for a message that is handled.
+type Place = Option<OwnedSemaphorePermit>;
+
+/// The next message of a client, once there is room for it.
+async fn next(
+    socket: &mut WebSocket,
+    handled: &Arc<Semaphore>,
+) -> (Place, Option<Result<Message, axum::Error>>) {
+    (Arc::clone(handled).acquire_owned().await.ok(), socket.recv().await)
+}
+
 impl Connection {
     /// Hands a message to the function, beside those before it, as API Gateway does. What the function answers is nothing to
     /// the client, as the route has no response.
-    fn receive(self: &Arc<Self>, body: String, outbox: &mpsc::Sender<Out>, handled: &Arc<Semaphore>) {
+    fn receive(self: &Arc<Self>, body: String, outbox: &mpsc::Sender<Out>, place: Place) {
         let (connection, outbox) = (Arc::clone(self), outbox.clone());
-        let place = Arc::clone(handled).try_acquire_owned();
         tokio::spawn(async move {
             let _place = place;
             if connection.tell("$default", "MESSAGE", json!({ "body": body })).await.is_none() {

@@ -101,6 +101,19 @@ await check("who is nobody is told so, once", async () => {
   assert.match(refused.message, /400/);
 });
 
+await check("who says much at once is heard to the end", async () => {
+  const socket = new WebSocket(SOCKET, "graphql-transport-ws");
+  const heard = [];
+  socket.on("message", (data) => heard.push(JSON.parse(data).type));
+  await new Promise((resolve) => socket.on("open", resolve));
+  socket.send(JSON.stringify({ type: "connection_init", payload: demo.connectionParams }));
+  await until("it is acknowledged", () => heard.length === 1);
+  for (let n = 0; n < 40; n += 1) socket.send(JSON.stringify({ id: `${n}`, type: "complete" }));
+  socket.send(JSON.stringify({ type: "ping" }));
+  await until("the ping is answered", () => heard.at(-1) === "pong");
+  socket.close();
+});
+
 /** Runs a script in a process of its own, and gives what it prints, line by line. */
 function run(name, script, env = {}) {
   const file = new URL(name, import.meta.url);
