@@ -138,7 +138,7 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     let template = Template::load()?;
     let connections_table = format!("{CONNECTIONS_TABLE}-{port}");
     for (logical_id, table) in [("LogTable", LOG_TABLE), ("ConnectionsTable", &connections_table)] {
-        let made = tables::ensure(&client, &template, logical_id, table).await;
+        let made = tables::ensure(&client, &template, logical_id, table, true).await;
         made.map_err(|error| format!("{endpoint}: {error}"))?;
     }
     let stream = Stream::open(&endpoint, &client, &template, "LogTable", LOG_TABLE).await;

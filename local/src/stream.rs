@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client as Tables;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
-use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::config::{Config, Region};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
@@ -16,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::aws::{REGION, arn};
 use crate::functions::{Function, Functions};
-use crate::tables::cause;
+use crate::tables::{cause, stream_of};
 use crate::template::{StreamSource, Template};
 use crate::{answer, engine};
 
@@ -72,26 +70,16 @@ impl Stream {
         );
         let failed =
             |error: &dyn std::error::Error| format!("no stream of the table {table}: {}", cause(error));
-        let view = template.stream_view(logical_id).ok_or_else(|| format!("{logical_id} has no stream"))?;
-        let specification = StreamSpecification::builder()
-            .stream_enabled(true)
-            .stream_view_type(StreamViewType::from(view.as_str()))
-            .build()
-            .map_err(|error| error.to_string())?;
-        let update = tables.update_table().table_name(table).stream_specification(specification);
-        // Asked for a table's streams, DynamoDB Local looks through all tables; what switches one on says where it is.
-        let arn = match update.send().await {
-            Ok(updated) => updated.table_description.and_then(|table| table.latest_stream_arn),
-            Err(error) if error.as_service_error().is_some_and(|error| error.code().is_some()) => None,
-            Err(error) => return Err(failed(&error)),
-        };
-        let arn = match arn {
-            Some(arn) => Some(arn),
-            // It was on.
+        let of_table = client.list_streams().table_name(table).send().await;
+        let streams = of_table.map_err(|error| failed(&error))?.streams.unwrap_or_default();
+        let arn = match streams.into_iter().next_back() {
+            Some(stream) => stream.stream_arn,
+            // For this DynamoDB Local looks through all tables, so that the table had better be made with its stream.
             None => {
-                let listed = client.list_streams().table_name(table).send().await;
-                let streams = listed.map_err(|error| failed(&error))?.streams.unwrap_or_default();
-                streams.into_iter().next_back().and_then(|stream| stream.stream_arn)
+                let update = tables.update_table().table_name(table);
+                let updated = update.set_stream_specification(stream_of(template, logical_id)).send().await;
+                let table = updated.map_err(|error| failed(&error))?.table_description;
+                table.and_then(|table| table.latest_stream_arn)
             }
         };
         let arn = arn.ok_or_else(|| format!("no stream of the table {table}"))?;

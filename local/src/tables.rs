@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::scan::ScanError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
 };
 use yaml_serde::Value;
 
@@ -15,7 +15,8 @@ use crate::template::Template;
 /// Makes the table with this logical id under `name`, unless it is there, and waits until it can be used. Says
 /// whether it made it.
 ///
-/// A stream is for who reads it to switch on: it makes every write dearer.
+/// Of a table that is made, `stream` switches on the stream that the template gives it, if it gives it one: no DynamoDB
+/// asks for more, but here it makes every write dearer, so that measuring is done without.
 ///
 /// # Errors
 /// One line: an endpoint that does not answer, or a definition that is not understood.
@@ -24,6 +25,7 @@ pub async fn ensure(
     template: &Template,
     logical_id: &str,
     name: &str,
+    stream: bool,
 ) -> Result<bool, String> {
     let definition =
         template.table(logical_id).ok_or_else(|| format!("template.yaml defines no {logical_id}"))?;
@@ -43,7 +45,8 @@ pub async fn ensure(
             attributes.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
         ))
         .set_key_schema(Some(key_schema(definition)?))
-        .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes));
+        .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes))
+        .set_stream_specification(stream.then(|| stream_of(template, logical_id)).flatten());
     match request.send().await {
         Ok(_) => wait(client, name).await.map(|()| true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
@@ -51,6 +54,13 @@ pub async fn ensure(
         }
         Err(error) => Err(format!("cannot make the table {name}: {}", cause(&error))),
     }
+}
+
+/// The stream that the template gives a table.
+pub(crate) fn stream_of(template: &Template, logical_id: &str) -> Option<StreamSpecification> {
+    let view = template.stream_view(logical_id)?;
+    let view = StreamViewType::from(view.as_str());
+    StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().ok()
 }
 
 async fn wait(client: &Client, name: &str) -> Result<(), String> {

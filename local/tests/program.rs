@@ -222,7 +222,7 @@ async fn faults_are_lines_and_a_table_is_found_where_it_is_said_to_be() {
     let lines = "ws-demo: act-demo-1 has no id item\nws-demo: act-demo-2 has no id item\n";
     verified(&["verify", "--dynamodb-endpoint", engine.endpoint()], 1, lines);
     let template = Template::load().unwrap();
-    tables::ensure(&client, &template, "LogTable", "empty").await.unwrap();
+    tables::ensure(&client, &template, "LogTable", "empty", false).await.unwrap();
     let empty = ["verify", "--dynamodb-endpoint", engine.endpoint(), "--table", "empty"];
     verified(&empty, 0, "activities 0, workspaces 0, faults 0\n");
     engine.stop().await;

@@ -185,11 +185,11 @@ pub struct Live {
 }
 
 impl Live {
-    /// Around a world whose stream is switched on now.
+    /// Around a world that is watched, whose news begins now.
     pub async fn new(world: World) -> Self {
         let template = Template::load().unwrap();
         let table = format!("{}-connections", world.table);
-        local::tables::ensure(&world.client, &template, "ConnectionsTable", &table).await.unwrap();
+        local::tables::ensure(&world.client, &template, "ConnectionsTable", &table, true).await.unwrap();
         let stream = Stream::open(world.endpoint(), &world.client, &template, "LogTable", &world.table).await;
         let tail = stream.unwrap().tail().await.unwrap();
         let (sockets, transport) = (Sockets::default(), Transport::new());

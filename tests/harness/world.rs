@@ -91,20 +91,31 @@ pub fn token_claims(sub: &str, scope: &str) -> Value {
 impl World {
     /// A new table, in an engine of its own, or in the one that `DYNAMODB_ENDPOINT` names.
     pub async fn new() -> Self {
+        Self::anywhere(false).await
+    }
+
+    /// The same with its stream.
+    pub async fn watched() -> Self {
+        Self::anywhere(true).await
+    }
+
+    async fn anywhere(stream: bool) -> Self {
         match std::env::var("DYNAMODB_ENDPOINT") {
-            Ok(endpoint) => Self::on(&endpoint, &format!("log-{}", uuid::Uuid::new_v4()), None).await,
-            Err(_) => Self::embedded(None).await.unwrap(),
+            Ok(endpoint) => Self::on(endpoint, &format!("log-{}", uuid::Uuid::new_v4()), stream, None).await,
+            Err(_) => Self::of(Engine::start(None).await.unwrap(), stream).await,
         }
     }
 
-    /// A table in an embedded engine of its own: in memory, or the one in this file.
+    /// A table without a stream in an embedded engine of its own: in memory, or the one in this file.
     ///
     /// # Errors
     /// As [`Engine::start`].
     pub async fn embedded(db_path: Option<&Path>) -> Result<Self, String> {
-        let engine = Engine::start(db_path).await?;
-        let endpoint = engine.endpoint().to_owned();
-        Ok(Self::on(&endpoint, "log", Some(engine)).await)
+        Ok(Self::of(Engine::start(db_path).await?, false).await)
+    }
+
+    async fn of(engine: Engine, stream: bool) -> Self {
+        Self::on(engine.endpoint().to_owned(), "log", stream, Some(engine)).await
     }
 
     /// Where its engine is served.
@@ -113,17 +124,16 @@ impl World {
     }
 
     /// The table `table` at `endpoint`, made when it is not there.
-    pub async fn on(endpoint: &str, table: &str, engine: Option<Engine>) -> Self {
-        let (transport, store) = reached(Transport::new(), endpoint, table);
-        let client = engine::client(endpoint).await;
-        local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table).await.unwrap();
+    async fn on(endpoint: String, table: &str, stream: bool, engine: Option<Engine>) -> Self {
+        let (transport, store) = reached(Transport::new(), &endpoint, table);
+        let client = engine::client(&endpoint).await;
+        local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table, stream).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
         let summaries = Arc::<Mutex<Vec<Summary>>>::default();
         let said = Arc::clone(&summaries);
         let sink = Box::new(move |summary: &Summary| said.lock().unwrap().push(summary.clone()));
         let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1), sink);
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
-        let endpoint = endpoint.to_owned();
         let graphql = graphql::App::new(store.clone());
         Self {
             store,

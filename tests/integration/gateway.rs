@@ -28,7 +28,7 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn new() -> Self {
-        let world = demo().await;
+        let world = demo(World::new().await).await;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let issuer = format!("http://localhost:{}", address.port());

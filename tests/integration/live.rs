@@ -22,7 +22,7 @@ const COMPANY: &str = "subscription($companyId: String!, $after: String) {
 
 /// A world with the workspaces `ws-1` and `ws-2`, of `org-1`, and who watches them.
 async fn live() -> Live {
-    let world = World::new().await;
+    let world = World::watched().await;
     world.given_workspace("ws-1").await;
     world.given_workspace("ws-2").await;
     let live = Live::new(world).await;

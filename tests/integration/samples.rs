@@ -23,8 +23,7 @@ pub fn samples(function: &str) -> Vec<(PathBuf, String, Value)> {
 }
 
 /// A world with the demo workspace in it.
-pub async fn demo() -> World {
-    let world = World::new().await;
+pub async fn demo(world: World) -> World {
     local::demo::record(world.store.clone(), fastrand::Rng::with_seed(3), world.now()).await.unwrap();
     world
 }
@@ -32,7 +31,7 @@ pub async fn demo() -> World {
 #[tokio::test]
 async fn every_sample_comes_to_what_its_name_says() {
     for function in ["list-workspace-activity", "list-issue-activity", "record-activity", "graphql"] {
-        let world = demo().await;
+        let world = demo(World::new().await).await;
         let samples = samples(function);
         assert!(samples.len() > 10, "{function} has {} samples", samples.len());
         for (path, expected, event) in samples {
@@ -51,7 +50,7 @@ async fn every_sample_comes_to_what_its_name_says() {
 
 #[tokio::test]
 async fn so_does_every_sample_of_live_feeds() {
-    let live = Live::new(demo().await).await;
+    let live = Live::new(demo(World::watched().await).await).await;
     for function in ["subscriptions", "broadcast"] {
         for (path, expected, event) in samples(function) {
             let (status, answer) = live.invoke(function, &event).await;
@@ -63,7 +62,7 @@ async fn so_does_every_sample_of_live_feeds() {
 
 #[tokio::test]
 async fn the_demo_is_recorded_once_however_often_the_gateway_starts() {
-    let world = demo().await;
+    let world = demo(World::new().await).await;
     let before = check(&world.client, &world.table).await;
     world.advance(std::time::Duration::from_secs(3 * 86_400));
     local::demo::record(world.store.clone(), fastrand::Rng::with_seed(4), world.now()).await.unwrap();

@@ -25,7 +25,7 @@ fn closing(live: &Live, connection: &str) -> String {
 
 #[tokio::test]
 async fn only_those_who_speak_the_protocol_are_let_in() {
-    let live = Live::new(World::new().await).await;
+    let live = Live::new(World::watched().await).await;
     for (headers, status) in [
         (json!({ "Sec-WebSocket-Protocol": "graphql-transport-ws" }), 200),
         (json!({ "sec-websocket-protocol": "graphql-ws, graphql-transport-ws" }), 200),
@@ -47,7 +47,7 @@ async fn who_does_not_say_who_they_are_is_sent_away_and_told_why() {
     let init = |authorization: Value| {
         json!({ "type": "connection_init", "payload": { "authorization": authorization } }).to_string()
     };
-    let (good, other) = (live.token("owner", ""), World::new().await);
+    let (good, other) = (live.token("owner", ""), World::watched().await);
     let foreign = Live::new(other).await.token("owner", "");
     // Stock clients would come again at once, for ever, were they only closed out.
     for (message, reason) in [
