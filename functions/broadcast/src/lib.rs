@@ -1,7 +1,8 @@
 //! Tells whoever watches of what was recorded, batch by batch of the table's stream.
 //!
-//! A batch fails only when a table could not be read or written: then it comes again, and some of it is told twice. What
-//! a connection does never fails it.
+//! A batch fails when a table could not be read or written: then it comes again, and some of it is told twice. It fails
+//! from a record on that cannot be read. What a connection does fails it only when that can be neither told, nor closed, nor
+//! forgotten.
 
 mod records;
 
@@ -122,10 +123,9 @@ async fn tell(
         Ok::<_, Error>(watch)
     });
     let noted: Vec<Watch> = stream::iter(noted).buffered(AT_ONCE).try_collect().await?;
-    let (watchers, waiting): (Vec<Watch>, Vec<Watch>) =
+    let (mut watchers, waiting): (Vec<Watch>, Vec<Watch>) =
         noted.into_iter().partition(|watch| watch.since.is_some());
-    let is_next = |watch: &Watch| watch.since.is_some_and(|since| since < batch.number);
-    let watchers: Vec<Watch> = watchers.into_iter().filter(is_next).collect();
+    watchers.retain(|watch| watch.since.is_some_and(|since| since < batch.number));
     if !watchers.is_empty() {
         let of_topic: HashMap<_, _> =
             entries.iter().filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone()))).collect();

@@ -1,6 +1,6 @@
 //! Tells watchers of a topic what was recorded, each what it may see, in order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,16 +150,14 @@ impl Teller {
                 .map(|(index, _)| async { (*index, self.lose(&watchers[*index], Lost::Refused).await) });
             return future::join_all(lost).await;
         }
-        let wanted: HashSet<usize> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
-        let mut wanted: Vec<usize> = wanted.into_iter().collect();
-        wanted.sort_unstable();
+        let wanted: BTreeSet<usize> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
         let events = wanted.iter().map(|&index| {
             let News { row, mark } = &news[index];
             let workspace = directory.workspaces.get(&row.activity.workspace_id).cloned();
             Event { activity: row.activity.clone(), workspace, cursor: mark.cursor(topic) }
         });
         let payloads = self.graphql.tell(&watchers[*first].document, events.collect()).await;
-        let payloads: Result<HashMap<usize, String>, Refused> =
+        let payloads: Result<BTreeMap<usize, String>, Refused> =
             payloads.map(|payloads| wanted.into_iter().zip(payloads).collect());
         let payloads = &payloads;
         let told = members.into_iter().map(|(index, seen)| async move {
