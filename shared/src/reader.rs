@@ -75,22 +75,29 @@ impl Reader {
         Ok(place)
     }
 
-    /// A workspace by its id, or else by its slug, which must be of `company` if that is given.
+    /// What `read` makes of the workspace whose id `project` is, or else whose slug, which must be of `company` if that is
+    /// given.
     ///
     /// # Errors
-    /// Those of [`Reader::project`] and [`Reader::project_with_slug`].
-    pub async fn any_project(&self, project: &str, company: Option<&str>) -> Result<Place> {
+    /// Those of `read`, which are [`Error::NotFound`] and [`Error::Forbidden`] when it is another's id or none; and
+    /// [`Error::BadInput`] when the slug is that of several.
+    pub async fn any_project<T, F: Future<Output = Result<T>>>(
+        &self,
+        project: &str,
+        company: Option<&str>,
+        read: impl Fn(WorkspaceId) -> F,
+    ) -> Result<T> {
         let id = WorkspaceId::parse("projectId", project).map_err(|_| NO_PROJECT)?;
-        match self.project(&id, company).await {
+        match read(id).await {
             // It may be a slug, be it another workspace's id or not.
             Err(refused @ (Error::NotFound(_) | Error::Forbidden(_))) => {
                 match self.project_with_slug(project, company).await {
-                    Ok(id) => self.project(&id, company).await,
+                    Ok(id) => read(id).await,
                     Err(Error::NotFound(_)) => Err(refused),
                     Err(error) => Err(error),
                 }
             }
-            place => place,
+            found => found,
         }
     }
 
@@ -99,7 +106,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is none; [`Error::BadInput`] when that still leaves several.
-    pub async fn project_with_slug(&self, slug: &str, company: Option<&str>) -> Result<WorkspaceId> {
+    async fn project_with_slug(&self, slug: &str, company: Option<&str>) -> Result<WorkspaceId> {
         let slug = Slug::parse("projectId", slug).map_err(|_| NO_PROJECT)?;
         let listed = self.store.with_slug(&slug, CANDIDATES).await?;
         let has_it = |workspace: &Workspace| workspace.slug.as_deref() == Some(slug.as_str());

@@ -122,24 +122,11 @@ impl<'a> List<'a> {
             let (organization, places) = self.reader.company(company).await?;
             return self.page(Scope::Organization(organization), async { Ok(places) }).await;
         };
-        let Ok(id) = WorkspaceId::parse("projectId", project) else {
-            return Err(Error::NotFound("Project not found"));
-        };
-        match self.project(&id, company).await {
-            // It may be a slug, be it another workspace's id or not.
-            Err(refused @ (Error::NotFound(_) | Error::Forbidden(_))) => {
-                match self.reader.project_with_slug(project, company).await {
-                    Ok(id) => self.project(&id, company).await,
-                    Err(Error::NotFound(_)) => Err(refused),
-                    Err(error) => Err(error),
-                }
-            }
-            list => list,
-        }
+        self.reader.any_project(project, company, |id| self.project(id, company)).await
     }
 
-    async fn project(&self, id: &WorkspaceId, company: Option<&str>) -> Result<ActivityList> {
-        let access = async { Ok(vec![self.reader.project(id, company).await?]) };
+    async fn project(&self, id: WorkspaceId, company: Option<&str>) -> Result<ActivityList> {
+        let access = async { Ok(vec![self.reader.project(&id, company).await?]) };
         self.page(Scope::Workspace(id.clone()), access).await
     }
 

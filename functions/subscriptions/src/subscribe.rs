@@ -167,11 +167,11 @@ fn too_many() -> Error {
 /// # Errors
 /// As of `activityList`; [`Error::BadInput`] when neither a project nor a company is named.
 async fn topic(reader: &Reader, arguments: &Arguments) -> Result<Topic> {
-    let Arguments { company, project, .. } = arguments;
-    if let Some(project) = project {
-        return Ok(Topic::Workspace(reader.any_project(project, company.as_deref()).await?.workspace));
+    let company = arguments.company.as_deref();
+    if let Some(project) = &arguments.project {
+        let read = |id| async move { reader.project(&id, company).await };
+        return Ok(Topic::Workspace(reader.any_project(project, company, read).await?.workspace));
     }
-    let company =
-        company.as_deref().ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
+    let company = company.ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
     Ok(Topic::Organization(reader.company(company).await?.0))
 }
