@@ -146,8 +146,8 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     if let Some(seed) = args.unreliable {
         stream = stream.unreliable(seed);
     }
-    let store = Store::new(client.clone(), LOG_TABLE);
-    let connections = Connections::new(client, connections_table);
+    let store = Store::new(client, LOG_TABLE);
+    let connections = Connections::beside(&store, connections_table);
     let url = format!("http://localhost:{port}");
     let clock = system_clock();
     if !args.no_demo {

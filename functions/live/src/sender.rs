@@ -10,7 +10,6 @@ use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use aws_sdk_apigatewaymanagement::config::{Builder, Config};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
-use aws_smithy_http_client::tls;
 use shared::live::ConnectionId;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -53,10 +52,9 @@ pub(crate) async fn connect(endpoint: String) -> Sender {
 /// What every client of the management API is configured with. It tries nothing again by itself: the SDK's retries share
 /// an allowance, so that a few connections that take nothing would use up that of the others.
 pub fn config(endpoint: String) -> Builder {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     Config::builder()
         .behavior_version_latest()
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .http_client(shared::store::https())
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled())
         .timeout_config(

@@ -8,7 +8,7 @@ use aws_config::meta::region::ProvideRegion as _;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Builder, Config};
+use aws_sdk_dynamodb::config::{Builder, Config, SharedHttpClient};
 use aws_smithy_http_client::tls;
 
 /// The client of a function: region, credentials and endpoint are those of its environment.
@@ -23,16 +23,21 @@ pub async fn connect() -> Client {
     Client::from_conf(config.build())
 }
 
+/// The transport of every client of ours, with the only TLS provider that is built into it.
+pub fn https() -> SharedHttpClient {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(tls).build_https()
+}
+
 /// The transport, the retries and the time limits every client of ours has.
 ///
 /// DynamoDB answers in single-digit milliseconds, so an attempt of 3 s is lost; four attempts and their pauses
 /// end within 8 s, well before a function's time is up. The SDK's own defaults are a first pause of 1 s
 /// and no read timeout.
 pub fn config() -> Builder {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     Config::builder()
         .behavior_version_latest()
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .http_client(https())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(4)

@@ -146,14 +146,8 @@ impl Store {
 
     /// What the recorder has to know of a workspace before it records there.
     pub async fn standing(&self, workspace: &WorkspaceId) -> Result<Standing> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .set_key(Some(key(keys::directory_workspace(workspace))));
-        let Some(item) = request.send().await.map_err(failed)?.item else { return Ok(Standing::default()) };
+        let found = self.item(keys::directory_workspace(workspace)).await?;
+        let Some(item) = found else { return Ok(Standing::default()) };
         let known = workspace_of(&item);
         Ok(Standing {
             known: known.is_some(),

@@ -11,7 +11,6 @@ pub use journal::{Batch, Entry, Head};
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
@@ -79,11 +78,6 @@ pub enum Ended {
 }
 
 impl Connections {
-    /// The table called `table`, reached through `client`.
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self(Store::new(client, table))
-    }
-
     /// The table called `table`, reached as `store` is.
     pub fn beside(store: &Store, table: impl Into<String>) -> Self {
         Self(Store::new(store.client.clone(), table))
@@ -97,13 +91,13 @@ impl Connections {
         session: Result<&Session, &str>,
         now: i64,
     ) -> Result<bool> {
-        let mut item = key(keys::session(connection));
+        let mut item = Item::new();
         match session {
             Ok(session) => item.extend(encode_session(session)),
             Err(reason) => drop(item.insert(REFUSED.into(), string(reason))),
         }
         item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
-        self.put_new(item, &new_mark(), Unless::There).await
+        self.put_new(keys::session(connection), item, &new_mark(), Unless::There).await
     }
 
     /// What a connection has; `None` when its session has not begun, or is over.
@@ -129,29 +123,27 @@ impl Connections {
     pub async fn watch(&self, watch: &Watch) -> Result<Option<Ended>> {
         let (at, now) = (keys::subscription(&watch.connection, &watch.id), watch.began);
         let expires = number(now + CONNECTION_SECONDS);
-        let mut subscription = key(at.clone());
-        subscription.insert(TOPIC.into(), string(watch.topic.name()));
-        subscription.insert(EXPIRES.into(), expires.clone());
-        if !self.put_new(subscription, &watch.mark, Unless::Expired(now)).await? {
-            if self.get(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
+        let subscription =
+            Item::from([(TOPIC.into(), string(watch.topic.name())), (EXPIRES.into(), expires.clone())]);
+        if !self.put_new(at.clone(), subscription, &watch.mark, Unless::Expired(now)).await? {
+            if self.0.item(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
                 return Ok(Some(Ended::Taken));
             }
             // Once is enough: the id may be used again.
             self.delete(at, None).await?;
             return Ok(Some(Ended::Already));
         }
-        let mut item = key(keys::watch(&watch.topic, &watch.connection, &watch.id));
-        item.extend(encode_session(&watch.session));
+        let mut item = Item::from(encode_session(&watch.session));
         item.insert("document".into(), string(&watch.document.query));
         item.insert("variables".into(), string(&watch.document.variables));
         if let Some(operation) = &watch.document.operation {
             item.insert("operation".into(), string(operation));
         }
-        item.insert(MARK.into(), string(&watch.mark));
         item.insert(BEGAN.into(), number(now));
         item.insert(EXPIRES.into(), expires);
         // Of another of its id, which was slow to begin or is slow to end, it takes nothing away.
-        let is_put = self.put_new(item, &watch.mark, Unless::There).await?;
+        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
+        let is_put = self.put_new(at, item, &watch.mark, Unless::There).await?;
         // Who forgets a connection deletes its session first, and then what it finds: this, or we see it. And of many
         // that came at once, each sees the others.
         let standing = self.standing(&watch.connection, now).await?;
@@ -171,7 +163,7 @@ impl Connections {
         let taken = self.set(watch, (SINCE, told), condition, &[("#missed", MISSED)]).await?;
         Ok(match taken {
             true => Turn::Taken,
-            false if self.get(at).await?.is_some_and(|item| is_marked(&item, &watch.mark)) => Turn::Missed,
+            false if self.0.item(at).await?.is_some_and(|item| is_marked(&item, &watch.mark)) => Turn::Missed,
             false => Turn::Ended,
         })
     }
@@ -185,7 +177,7 @@ impl Connections {
         if self.set(watch, (MISSED, batch), condition, &names).await? {
             return Ok(None);
         }
-        let found = self.get(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
+        let found = self.0.item(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
         Ok(found.filter(|item| is_marked(item, &watch.mark)).and_then(|item| integer(&item, SINCE)))
     }
 
@@ -214,17 +206,16 @@ impl Connections {
     pub async fn complete(&self, connection: &ConnectionId, id: &str, now: i64) -> Result<()> {
         let at = keys::subscription(connection, id);
         let is_watched = |item: &Item| item.contains_key(TOPIC);
-        if let Some(item) = self.get(at.clone()).await?.filter(is_watched) {
+        if let Some(item) = self.0.item(at.clone()).await?.filter(is_watched) {
             return self.remove(connection, id, item).await;
         }
-        let session = self.get(keys::session(connection)).await?;
+        let session = self.0.item(keys::session(connection)).await?;
         if session.is_none_or(|session| session.contains_key(REFUSED)) {
             return Ok(());
         }
-        let mut ended = key(at.clone());
-        ended.insert(EXPIRES.into(), number(now + ENDED_SECONDS));
-        if !self.put_new(ended, &new_mark(), Unless::Watched).await?
-            && let Some(item) = self.get(at).await?.filter(is_watched)
+        let ended = Item::from([(EXPIRES.into(), number(now + ENDED_SECONDS))]);
+        if !self.put_new(at.clone(), ended, &new_mark(), Unless::Watched).await?
+            && let Some(item) = self.0.item(at).await?.filter(is_watched)
         {
             self.remove(connection, id, item).await?;
         }
@@ -233,7 +224,7 @@ impl Connections {
 
     /// Whether a connection has a session, or a note why it has none.
     pub async fn has_begun(&self, connection: &ConnectionId) -> Result<bool> {
-        Ok(self.get(keys::session(connection)).await?.is_some())
+        Ok(self.0.item(keys::session(connection)).await?.is_some())
     }
 
     /// Forgets a connection and all its subscriptions.
@@ -259,16 +250,6 @@ impl Connections {
         self.delete(keys::subscription(connection, id), mark.as_deref()).await
     }
 
-    async fn get(&self, at: (String, String)) -> Result<Option<Item>> {
-        self.item(key(at)).await
-    }
-
-    async fn item(&self, key: Item) -> Result<Option<Item>> {
-        let get = self.0.client.get_item().table_name(&self.0.table).set_key(Some(key));
-        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        Ok(get.send().await.map_err(failed)?.item)
-    }
-
     /// Deletes an item; if a mark is given, the one that has it.
     async fn delete(&self, at: (String, String), mark: Option<&str>) -> Result<()> {
         let mut delete = self.0.client.delete_item().table_name(&self.0.table).set_key(Some(key(at)));
@@ -287,12 +268,17 @@ impl Connections {
         }
     }
 
-    /// Puts an item unless there is another; says whether it did. By its mark it is known: what is sent again after its
-    /// answer was lost finds itself there.
-    async fn put_new(&self, mut item: Item, mark: &str, unless: Unless) -> Result<bool> {
+    /// Puts an item with a mark at a key, unless there is another; says whether it did. By its mark it is known: what is
+    /// sent again after its answer was lost finds itself there.
+    async fn put_new(
+        &self,
+        at: (String, String),
+        mut item: Item,
+        mark: &str,
+        unless: Unless,
+    ) -> Result<bool> {
+        item.extend(key(at.clone()));
         item.insert(MARK.into(), string(mark));
-        let at =
-            [crate::keys::PK, crate::keys::SK].map(|name| Some((name.to_owned(), item.get(name)?.clone())));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let put = match unless {
@@ -308,7 +294,7 @@ impl Connections {
         match put.send().await {
             Ok(_) => Ok(true),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                let found = self.item(at.into_iter().flatten().collect()).await?;
+                let found = self.0.item(at).await?;
                 Ok(found.is_some_and(|found| is_marked(&found, mark)))
             }
             Err(error) => Err(failed(error)),

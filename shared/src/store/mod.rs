@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
-pub use client::{config, connect};
+pub use client::{config, connect, https};
 pub use counters::{Days, Slots, Tally};
 pub use image::activity_of;
 pub use live::{Batch as JournalBatch, Connections, Ended, Entry, Head, Standing, Turn, new_mark};
@@ -54,6 +54,13 @@ impl Store {
         let read = self.client.get_item().table_name(&self.table).set_key(Some(nothing));
         tokio::try_join!(read.clone().send(), read.send()).map_err(failed)?;
         Ok(())
+    }
+
+    /// The item of a key, strongly consistent.
+    async fn item(&self, at: (String, String)) -> Result<Option<Item>> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(at)));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        Ok(get.send().await.map_err(failed)?.item)
     }
 
     /// The items of a partition whose sort keys start with `prefix`, or the first `most` of them and perhaps some more.

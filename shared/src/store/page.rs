@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 
 use super::item::{STAFF, decode};
-use super::{Item, Store, failed, item, key, string};
+use super::{Item, Store, failed, item, string};
 use crate::activity::{Action, Activity};
 use crate::feed::{Filter, Order, Sort};
 use crate::ids::{ActivityId, ActorId, Tag, WorkspaceId};
@@ -144,21 +144,10 @@ impl Store {
 
     /// One activity by its id.
     pub async fn activity(&self, workspace: &WorkspaceId, id: &ActivityId) -> Result<Option<Row>> {
-        let get = |at| {
-            self.client
-                .get_item()
-                .table_name(&self.table)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .consistent_read(true)
-                .set_key(Some(key(at)))
-                .send()
-        };
-        let Some(mut found) = get(keys::id_item(workspace, id)).await.map_err(failed)?.item else {
-            return Ok(None);
-        };
+        let Some(mut found) = self.item(keys::id_item(workspace, id)).await? else { return Ok(None) };
         let at = Timestamp::parse("at", &item::text(&mut found, super::directory::AT)?)?;
         let at = (keys::workspace(workspace), keys::activity(&Position::new(at, id)));
-        let Some(found) = get(at).await.map_err(failed)?.item else {
+        let Some(found) = self.item(at).await? else {
             return Err(Error::internal(format!("id item without its activity: {workspace} {id}")));
         };
         row(found).map(Some)

@@ -45,7 +45,7 @@ impl Connections {
     pub async fn open_journal(&self, topic: &Topic, now: i64) -> Result<u64> {
         let until = now + CONNECTION_SECONDS + JOURNAL_SECONDS + LAST_SECONDS;
         for _ in 0..ATTEMPTS {
-            let found = self.get(live::head(topic)).await?;
+            let found = self.0.item(live::head(topic)).await?;
             let expires = found.as_ref().and_then(|head| integer::<i64>(head, EXPIRES));
             let last =
                 found.as_ref().and_then(|head| Head::of(head, now + LAST_SECONDS)).map(|head| head.last);
@@ -125,7 +125,7 @@ impl Connections {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 pause(attempt).await;
-                head = self.get(live::head(topic)).await?.as_ref().and_then(|head| Head::of(head, now));
+                head = self.0.item(live::head(topic)).await?.as_ref().and_then(|head| Head::of(head, now));
             }
             let Some(seen) = &head else { return Ok(None) };
             let number = seen.last + 1;
