@@ -12,7 +12,7 @@ use std::env;
 use shared::store::{Connections, Store};
 use shared::time::system_clock;
 
-pub use sender::{Lost, Patience, Sender, config};
+pub use sender::{Lost, Sender, config};
 pub use teller::{Fate, News, Teller};
 
 /// Makes ready what the environment names: the table `CONNECTIONS_TABLE`, beside the log, and the API at

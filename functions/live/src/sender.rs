@@ -72,12 +72,22 @@ impl Sender {
         Self { client, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends a message, again and again until `deadline` if need be, or until the patience with the connection is used up.
-    /// One whose answer was lost may arrive twice.
+    /// Sends a message, again and again until `deadline` if need be, or until the connection has kept it waiting for too
+    /// long. One whose answer was lost may arrive twice.
     ///
     /// # Errors
     /// Why it was given up. A connection that missed one must not be sent the next.
     pub async fn send(
+        &self,
+        to: &ConnectionId,
+        message: impl Fn() -> String,
+        deadline: Instant,
+    ) -> Result<(), Lost> {
+        self.send_next(to, message, &mut Patience::default(), deadline).await
+    }
+
+    /// The same for one of several messages, with the patience that those before have left.
+    pub(crate) async fn send_next(
         &self,
         to: &ConnectionId,
         message: impl Fn() -> String,
@@ -140,7 +150,7 @@ impl Sender {
 
 /// What is left of the patience with a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience(Duration);
+pub(crate) struct Patience(Duration);
 
 impl Default for Patience {
     fn default() -> Self {

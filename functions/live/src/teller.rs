@@ -184,7 +184,9 @@ impl Teller {
         let mut patience = Patience::default();
         for payload in payloads {
             let message = || message::next(&watch.id, payload);
-            if let Err(lost) = self.sender.send(&watch.connection, message, &mut patience, deadline).await {
+            if let Err(lost) =
+                self.sender.send_next(&watch.connection, message, &mut patience, deadline).await
+            {
                 return self.lose(watch, lost).await;
             }
         }
@@ -194,7 +196,7 @@ impl Teller {
     /// Ends a subscription, and says why.
     async fn refuse(&self, watch: &Watch, refused: &Refused, deadline: Instant) -> Result<Fate> {
         let message = || message::error(&watch.id, &refused.0);
-        match self.sender.send(&watch.connection, message, &mut Patience::default(), deadline).await {
+        match self.sender.send(&watch.connection, message, deadline).await {
             Ok(()) => self.connections.end(watch).await.map(|()| Fate::Ended),
             Err(lost) => self.lose(watch, lost).await,
         }
@@ -203,7 +205,7 @@ impl Teller {
     /// Closes the connection of one whose token has expired; it may come again with another.
     async fn dismiss(&self, watch: &Watch, deadline: Instant) -> Result<Fate> {
         let message = || message::closing("The token has expired");
-        let sent = self.sender.send(&watch.connection, message, &mut Patience::default(), deadline).await;
+        let sent = self.sender.send(&watch.connection, message, deadline).await;
         self.lose(watch, sent.err().unwrap_or(Lost::Refused)).await
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use lambda_http::LambdaEvent;
 use lambda_http::lambda_runtime::Diagnostic;
 use live::message::{PROTOCOL, closing, connection_ack, pong};
-use live::{Lost, Patience, Teller, message as sent};
+use live::{Lost, Teller, message as sent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::live::{ConnectionId, Session};
@@ -144,16 +144,13 @@ impl App {
         match reply {
             Reply::Nothing => {}
             Reply::Message(message) => {
-                let mut patience = Patience::default();
-                if let Err(lost) = sender.send(connection, || message.clone(), &mut patience, deadline).await
-                {
+                if let Err(lost) = sender.send(connection, || message.clone(), deadline).await {
                     self.teller.give_up(connection, lost).await;
                 }
             }
             Reply::Close(reason) => {
                 tracing::info!(connection = connection.as_str(), reason, "a connection is closed");
-                let mut patience = Patience::default();
-                let lost = sender.send(connection, || closing(&reason), &mut patience, deadline).await.err();
+                let lost = sender.send(connection, || closing(&reason), deadline).await.err();
                 self.teller.give_up(connection, lost.unwrap_or(Lost::Refused)).await;
             }
         }

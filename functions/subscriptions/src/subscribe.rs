@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use graphql::{Arguments, Asked, Refused};
-use live::{Fate, Lost, News, Patience, message};
+use live::{Fate, Lost, News, message};
 use shared::ids::WorkspaceId;
 use shared::keys::Position;
 use shared::live::{ConnectionId, Document, MAX_SUBSCRIPTIONS, Mark, Topic, Watch};
@@ -52,8 +52,8 @@ impl App {
         let arguments = match teller.graphql.ask(&document, caller.clone(), request_id).await {
             Err(refused) => return Ok(Reply::Message(message::error(&id, &refused.0))),
             Ok(Asked::Answer(payload)) => {
-                let (answer, mut patience) = (|| message::next(&id, &payload), Patience::default());
-                if teller.sender.send(connection, answer, &mut patience, deadline).await.is_err() {
+                let answer = || message::next(&id, &payload);
+                if teller.sender.send(connection, answer, deadline).await.is_err() {
                     return close("The answer was not taken");
                 }
                 return Ok(Reply::Message(message::complete(&id)));
