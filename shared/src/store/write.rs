@@ -205,9 +205,13 @@ impl Store {
     }
 }
 
+/// Whether the reason that a transaction was refused for is another at work on the same item, or a busy table.
+pub(super) fn is_contention(code: &str) -> bool {
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"]
+        .contains(&code)
+}
+
 fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) -> Result<Outcome> {
-    const AGAIN: &[&str] =
-        &["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"];
     let (mut taken, mut late, mut contended, mut lone) = (Vec::new(), Vec::new(), None, false);
     for (part, reason) in parts.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), part) {
@@ -221,7 +225,7 @@ fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) 
             }
             // Its id item says the same, and says more; one without the other would be a damaged table.
             ("ConditionalCheckFailed", Part::Activity) => lone = true,
-            (code, _) if AGAIN.contains(&code) => contended = Some(code.to_owned().into()),
+            (code, _) if is_contention(code) => contended = Some(code.to_owned().into()),
             (code, _) => {
                 let message = reason.message().unwrap_or_default();
                 return Err(Error::internal(format!("transaction refused: {code}: {message}")));

@@ -11,6 +11,7 @@ use super::{Connections, EXPIRES, integer, number};
 use crate::ids::WorkspaceId;
 use crate::keys::{self, Position, live};
 use crate::live::{CONNECTION_SECONDS, JOURNAL_SECONDS, Mark, Topic};
+use crate::store::write::is_contention;
 use crate::store::{Item, failed, key, string};
 use crate::{Error, Result};
 
@@ -138,7 +139,7 @@ impl Connections {
                 .transact_items(self.batch(topic, number, &entries, now)?);
             match request.send().await {
                 Ok(_) => return Ok(Some(Batch { number, told: seen.told(now) })),
-                Err(error) if is_contention(&error) => {}
+                Err(error) if is_turned_away(&error) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -316,19 +317,12 @@ fn mark(batch: u64, entry: u32, is_last: bool) -> Mark {
     if is_last { Mark::end_of(batch) } else { Mark { batch, entry } }
 }
 
-/// Whether a transaction was turned away by another, or by a busy table.
-fn is_contention(error: &SdkError<TransactWriteItemsError>) -> bool {
-    const AGAIN: &[&str] = &[
-        "ConditionalCheckFailed",
-        "TransactionConflict",
-        "ThrottlingError",
-        "ProvisionedThroughputExceeded",
-        "RequestLimitExceeded",
-    ];
+/// Whether a batch was turned away by another that was added, or by a busy table.
+fn is_turned_away(error: &SdkError<TransactWriteItemsError>) -> bool {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
             let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-            codes.any(|code| AGAIN.contains(&code))
+            codes.any(|code| code == "ConditionalCheckFailed" || is_contention(code))
         }
         Some(error) => error.is_transaction_in_progress_exception(),
         None => false,
