@@ -197,12 +197,13 @@ impl Tail {
                     tracing::warn!("the stream could not be read: {}", cause(&error));
                     let error = error.into_service_error();
                     if error.is_trimmed_data_access_exception() {
-                        self.find_again(&id, place, ShardIteratorType::TrimHorizon).await;
-                    } else if error.is_expired_iterator_exception() && place.last.is_some() {
-                        self.find_again(&id, place, ShardIteratorType::AfterSequenceNumber).await;
+                        self.find_again(id, place, ShardIteratorType::TrimHorizon, None).await;
                     } else if error.is_expired_iterator_exception() {
-                        let from = place.from.clone();
-                        self.find_again(&id, place, from).await;
+                        let (from, after) = match &place.last {
+                            Some(last) => (ShardIteratorType::AfterSequenceNumber, Some(last.clone())),
+                            None => (place.from.clone(), None),
+                        };
+                        self.find_again(id, place, from, after).await;
                     }
                     continue;
                 }
@@ -236,10 +237,9 @@ impl Tail {
 
     /// Takes up a shard again: after the last record that was read, if its iterator has expired, as after this machine has
     /// slept; or with the oldest one, if that is a later one. DynamoDB Local has it so until the first record is there.
-    async fn find_again(&mut self, id: &str, place: Place, from: ShardIteratorType) {
-        let after = place.last.clone().filter(|_| from == ShardIteratorType::AfterSequenceNumber);
-        if let Ok(Some(iterator)) = self.stream.iterator(id, from, after).await {
-            self.places.insert(id.to_owned(), Place { iterator, ..place });
+    async fn find_again(&mut self, id: String, place: Place, from: ShardIteratorType, after: Option<String>) {
+        if let Ok(Some(iterator)) = self.stream.iterator(&id, from, after).await {
+            self.places.insert(id, Place { iterator, ..place });
         }
     }
 }

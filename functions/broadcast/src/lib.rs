@@ -129,10 +129,9 @@ async fn tell(
     if !watchers.is_empty() {
         let of_topic: HashMap<_, _> =
             entries.iter().filter_map(|(id, _)| Some((id.clone(), workspaces.get(id)?.clone()))).collect();
-        let last = entries.len() - 1;
-        let news = rows.into_iter().enumerate().map(|(entry, row)| {
-            let mark = batch.mark(u32::try_from(entry).unwrap_or(u32::MAX), entry == last);
-            News { row, mark }
+        let news = (0u32..).zip(rows).map(|(entry, row)| {
+            let is_last = entry as usize + 1 == entries.len();
+            News { row, mark: batch.mark(entry, is_last) }
         });
         let (news, count) = (news.collect::<Vec<_>>(), watchers.len());
         teller.tell(&topic, watchers, &news, of_topic, deadline).await?;
