@@ -93,12 +93,13 @@ def graphql_fault(expected, status, answer):
 
 def fault(expected, event, answer):
     """What is wrong with an answer; None if nothing is."""
+    sent = json.loads(event or b"{}")
     if expected.startswith("failed-"):
-        return batch_fault(int(expected.removeprefix("failed-")), json.loads(event), answer)
+        return batch_fault(int(expected.removeprefix("failed-")), sent, answer)
     members = answer if isinstance(answer, dict) else {}
     error, status = members.get("errorType"), members.get("statusCode")
-    sent = json.loads(event or b"{}")
-    context = sent.get("requestContext", {}) if isinstance(sent, dict) else {}
+    fields = sent if isinstance(sent, dict) else {}
+    context = fields.get("requestContext", {})
     if context.get("eventType") == "MESSAGE":
         return message_fault(expected, context["connectionId"], status)
     if context.get("eventType"):
@@ -111,7 +112,7 @@ def fault(expected, event, answer):
         # A process that died is an error too, but not the function's own.
         died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
         return "the function crashed" if died else None
-    if "/graphql" in str(json.loads(event).get("rawPath") if event else ""):
+    if "/graphql" in str(fields.get("rawPath")):
         return graphql_fault(expected, status, members)
     if status != int(expected):
         return f"expected status {expected}"

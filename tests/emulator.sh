@@ -5,7 +5,8 @@
 #   tests/dynamodb-local.sh tests/emulator.sh target/debug
 #
 # The folder holds the functions' binaries and the gateway's, `local`, which makes the tables and records the demo
-# workspace, and issues the tokens. What an event is expected to come to stands in its file's name, events/<function>/<name>.<expected>.json:
+# workspace, and issues the tokens. What an event is expected to come to stands in its file's name,
+# events/<function>/<name>.<expected>.json:
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
 #   error      a failed invocation

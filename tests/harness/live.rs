@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::RuntimeComponents;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -317,17 +318,11 @@ impl Live {
     /// What came into the stream since the last call.
     pub async fn recorded(&self) -> Vec<Value> {
         // A stream may be late: what is put last tells when it has all.
-        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
         let last = format!("LAST#{}", uuid::Uuid::new_v4());
+        let key = [("pk", last.as_str()), ("sk", "AT#")];
+        let key = Some(key.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into());
         let (client, table) = (&self.world.client, &self.world.table);
-        client
-            .put_item()
-            .table_name(table)
-            .item("pk", text(&last))
-            .item("sk", text("AT#"))
-            .send()
-            .await
-            .unwrap();
+        client.put_item().table_name(table).set_item(key.clone()).send().await.unwrap();
         let mut tail = self.tail.lock().await;
         let mut records = Vec::new();
         let is_last = |record: &Value| record["dynamodb"]["Keys"]["pk"]["S"] == last;
@@ -338,14 +333,7 @@ impl Live {
             }
             if records.last().is_some_and(is_last) {
                 records.pop();
-                client
-                    .delete_item()
-                    .table_name(table)
-                    .key("pk", text(&last))
-                    .key("sk", text("AT#"))
-                    .send()
-                    .await
-                    .unwrap();
+                client.delete_item().table_name(table).set_key(key).send().await.unwrap();
                 return records;
             }
         }

@@ -186,7 +186,7 @@ async fn subscriptions_of_one_id_are_told_apart() {
     live.world.given((0..150).map(|n| comment("ws-1", &format!("{n:03}")))).await;
     live.broadcast().await;
     watcher.news(&live);
-    let standing = |began: &str| shared::live::Watch {
+    let watch = |mark: &str| shared::live::Watch {
         topic: shared::live::Topic::parse("WS#ws-1").unwrap(),
         connection: shared::live::ConnectionId::parse(&watcher.connection).unwrap(),
         id: "1".into(),
@@ -197,10 +197,10 @@ async fn subscriptions_of_one_id_are_told_apart() {
         },
         document: shared::live::Document { query: WORKSPACE.into(), operation: None, variables: "{}".into() },
         since: None,
-        mark: began.into(),
+        mark: mark.into(),
         began: live.teller.now(),
     };
-    let (first, second) = (standing("first"), standing("second"));
+    let (first, second) = (watch("first"), watch("second"));
     let connections = &live.teller.connections;
     live.say(&watcher.connection, r#"{"type":"complete","id":"1"}"#).await;
     assert_eq!(connections.watch(&first).await.unwrap(), None);
