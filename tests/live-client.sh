@@ -4,8 +4,8 @@
 #
 #   tests/live-client.sh target/debug/local
 #
-# It runs the reference's own subscription, with nothing filled in but its ids, and the README's two examples as they
-# are. Needs port 8000 free, node and npm; what tests/clients/package.json names is installed in the target folder.
+# It runs the reference's own subscription, with nothing filled in but its ids, and the two examples of docs/live.md as
+# they are. Needs port 8000 free, node and npm; what tests/clients/package.json names is installed in the target folder.
 set -euo pipefail
 
 gateway_args=(--unreliable 1)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the producer's guide, the section Produce of README.md, as it stands there, with the AWS CLI against the local
-# gateway on a fresh table:
+# Runs the producers' guide, the section "From services in AWS" of docs/recording.md, as it stands there, with the AWS CLI
+# against the local gateway on a fresh table:
 #
 #   tests/producers.sh target/debug/local
 #
-# Every command of the section is run but those that ask a stack for its outputs, and each has its check here. The guide
-# names port 8000, so it has to be free. Needs curl and python3; the CLI is installed in the target folder when missing.
+# Every command of the section is run but those in a block that is marked as one for a stack, and each has its check here.
+# The guide names port 8000, so it has to be free. Needs curl and python3; the CLI is installed in the target folder when missing.
 set -euo pipefail
 
 # shellcheck source=tests/gateway.sh
@@ -40,7 +40,7 @@ until_true() {
 commands=()
 while IFS= read -r -d '' command; do commands+=("$command"); done < <(python3 - <<'PY'
 import re
-section = re.search(r"^## Produce$(.*?)^## ", open("README.md").read(), re.M | re.S)[1]
+section = re.search(r"^## From services in AWS$(.*?)^## ", open("docs/recording.md").read(), re.M | re.S)[1]
 for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S):
     for command in re.findall(r"(?:.*\\\n)*.+\n", block):
         print(command, end="\0")
@@ -76,8 +76,6 @@ for round in first second; do
   for command in "${commands[@]}"; do
     name="$round: $(head -n 1 <<<"$command")"
     case $command in
-      # Of a stack.
-      'output() '* | *\$\(output\ *) ;;
       export\ * | [A-Z]*=*)
         set -a
         eval "$command"

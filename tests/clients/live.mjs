@@ -124,10 +124,10 @@ function run(name, script, env = {}) {
   return { lines, stop: () => child.kill() };
 }
 
-const block = (language) => read("README.md").split("## Watch")[1].split(`\`\`\`${language}\n`)[1].split("```")[0];
+const block = (language) => read("docs/live.md").split(`\`\`\`${language}\n`)[1].split("```")[0];
 
-await check("the README's example for Node, as it is", async () => {
-  const { lines, stop } = run("readme-node.mjs", block("js"));
+await check("the guide's example for Node, as it is", async () => {
+  const { lines, stop } = run("guide-node.mjs", block("js"));
   try {
     for (let n = 0; lines.length === 0; n += 1) {
       assert.ok(n < 40);
@@ -140,7 +140,7 @@ await check("the README's example for Node, as it is", async () => {
   }
 });
 
-await check("the README's page, as it is, but for the browser", async () => {
+await check("the guide's page, as it is, but for the browser", async () => {
   // No more of one than the page uses.
   const browser = `import WebSocket from "ws";
     globalThis.WebSocket = WebSocket;
@@ -148,7 +148,7 @@ await check("the README's page, as it is, but for the browser", async () => {
     const feed = { prepend: ({ innerHTML }) => console.log(innerHTML) };
     globalThis.document = { createElement: () => ({}), querySelector: () => feed };\n`;
   const script = block("html").split('<script type="module">')[1].split("</script>")[0];
-  const { lines, stop } = run("readme-page.mjs", browser + script);
+  const { lines, stop } = run("guide-page.mjs", browser + script);
   try {
     for (let n = 0; lines.length === 0; n += 1) {
       assert.ok(n < 40);
