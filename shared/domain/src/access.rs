@@ -1,20 +1,21 @@
-//! Who may see what. Decided at read time, from the directory as it is then.
+//! Who may see what. It is decided at read time, from the directory as it is then.
 
 use std::collections::HashSet;
 
 use crate::directory::{Privacy, Role, Workspace};
+use crate::error::{Forbidden, Missing};
 use crate::ids::{ActorId, OrganizationId, WorkspaceId};
 use crate::{Error, Result};
 
-/// Scope of those who may record.
+/// The scope that lets a service record.
 pub const WRITE: &str = "activity:write";
-/// Scope of services that may read every workspace.
+/// The scope that lets a service read every workspace.
 pub const READ: &str = "activity:read";
 
-/// Who is asking, as their verified token says.
+/// The caller, as their verified token says.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The token's subject; `None` when it is no id we could know, so that it is nobody's member.
+    /// The token's subject; `None` when it is no id that a member could have.
     pub user: Option<ActorId>,
     scopes: HashSet<String>,
 }
@@ -26,7 +27,7 @@ impl Caller {
     /// [`Error::Unauthenticated`] without a subject.
     pub fn from_claims(sub: Option<&str>, scope: Option<&str>) -> Result<Self> {
         let sub = sub.ok_or(Error::Unauthenticated("The token has no subject"))?;
-        // The gateway hands a list on as text in brackets.
+        // API Gateway passes a list on as text in brackets.
         let scopes = scope.unwrap_or_default().split([' ', ',', '[', ']']).filter(|scope| !scope.is_empty());
         let scopes = scopes.map(str::to_owned).collect();
         Ok(Self { user: ActorId::parse("sub", sub).ok(), scopes })
@@ -38,23 +39,22 @@ impl Caller {
     }
 
     /// Checks that the caller may record.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without the scope [`WRITE`].
     pub fn may_record(&self) -> Result<()> {
-        if self.has(WRITE) {
-            Ok(())
-        } else {
-            Err(Error::Forbidden("Recording needs the scope activity:write"))
-        }
+        if self.has(WRITE) { Ok(()) } else { Err(Error::Forbidden(Forbidden::Record)) }
     }
 }
 
-/// What a caller sees of a workspace they may read.
+/// How much of a workspace a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// Everything.
     All,
     /// Everything but what is for staff.
     Client,
-    /// Nothing: activity tracking is off.
+    /// Nothing, because activity tracking is off.
     Nothing,
 }
 
@@ -69,21 +69,21 @@ impl View {
     }
 }
 
-/// A workspace, and what a caller sees of it.
+/// A workspace that a caller may read, and how much of it they see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Which one.
+pub struct VisibleWorkspace {
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// What they see.
+    /// How much the caller sees.
     pub view: View,
-    /// Whose it is.
+    /// The organization it belongs to.
     pub organization: Option<OrganizationId>,
-    /// Whether any of its activities may be outside its organization's partition.
+    /// Whether its organization's partition may lack some of its activities.
     pub unclaimed: bool,
 }
 
-impl Place {
-    /// A workspace that `caller` asks for, with its entry in the directory and their role in it.
+impl VisibleWorkspace {
+    /// The workspace that `caller` asks for, given its entry in the directory and their role in it.
     ///
     /// # Errors
     /// Those of [`decide`].
@@ -103,28 +103,28 @@ impl Place {
     }
 
     /// The organization whose partition has all of its activities.
-    pub(crate) fn shared_with(&self) -> Option<&OrganizationId> {
+    pub fn shared_with(&self) -> Option<&OrganizationId> {
         self.organization.as_ref().filter(|_| !self.unclaimed)
     }
 
-    /// A workspace of which nothing is known yet.
-    pub(crate) fn unchecked(workspace: &WorkspaceId) -> Self {
+    /// A workspace of which nothing is known yet. What is read for it must not be returned before access is decided.
+    pub fn unchecked(workspace: &WorkspaceId) -> Self {
         Self { workspace: workspace.clone(), view: View::All, organization: None, unclaimed: false }
     }
 }
 
-/// Decides what `caller` sees.
+/// Decides how much of a workspace `caller` sees.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the workspace is unknown, [`Error::Forbidden`] when its feed is not for them.
+/// [`Error::NotFound`] when the workspace is unknown, [`Error::Forbidden`] when the caller may not read its feed.
 pub fn decide(caller: &Caller, workspace: Option<&Workspace>, role: Option<Role>) -> Result<View> {
-    let workspace = workspace.ok_or(Error::NotFound("Project not found"))?;
+    let workspace = workspace.ok_or(Error::NotFound(Missing::Workspace))?;
     let view = match role {
         _ if caller.has(READ) => View::All,
         Some(Role::Owner | Role::Admin) => View::All,
         Some(Role::Member) if workspace.privacy == Privacy::Members => View::All,
         Some(Role::Client) if workspace.privacy == Privacy::Members => View::Client,
-        _ => return Err(Error::Forbidden("You do not have permission to view activities for this project")),
+        _ => return Err(Error::Forbidden(Forbidden::ReadWorkspace)),
     };
     Ok(if workspace.activity_enabled { view } else { View::Nothing })
 }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn unknown_comes_before_forbidden() {
         let user = Caller::from_claims(Some("u"), None).unwrap();
-        assert_eq!(decide(&user, None, None).unwrap_err().to_string(), "Project not found");
+        assert_eq!(decide(&user, None, None).unwrap_err().to_string(), "workspace not found");
     }
 
     #[test]

@@ -4,11 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use crate::position::{CategoryPosition, TimePosition};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
 /// Who can act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ActorType {
@@ -143,9 +144,18 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Where the activity stands in every feed.
-    pub fn position(&self) -> crate::keys::Position {
-        crate::keys::Position::new(self.created_at, &self.id)
+    /// Its position in feeds ordered by time.
+    pub fn position(&self) -> TimePosition {
+        TimePosition { created_at: self.created_at, id: self.id.clone() }
+    }
+
+    /// Its position in feeds ordered by category.
+    pub fn category_position(&self) -> CategoryPosition {
+        CategoryPosition {
+            category: self.category.to_owned(),
+            action: self.action.clone(),
+            time: self.position(),
+        }
     }
 }
 

@@ -98,6 +98,15 @@ pub fn audience(action: &Action) -> Audience {
     find(action).map_or(Audience::Everyone, |entry| entry.audience)
 }
 
+/// Parses a category; an error names `field`.
+///
+/// # Errors
+/// [`Error::BadInput`] when the catalog has no such category.
+pub fn parse_category(field: &str, text: &str) -> Result<&'static str> {
+    let known = entries().iter().map(|entry| entry.category).chain([OTHER]);
+    known.into_iter().find(|category| *category == text).ok_or_else(|| Error::bad_input(field, "must be a category"))
+}
+
 /// Checks an activity against its action's row.
 ///
 /// # Errors

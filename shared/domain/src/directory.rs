@@ -1,14 +1,13 @@
 //! The directory: workspaces and memberships, a projection of the log itself.
 //!
-//! Recording an activity of one of the actions below changes the directory in the same transaction. Every
-//! field remembers the position of the activity that set it, so that an older one arriving late changes
-//! nothing that a newer one decided.
+//! An activity of one of the actions below changes the directory in the transaction that records it. Every field keeps
+//! the position of the activity that set it, so that an older activity that arrives late overwrites nothing newer.
 
 use serde_json::Value;
 
 use crate::activity::Activity;
-use crate::ids::{ActorId, OrganizationId, Slug};
-use crate::keys::{self, Position};
+use crate::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
+use crate::position::TimePosition;
 
 /// What a member may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub enum Role {
     Admin,
     /// Works in it.
     Member,
-    /// Is a guest, with limited sight of administration.
+    /// Is a guest, who does not see administration.
     Client,
 }
 
@@ -54,11 +53,12 @@ pub struct Workspace {
     pub slug: Option<String>,
     /// The organization it belongs to.
     pub organization: Option<OrganizationId>,
-    /// What that is called.
+    /// The organization's name.
     pub organization_name: Option<String>,
-    /// The slug of that.
+    /// The organization's slug.
     pub organization_slug: Option<String>,
-    /// Whether any of its activities may be outside its organization's partition of by-organization.
+    /// Whether the organization's partition may lack some of its activities, because they were recorded before the
+    /// organization was known or while it was another.
     pub unclaimed: bool,
     /// Whether its activities are shown at all; true unless switched off.
     pub activity_enabled: bool,
@@ -87,17 +87,53 @@ impl Workspace {
 
 /// What the recorder has to know of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct OrgStanding {
     /// Whether the workspace is known.
     pub known: bool,
     /// Its organization.
     pub organization: Option<OrganizationId>,
-    /// Whether it is marked as having activities that no organization's partition holds.
+    /// Whether it is marked as having activities outside its organization's partition.
     pub unclaimed: bool,
 }
 
-/// A field of the directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The name of an entry of the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// The workspace that the entry is about.
+    pub workspace: WorkspaceId,
+    /// Which of the workspace's entries it is.
+    pub kind: EntryKind,
+}
+
+/// The entries that a workspace has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// The workspace itself.
+    Workspace,
+    /// The membership of a user.
+    Member(ActorId),
+    /// Its listing under an organization.
+    Organization(OrganizationId),
+    /// Its listing under a slug.
+    Slug(Slug),
+    /// Its listing under a slug of its organization.
+    OrganizationSlug(Slug),
+}
+
+impl EntryKey {
+    /// The entry of a workspace itself.
+    pub fn workspace(workspace: &WorkspaceId) -> Self {
+        Self { workspace: workspace.clone(), kind: EntryKind::Workspace }
+    }
+
+    /// The membership of a user.
+    pub fn member(workspace: &WorkspaceId, user: &ActorId) -> Self {
+        Self { workspace: workspace.clone(), kind: EntryKind::Member(user.clone()) }
+    }
+}
+
+/// A field of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// A workspace's name.
     Name,
@@ -105,7 +141,7 @@ pub enum Field {
     Slug,
     /// A workspace's organization.
     Organization,
-    /// What a workspace's organization is called.
+    /// The name of a workspace's organization.
     OrganizationName,
     /// The slug of a workspace's organization.
     OrganizationSlug,
@@ -138,71 +174,84 @@ impl Field {
 
 /// A field's new value, and the position of the activity that decided it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Set {
-    /// Which field.
+pub struct FieldChange {
+    /// The field.
     pub field: Field,
     /// Its value: a string, a boolean or null.
     pub value: Value,
-    /// Only a field that an earlier activity set changes.
-    pub at: Position,
+    /// The position of the activity. It overwrites only what an earlier activity decided.
+    pub at: TimePosition,
 }
 
-/// What changes in one item of the directory.
+/// Everything that changes in one entry.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// Key of the item.
-    pub key: (String, String),
-    /// At most one for each field.
-    pub sets: Vec<Set>,
-    /// Marks the workspace as having activities that no organization's partition holds.
+pub struct EntryChange {
+    /// The entry.
+    pub entry: EntryKey,
+    /// At most one change for each field.
+    pub fields: Vec<FieldChange>,
+    /// Whether to mark the workspace as having activities outside its organization's partition.
     pub unclaimed: bool,
 }
 
-impl Change {
-    /// Takes in what another activity sets in the same item: of two for one field, the later decides.
+impl EntryChange {
+    /// A change that only marks a workspace as having activities outside its organization's partition.
+    pub fn unclaimed(workspace: &WorkspaceId) -> Self {
+        Self { entry: EntryKey::workspace(workspace), fields: Vec::new(), unclaimed: true }
+    }
+
+    /// Adds the change that another activity makes to the same entry. The later activity decides a field of both.
     pub fn merge(&mut self, other: Self) {
-        for set in other.sets {
-            match self.sets.iter_mut().find(|mine| mine.field == set.field) {
-                Some(mine) if mine.at < set.at => *mine = set,
+        for change in other.fields {
+            match self.fields.iter_mut().find(|ours| ours.field == change.field) {
+                Some(ours) if ours.at < change.at => *ours = change,
                 Some(_) => {}
-                None => self.sets.push(set),
+                None => self.fields.push(change),
             }
         }
         self.unclaimed |= other.unclaimed;
     }
 }
 
-/// What recording `activity` changes in the directory. Its details have been checked by the catalog.
-pub fn changes(activity: &Activity) -> Vec<Change> {
-    let entry = change(activity);
-    if activity.action.as_str() != "workspace.created" {
-        return entry.into_iter().collect();
-    }
-    // A listing is for ever: whether it still holds, the workspace's entry says.
-    let listed = entry.iter().flat_map(|entry| &entry.sets).filter_map(|set| {
-        let text = set.value.as_str()?;
-        let partition = match set.field {
-            Field::Organization => {
-                keys::organization_workspaces(&OrganizationId::parse("organization", text).ok()?)
-            }
-            Field::Slug => keys::slug_workspaces(&Slug::parse("slug", text).ok()?),
-            Field::OrganizationSlug => keys::organization_slug_workspaces(&Slug::parse("slug", text).ok()?),
-            _ => return None,
-        };
-        let key = (partition, keys::listed_workspace(&activity.workspace_id));
-        Some(Change { key, sets: vec![set.clone()], unclaimed: false })
-    });
-    let listed: Vec<Change> = listed.collect();
-    entry.into_iter().chain(listed).collect()
+/// Whether recording `activity` changes the directory. The catalog has checked its details.
+pub fn is_changed_by(activity: &Activity) -> bool {
+    own_change(activity).is_some()
 }
 
-/// What it changes in the one item that it is about.
-fn change(activity: &Activity) -> Option<Change> {
+/// What recording `activity` changes in the directory. The catalog has checked its details.
+pub fn changes(activity: &Activity) -> Vec<EntryChange> {
+    let Some(own) = own_change(activity) else { return Vec::new() };
+    if activity.action.as_str() != WORKSPACE_CREATED {
+        return vec![own];
+    }
+    // Listings are never removed: the workspace's own entry says whether they still hold.
+    let listings: Vec<EntryChange> = own.fields.iter().filter_map(|change| listing(&own.entry, change)).collect();
+    std::iter::once(own).chain(listings).collect()
+}
+
+/// The action that makes a workspace known.
+const WORKSPACE_CREATED: &str = "workspace.created";
+
+/// The listing under which a field lets its workspace be found.
+fn listing(entry: &EntryKey, change: &FieldChange) -> Option<EntryChange> {
+    let text = change.value.as_str()?;
+    let kind = match change.field {
+        Field::Organization => EntryKind::Organization(OrganizationId::parse("organization", text).ok()?),
+        Field::Slug => EntryKind::Slug(Slug::parse("slug", text).ok()?),
+        Field::OrganizationSlug => EntryKind::OrganizationSlug(Slug::parse("slug", text).ok()?),
+        _ => return None,
+    };
+    let entry = EntryKey { workspace: entry.workspace.clone(), kind };
+    Some(EntryChange { entry, fields: vec![change.clone()], unclaimed: false })
+}
+
+/// What an activity changes in the one entry that it is about.
+fn own_change(activity: &Activity) -> Option<EntryChange> {
     let detail = |field: Field| activity.details.get(field.name()).filter(|value| !value.is_null()).cloned();
     let given = |fields: &[Field]| fields.iter().filter_map(|&field| Some((field, detail(field)?))).collect();
-    let mut key = keys::directory_workspace(&activity.workspace_id);
+    let mut entry = EntryKey::workspace(&activity.workspace_id);
     let fields: Vec<(Field, Value)> = match activity.action.as_str() {
-        "workspace.created" => given(&[
+        WORKSPACE_CREATED => given(&[
             Field::Name,
             Field::Slug,
             Field::Organization,
@@ -214,23 +263,23 @@ fn change(activity: &Activity) -> Option<Change> {
         "workspace.unarchived" => vec![(Field::Archived, false.into())],
         "member.added" | "member.role_changed" | "member.removed" => {
             let user = ActorId::parse("details.user", activity.details.get("user")?.as_str()?).ok()?;
-            key = keys::directory_member(&user, &activity.workspace_id);
+            entry = EntryKey::member(&activity.workspace_id, &user);
             let removed = activity.action.as_str() == "member.removed";
             vec![(Field::Role, if removed { Value::Null } else { detail(Field::Role)? })]
         }
         _ => return None,
     };
-    let set = |(field, value)| Set { field, value, at: activity.position() };
-    (!fields.is_empty()).then(|| Change {
-        key,
-        sets: fields.into_iter().map(set).collect(),
+    let change = |(field, value)| FieldChange { field, value, at: activity.position() };
+    (!fields.is_empty()).then(|| EntryChange {
+        entry,
+        fields: fields.into_iter().map(change).collect(),
         unclaimed: false,
     })
 }
 
 /// The organization that `activity` says its workspace belongs to.
 pub fn organization_of(activity: &Activity) -> Option<OrganizationId> {
-    if activity.action.as_str() != "workspace.created" {
+    if activity.action.as_str() != WORKSPACE_CREATED {
         return None;
     }
     OrganizationId::parse("organization", activity.details.get("organization")?.as_str()?).ok()

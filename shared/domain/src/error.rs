@@ -1,14 +1,14 @@
-//! What can go wrong, in the domain's words. [`crate::problem`] turns these into HTTP.
+//! Everything that can go wrong, in the domain's words. Each API turns these into its own words and statuses.
 
-/// A result of this library.
+/// A result of this project's libraries.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The cause of an [`Error`] that is not the caller's, kept whole for the log.
+/// The cause of an [`Error`] that is not the caller's fault. The log shows it whole.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error, sorted by what the caller can do about it.
 ///
-/// The texts of the first seven are shown to callers. The sources of the last three are only logged.
+/// Callers see the texts of all variants but the last three, whose sources go to the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request is wrong: `field` names what is at fault, `detail` says what is allowed.
@@ -19,15 +19,18 @@ pub enum Error {
         /// What was wrong and what is allowed.
         detail: String,
     },
+    /// The request is well formed, but no feed can be read that way.
+    #[error("{0}")]
+    Query(#[from] QueryError),
     /// The request carries no valid token.
     #[error("{0}")]
     Unauthenticated(&'static str),
     /// The caller is known but may not do this.
     #[error("{0}")]
-    Forbidden(&'static str),
-    /// What the request names does not exist.
-    #[error("{0}")]
-    NotFound(&'static str),
+    Forbidden(Forbidden),
+    /// The request names something that does not exist.
+    #[error("{0} not found")]
+    NotFound(Missing),
     /// The id names an activity with other content.
     #[error("{field}: {detail}")]
     Conflict {
@@ -55,6 +58,69 @@ pub enum Error {
     Internal(#[source] Source),
 }
 
+/// Something that a request names and that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// A workspace, or one of which the caller may not know that it exists.
+    #[error("workspace")]
+    Workspace,
+    /// An organization.
+    #[error("organization")]
+    Organization,
+    /// An activity.
+    #[error("activity")]
+    Activity,
+}
+
+/// Something that a caller may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// Read the feed of a workspace.
+    #[error("the caller may not read this workspace")]
+    ReadWorkspace,
+    /// Read the feed of an organization.
+    #[error("the caller may not read this organization")]
+    ReadOrganization,
+    /// Record activities.
+    #[error("the caller's token lacks the scope that recording needs")]
+    Record,
+}
+
+/// Why a feed cannot be read as asked. The texts name no parameter, because each API has its own names for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// A total would take more reads than a request may make.
+    #[error("would read more of this feed than a request may; narrow it to a shorter time or fewer workspaces")]
+    TotalTooLarge,
+    /// An offset would skip more activities than a request may read.
+    #[error(
+        "is too deep to be skipped by reading; follow the cursor of the page before instead, or narrow the feed to a \
+         shorter time"
+    )]
+    SkipTooDeep,
+    /// An offset needs a count within ten minutes that hold too many activities.
+    #[error(
+        "cannot be used with this range of time, whose ends cut into ten minutes of too many activities; move them to \
+         full ten minutes"
+    )]
+    SkipWithinSlot,
+    /// The feed would merge partitions of more workspaces than a request may read.
+    #[error("must be one workspace: together, so many workspaces cannot be read like this")]
+    TooManyWorkspaces,
+    /// A slug names several workspaces.
+    #[error("is the slug of several workspaces; give the workspace's id")]
+    AmbiguousWorkspace,
+    /// A slug names several organizations.
+    #[error("is the slug of several organizations; give the organization's id")]
+    AmbiguousOrganization,
+    /// A service, which may read everything, named neither a workspace nor an organization.
+    #[error("must name a workspace or an organization, because this token may read all of them")]
+    ScopeRequired,
+    /// A journal no longer has everything that follows the position to resume after.
+    #[error("is too old: the updates after it are no longer kept; read the list instead")]
+    ResumeExpired,
+}
+
 impl Error {
     /// A [`Error::BadInput`] of `field`.
     pub fn bad_input(field: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -71,19 +137,20 @@ impl Error {
         Self::Internal(source.into())
     }
 
-    /// Whether the fault is ours and not the caller's, so that the same may succeed later.
+    /// Whether the fault is ours and not the caller's, so that the same request may succeed later.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Unavailable(_) | Self::Internal(_))
     }
 
-    /// The same error once more, for the next of several events that failed together.
-    pub fn same(&self) -> Self {
+    /// A copy of the error, for the next of several events that failed together.
+    pub fn duplicate(&self) -> Self {
         let source = || Source::from(self.chain());
         match self {
             Self::BadInput { field, detail } => Self::bad_input(field, detail),
+            Self::Query(error) => Self::Query(*error),
             Self::Unauthenticated(detail) => Self::Unauthenticated(detail),
-            Self::Forbidden(detail) => Self::Forbidden(detail),
-            Self::NotFound(detail) => Self::NotFound(detail),
+            Self::Forbidden(forbidden) => Self::Forbidden(*forbidden),
+            Self::NotFound(missing) => Self::NotFound(*missing),
             Self::Conflict { field, detail } => Self::Conflict { field, detail: detail.clone() },
             Self::TooLarge { field, detail } => Self::too_large(field, detail),
             Self::Throttled(_) => Self::Throttled(source()),
@@ -96,6 +163,10 @@ impl Error {
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
+        // A transparent wrapper would repeat its own text as its cause.
+        if matches!(self, Self::Query(_)) {
+            cause = None;
+        }
         while let Some(error) = cause {
             text.push_str(": ");
             text.push_str(&error.to_string());

@@ -1,46 +1,107 @@
 //! Events as producers send them, parsed into activities.
 
+mod members;
 mod schema;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::activity::{Action, Activity, ActorType, MAX_ACTION_LEN, Party};
-use crate::ids::{ActivityId, ActorId, IssueId, MAX_ID_LEN, Tag, WorkspaceId};
-use crate::json::Members;
+use crate::activity::{Action, Activity, ActorType, Party};
+use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use crate::json::{Members, canonical};
 use crate::time::Timestamp;
 use crate::{Error, Result, catalog, directory};
 
-pub use schema::schema;
+use members::{Line, members};
+
+pub use members::Member;
+pub use schema::{any as any_schema, schema};
 
 /// The largest event, in bytes of its compact JSON: 49 of them fit DynamoDB's transaction limit of 4 MB.
 pub const MAX_EVENT_LEN: usize = 64 * 1024;
 /// The most events of one request.
 pub const MAX_BATCH: usize = 500;
-/// The most tags of one event: each is compared when a feed is filtered by tag.
+/// The most tags of one event: a filter by tag compares each of them.
 pub const MAX_TAGS: usize = 50;
 /// The longest name of a person or agent, in characters.
 pub const MAX_NAME_LEN: usize = 256;
-/// The longest address, in characters: 64 before the `@` and 255 after it, as mail allows.
+/// The longest mail address, in characters: 64 before the `@` and 255 after it, as RFC 5321 allows.
 pub const MAX_EMAIL_LEN: usize = 320;
 /// The longest time, in characters; fractions may have more digits than are kept.
 pub const MAX_TIME_LEN: usize = 64;
-/// How far ahead of our clock a producer's may be.
+/// How far ahead of our clock a producer's clock may be.
 pub const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
-/// The same for events that change the directory: until then, one from a right clock, such as a member's removal,
-/// would count as the older and change nothing.
+/// The same for events that change the directory. Until its time has come, such an event would win over a later one
+/// from a correct clock, such as the removal of a member.
 pub const MAX_AHEAD_IN_DIRECTORY: TimeDelta = TimeDelta::seconds(5);
 
-const MEMBERS: &str = "id, workspace_id, issue_id, actor_type, actor_id, actor, on_behalf_of, action, details, \
-                       affected, tags, created_at";
+members! {
+    /// The members of an event. This table is their only definition: the parser, the JSON Schema, the OpenAPI document
+    /// and the guide to recording follow from it.
+    pub(crate) struct EventMembers {
+        /// Recorded again with this id and the same content, it is the same activity. Without it the `Idempotency-Key`
+        /// takes its place, and without that a new id.
+        id: Option<ActivityId>,
+        /// Absent, or the path's.
+        workspace_id: Option<WorkspaceId>,
+        /// The issue it belongs to.
+        issue_id: Option<IssueId>,
+        /// Whether a person or an agent acted.
+        actor_type: ActorType,
+        /// Who acted.
+        actor_id: ActorId,
+        /// The actor as they are at the time.
+        actor: Option<Actor>,
+        /// The user an agent acted for; not for users.
+        on_behalf_of: Option<Party>,
+        /// What was done: a dotted type of the form `noun.verb`.
+        action: Action,
+        /// Data of the action.
+        details: Option<Map<String, Value>>,
+        /// Who was affected.
+        affected: Option<Party>,
+        /// Labels to filter by, each once.
+        tags: Option<Vec<Tag>>,
+        /// When it happened: RFC 3339, or the same without an offset, which means UTC. At most five minutes ahead, any
+        /// time back. Without it, now.
+        created_at: Option<Timestamp>,
+    }
+}
+
+members! {
+    /// The actor of an event, whose id is a member of the event itself.
+    pub(crate) struct Actor {
+        /// Their name at the time.
+        name: Option<Line<MAX_NAME_LEN>>,
+        /// Their mail address at the time.
+        email: Option<Line<MAX_EMAIL_LEN>>,
+    }
+}
+
+members! {
+    /// A person or agent that an event names besides its actor.
+    pub(crate) struct PartyMembers {
+        /// The user or agent.
+        id: ActorId,
+        /// Their name at the time.
+        name: Option<Line<MAX_NAME_LEN>>,
+        /// Their mail address at the time.
+        email: Option<Line<MAX_EMAIL_LEN>>,
+    }
+}
+
+/// The members of an event, for documents made from them.
+pub fn members() -> &'static [Member] {
+    EventMembers::MEMBERS
+}
 
 /// What stands in for members an event does not have. Each source sets its own.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// The id, and what errors call the place it came from.
+    /// The id, and what errors call its origin, such as `Idempotency-Key`.
     pub id: (String, &'static str),
     /// The workspace, when the source gives it; an event that names another is refused.
     pub workspace: Option<WorkspaceId>,
@@ -50,81 +111,61 @@ pub struct Defaults {
     pub now: Timestamp,
 }
 
-/// An activity that asks to be recorded.
+/// A parsed event: an activity that asks to be recorded.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct InputEvent {
     /// What to record.
     pub activity: Activity,
-    /// Whether the producer gave the time; a time of ours differs between two deliveries of one event, so it
-    /// is no part of the content.
+    /// Whether the producer gave the time. Our own time differs between two deliveries of one event, so it is no part
+    /// of the content.
     pub timed: bool,
-    /// Tells one content from another: equal for equal content.
+    /// A digest of the content: equal for equal content.
     pub fingerprint: String,
     /// Bytes of its compact JSON, which its stored form does not exceed by much.
     pub size: usize,
 }
 
-impl Event {
+impl InputEvent {
     /// Parses and checks one event.
     ///
     /// # Errors
-    /// [`Error::BadInput`] of the member at fault; [`Error::TooLarge`] past [`MAX_EVENT_LEN`].
+    /// [`Error::BadInput`] of the first member at fault; [`Error::TooLarge`] past [`MAX_EVENT_LEN`].
     pub fn parse(value: Value, defaults: &Defaults) -> Result<Self> {
         let size = value.to_string().len();
         if size > MAX_EVENT_LEN {
             return Err(Error::too_large("body", format!("an event must be at most {MAX_EVENT_LEN} bytes")));
         }
-        let mut members = Members::of_event(value)?;
-        let id = match members.text("id", MAX_ID_LEN)? {
-            Some(id) => ActivityId::parse("id", id)?,
-            None => ActivityId::parse(defaults.id.1, defaults.id.0.as_str())?,
-        };
-        let created_at = members.text("created_at", MAX_TIME_LEN)?;
-        let timed = created_at.is_some();
-        let created_at = match created_at {
-            Some(text) => Timestamp::parse("created_at", &text)?,
-            None => defaults.created_at,
-        };
+        let members = EventMembers::read(Members::of_event(value)?)?;
+        let timed = members.created_at.is_some();
+        let created_at = members.created_at.unwrap_or(defaults.created_at);
         if created_at > defaults.now.plus(MAX_AHEAD) {
             return Err(Error::bad_input("created_at", "must be at most 5 minutes ahead"));
         }
-        let (actor_name, actor_email) = match members.take("actor") {
-            None => (None, None),
-            Some(actor) => {
-                let mut actor = Members::of("actor", actor)?;
-                let described = (actor.text("name", MAX_NAME_LEN)?, actor.text("email", MAX_EMAIL_LEN)?);
-                actor.end("name, email")?;
-                described
-            }
-        };
-        let action = Action::parse("action", members.required_text("action", MAX_ACTION_LEN)?)?;
+        let actor = members.actor.unwrap_or_default();
         let activity = Activity {
-            id,
-            workspace_id: workspace(&mut members, defaults)?,
-            issue_id: optional_id(&mut members, "issue_id", IssueId::parse)?,
-            actor_type: ActorType::parse("actor_type", &members.required_text("actor_type", 16)?)?,
-            actor_id: ActorId::parse("actor_id", members.required_text("actor_id", MAX_ID_LEN)?)?,
-            category: catalog::category(&action),
-            action,
-            details: match members.take("details") {
-                None => serde_json::Map::new(),
-                Some(Value::Object(details)) => details,
-                Some(_) => return Err(Error::bad_input("details", "must be an object")),
+            id: match members.id {
+                Some(id) => id,
+                None => ActivityId::parse(defaults.id.1, defaults.id.0.as_str())?,
             },
+            workspace_id: workspace(members.workspace_id, defaults)?,
+            issue_id: members.issue_id,
+            actor_type: members.actor_type,
+            actor_id: members.actor_id,
+            category: catalog::category(&members.action),
+            action: members.action,
+            details: members.details.unwrap_or_default(),
             created_at,
-            on_behalf_of: party(&mut members, "on_behalf_of")?,
-            affected: party(&mut members, "affected")?,
-            tags: tags(members.take("tags"))?,
-            actor_name,
-            actor_email,
+            on_behalf_of: members.on_behalf_of,
+            affected: members.affected,
+            tags: members.tags.unwrap_or_default(),
+            actor_name: actor.name.map(Line::into_text),
+            actor_email: actor.email.map(Line::into_text),
         };
-        members.end(MEMBERS)?;
         if activity.actor_type == ActorType::User && activity.on_behalf_of.is_some() {
             return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));
         }
         catalog::check(&activity)?;
-        if !directory::changes(&activity).is_empty() && created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY)
-        {
+        if created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY) && directory::is_changed_by(&activity) {
             let detail = "must be at most 5 seconds ahead for an action that decides who may read";
             return Err(Error::bad_input("created_at", detail));
         }
@@ -133,8 +174,7 @@ impl Event {
     }
 }
 
-fn workspace(members: &mut Members, defaults: &Defaults) -> Result<WorkspaceId> {
-    let named = optional_id(members, "workspace_id", WorkspaceId::parse)?;
+fn workspace(named: Option<WorkspaceId>, defaults: &Defaults) -> Result<WorkspaceId> {
     match (named, &defaults.workspace) {
         (Some(named), Some(given)) if named != *given => {
             Err(Error::bad_input("workspace_id", format!("must be absent, or the path's {given}")))
@@ -145,54 +185,20 @@ fn workspace(members: &mut Members, defaults: &Defaults) -> Result<WorkspaceId> 
     }
 }
 
-fn optional_id<T>(
-    members: &mut Members,
-    name: &str,
-    parse: impl Fn(&str, String) -> Result<T>,
-) -> Result<Option<T>> {
-    members.text(name, MAX_ID_LEN)?.map(|text| parse(&members.field(name), text)).transpose()
-}
-
-fn party(members: &mut Members, name: &str) -> Result<Option<Party>> {
-    let Some(value) = members.take(name) else { return Ok(None) };
-    let mut party = Members::of(name, value)?;
-    let id = ActorId::parse(&party.field("id"), party.required_text("id", MAX_ID_LEN)?)?;
-    let (name, email) = (party.text("name", MAX_NAME_LEN)?, party.text("email", MAX_EMAIL_LEN)?);
-    party.end("id, name, email")?;
-    Ok(Some(Party { id, name, email }))
-}
-
-fn tags(value: Option<Value>) -> Result<Vec<Tag>> {
-    let refused =
-        || Error::bad_input("tags", format!("must be an array of at most {MAX_TAGS} different ids"));
-    let values = match value {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(values)) if values.len() <= MAX_TAGS => values,
-        Some(_) => return Err(refused()),
-    };
-    let mut tags = Vec::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
-        let Value::String(text) = value else { return Err(refused()) };
-        let tag = Tag::parse(&format!("tags[{index}]"), text)?;
-        if tags.contains(&tag) {
-            return Err(refused());
-        }
-        tags.push(tag);
-    }
-    Ok(tags)
-}
-
-/// A digest of all an activity says but its time: equal for equal content, however its JSON was written.
-/// Half of SHA-256: 128 bits, with the reader's and the writer's order of members made irrelevant by the
-/// sorted maps of `serde_json`.
-pub(crate) fn fingerprint(activity: &Activity) -> Result<String> {
+/// A digest of everything an activity says but its time: equal for equal content, however its JSON was written.
+///
+/// It is half of SHA-256, 128 bits, of the canonical JSON, so that the order of members does not matter.
+///
+/// # Errors
+/// [`Error::Internal`] when the activity cannot be serialized, which no activity causes.
+pub fn fingerprint(activity: &Activity) -> Result<String> {
     let mut content = serde_json::to_value(activity).map_err(Error::internal)?;
     if let Value::Object(members) = &mut content {
         members.remove("created_at");
         members.insert("actor".into(), json!([activity.actor_name, activity.actor_email]));
     }
-    let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(content.to_string().as_bytes())[..16]);
-    // Stored for ever; should what is digested ever change, so does the number.
+    let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(canonical(&content).as_bytes())[..16]);
+    // The table keeps it for ever. Should the digested content ever change, so must this number.
     Ok(format!("1.{digest}"))
 }
 
@@ -224,12 +230,12 @@ mod tests {
     }
 
     fn refused(value: Value) -> String {
-        Event::parse(value, &defaults()).unwrap_err().to_string()
+        InputEvent::parse(value, &defaults()).unwrap_err().to_string()
     }
 
     #[test]
     fn reads_every_member() {
-        let parsed = Event::parse(event(), &defaults()).unwrap();
+        let parsed = InputEvent::parse(event(), &defaults()).unwrap();
         assert!(parsed.timed);
         assert_eq!(
             serde_json::to_string(&parsed.activity).unwrap(),
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn fills_in_what_the_source_knows() {
         let value = json!({"workspace_id": "w", "actor_type": "user", "actor_id": "u", "action": "a.b"});
-        let parsed = Event::parse(value, &defaults()).unwrap();
+        let parsed = InputEvent::parse(value, &defaults()).unwrap();
         assert_eq!(parsed.activity.id.as_str(), "key-1");
         assert_eq!(parsed.activity.created_at, defaults().now);
         assert!(!parsed.timed);
@@ -292,14 +298,14 @@ mod tests {
     fn the_paths_workspace_wins_over_silence_and_contradicts_another() {
         let path = WorkspaceId::parse("ws_id", "ws-1").unwrap();
         let defaults = Defaults { workspace: Some(path), ..defaults() };
-        assert!(Event::parse(event(), &defaults).is_ok());
-        assert!(Event::parse(with("/workspace_id", Value::Null), &defaults).is_ok());
-        assert!(Event::parse(with("/workspace_id", json!("ws-2")), &defaults).is_err());
+        assert!(InputEvent::parse(event(), &defaults).is_ok());
+        assert!(InputEvent::parse(with("/workspace_id", Value::Null), &defaults).is_ok());
+        assert!(InputEvent::parse(with("/workspace_id", json!("ws-2")), &defaults).is_err());
     }
 
     #[test]
     fn content_is_everything_but_the_time() {
-        let of = |value| Event::parse(value, &defaults()).unwrap().fingerprint;
+        let of = |value| InputEvent::parse(value, &defaults()).unwrap().fingerprint;
         let base = of(event());
         // What is stored must be told from a repeat for ever.
         assert_eq!(base, "1.-KDKgMwGVoC1QyRbqJ4uuw");

@@ -14,12 +14,17 @@ pub const PATTERN: &str = r"^(\.{0,2}[A-Za-z0-9_:@-][A-Za-z0-9._:@-]*|\.{3}[A-Za
 /// `.` and `..` are none: clients take them out of a path before they send it.
 ///
 /// Every one of these sorts between `-` and `z`, and none is `#`, which joins the parts of a key:
-/// [`crate::keys`] relies on both.
+/// The keys of the tables rely on both.
 pub fn is_valid(text: &str) -> bool {
     (1..=MAX_ID_LEN).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b))
         && text != "."
         && text != ".."
+}
+
+/// An id, in JSON Schema.
+pub(crate) fn json_schema() -> serde_json::Value {
+    crate::schema::string(MAX_ID_LEN, PATTERN)
 }
 
 fn check(field: &str, text: &str) -> Result<()> {

@@ -92,8 +92,65 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// What [`Members::text`] says of a string's characters, as a regular expression: none is a control character.
+/// The characters that [`text`] takes, as a regular expression: none is a control character.
 pub const TEXT_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
+
+/// Reads a string of 1 to `max` characters without control characters.
+///
+/// # Errors
+/// [`Error::BadInput`] of `field` when the value is no such string.
+pub fn text(field: &str, value: Value, max: usize) -> Result<String> {
+    match value {
+        Value::String(text)
+            if (1..=max).contains(&text.chars().count()) && !text.contains(char::is_control) =>
+        {
+            Ok(text)
+        }
+        _ => {
+            let detail = format!("must be a string of 1 to {max} characters without control characters");
+            Err(Error::bad_input(field, detail))
+        }
+    }
+}
+
+/// The compact JSON of a value with the members of each object in the order of their names.
+///
+/// It sorts by itself, because the order of `serde_json`'s maps depends on a feature that any dependency may switch on.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(&mut text, value);
+    text
+}
+
+fn write_canonical(text: &mut String, value: &Value) {
+    match value {
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_canonical(text, item);
+            }
+            text.push(']');
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            text.push('{');
+            for (index, (name, value)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write_canonical(text, value);
+            }
+            text.push('}');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
 
 /// An object's members, taken one by one; what is left at the end was unknown.
 pub struct Members {
@@ -127,22 +184,17 @@ impl Members {
     }
 
     /// Takes a string of at most `max` characters without control characters, or nothing.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] of a member that is no such string.
     pub fn text(&mut self, name: &str, max: usize) -> Result<Option<String>> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text))
-                if (1..=max).contains(&text.chars().count()) && !text.contains(char::is_control) =>
-            {
-                Ok(Some(text))
-            }
-            Some(_) => {
-                let detail = format!("must be a string of 1 to {max} characters without control characters");
-                Err(Error::bad_input(self.field(name), detail))
-            }
-        }
+        self.take(name).map(|value| text(&self.field(name), value, max)).transpose()
     }
 
     /// Takes a string that must be there.
+    ///
+    /// # Errors
+    /// As [`Members::text`], and [`Error::BadInput`] of an absent member.
     pub fn required_text(&mut self, name: &str, max: usize) -> Result<String> {
         self.text(name, max)?.ok_or_else(|| Error::bad_input(self.field(name), "is required"))
     }

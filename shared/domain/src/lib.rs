@@ -1,28 +1,19 @@
-//! What the functions share.
-//!
-//! The domain (`activity`, `event`, `catalog`, `directory`, `access`) knows neither HTTP nor DynamoDB. Only
-//! `store` knows DynamoDB, only `keys` spells a key, and only `problem` knows status codes.
+//! The domain: activities, the events that become activities, the catalog of actions, the directory of workspaces and
+//! members, and the rules of access. It knows neither AWS nor HTTP.
 
 pub mod access;
 pub mod activity;
 pub mod catalog;
+pub mod cursor;
 pub mod directory;
 pub mod error;
 pub mod event;
-pub mod feed;
+pub mod filter;
 pub mod ids;
 pub mod json;
-pub mod keys;
-pub mod listing;
-pub mod live;
-mod parallel;
-pub mod params;
-pub mod problem;
-pub mod reader;
-pub mod record;
+pub mod position;
 mod schema;
-pub mod store;
+pub mod subscription;
 pub mod time;
-pub mod wire;
 
 pub use error::{Error, Result};

@@ -1,22 +1,13 @@
-//! What parsing allows, said as schemas: JSON Schema for producers, and, for the OpenAPI document, the schemas of
-//! texts that are parsed into types of their own.
+//! Building blocks of schemas: JSON Schema for producers, and OpenAPI schemas of types that are parsed from text.
 
 use serde_json::{Value, json};
 
-use crate::ids::{self, MAX_ID_LEN};
-use crate::json::TEXT_PATTERN;
-
-/// An id, in JSON Schema.
-pub(crate) fn id() -> Value {
-    json!({ "type": "string", "maxLength": MAX_ID_LEN, "pattern": ids::PATTERN })
+/// A string of at most `max` characters that matches `pattern`, in JSON Schema.
+pub(crate) fn string(max: usize, pattern: &str) -> Value {
+    json!({ "type": "string", "maxLength": max, "pattern": pattern })
 }
 
-/// A string as [`crate::json::Members::text`] takes it, in JSON Schema.
-pub(crate) fn line(max: usize) -> Value {
-    json!({ "type": "string", "maxLength": max, "pattern": TEXT_PATTERN })
-}
-
-/// The same schema for a member that may be null, which counts as absent.
+/// The same schema, for a member that may also be null, which counts as absent.
 pub(crate) fn or_null(mut schema: Value) -> Value {
     if let Some(kind) = schema.get_mut("type") {
         *kind = json!([*kind, "null"]);
@@ -27,7 +18,7 @@ pub(crate) fn or_null(mut schema: Value) -> Value {
     schema
 }
 
-/// Says in the document that `$name` is a text of this pattern, of 1 to `$max` characters.
+/// Describes `$name` to the OpenAPI document as a text of this pattern, of 1 to `$max` characters.
 #[cfg(feature = "openapi")]
 macro_rules! text {
     ($name:ident, $description:literal, $pattern:expr, $max:expr) => {

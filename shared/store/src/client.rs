@@ -23,13 +23,13 @@ pub async fn connect() -> Client {
     Client::from_conf(config.build())
 }
 
-/// The transport of every client of ours, with the only TLS provider that is built into it.
+/// The transport of all our clients, with the only TLS provider that is compiled in.
 pub fn https() -> SharedHttpClient {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new().tls_provider(tls).build_https()
 }
 
-/// The transport, the retries and the time limits every client of ours has.
+/// The transport, the retries and the time limits of all our DynamoDB clients.
 ///
 /// DynamoDB answers in single-digit milliseconds, so an attempt of 3 s is lost; four attempts and their pauses
 /// end within 8 s, well before a function's time is up. The SDK's own defaults are a first pause of 1 s
@@ -54,9 +54,9 @@ pub fn config() -> Builder {
         )
 }
 
-/// The retries and the time limits of one who reads a whole table: no page is waited for as an answer is, and a table
-/// read at full speed may refuse for a while. Ten attempts that fail at once take 9 s at most.
-pub(super) fn patient() -> Builder {
+/// The retries and the time limits for reading a whole table: nobody waits for a page, and a table that is read at full
+/// speed may throttle for a while. Ten attempts that fail at once take 9 s at most.
+pub(super) fn scan_config() -> Builder {
     let page = Duration::from_secs(60);
     Config::builder()
         .retry_config(

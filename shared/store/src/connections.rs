@@ -1,78 +1,82 @@
-//! The `connections` table: who is connected, what they watch, and the journals of what is watched.
+//! The `connections` table: sessions, their subscriptions, and the journals of subscribed topics.
 //!
-//! A watcher and a broadcast share no transaction: those who come at once would meet at their topic's head. What keeps
-//! messages whole and in order is this. A broadcast lists its batch in the journal before it looks for watchers, and
-//! leaves a note with each that is still being told what it has missed. Such a watcher is told by broadcasts from then on
-//! that it has read all of the journal of which there are notes.
+//! A new subscription and a batch share no transaction, because many subscriptions that begin at once would conflict at
+//! their topic's head. Updates stay complete and in order all the same. The broadcast lists a batch in the journal before
+//! it reads the subscriptions, and flags the batch as missed with each that still replays the journal. The replay hands a
+//! subscription over to the broadcast only when it has read every batch that was flagged.
 
 mod journal;
 
-pub use journal::{Batch, Entry, Head};
+pub use journal::{JournalBatch, JournalEntry, JournalHead};
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
-use super::item::{optional, text};
-use super::{Item, Store, failed, key, string};
-use crate::keys::live as keys;
-use crate::live::{CONNECTION_SECONDS, ConnectionId, Document, MAX_SUBSCRIPTIONS, Session, Topic, Watch};
-use crate::parallel::all;
-use crate::{Error, Result};
+use domain::subscription::{
+    CONNECTION_SECONDS, ConnectionId, Document, MAX_SUBSCRIPTIONS, Session, Subscription, Topic,
+};
+use domain::{Error, Result};
 
-/// Time-to-live attribute of every item. DynamoDB deletes late, so that it is looked at where it matters.
+use super::item::{optional, text};
+use super::keys::connections as keys;
+use super::keys::{ItemKey, SK};
+use super::parallel::try_all;
+use super::{Item, Store, failed, key, string};
+
+/// Time-to-live attribute of every item. DynamoDB deletes late, so code checks it wherever it matters.
 const EXPIRES: &str = "expires_at";
-/// Of a watch: see [`Watch::since`].
+/// Attribute of a subscriber: [`Subscription::since`].
 const SINCE: &str = "since";
-/// Of a watch: the last batch of which a broadcast left a note.
+/// Attribute of a subscriber: the last batch that a broadcast flagged as missed.
 const MISSED: &str = "missed";
-/// Of a session: why its token was not taken.
+/// Attribute of a session: why its token was refused.
 const REFUSED: &str = "refused";
-/// Of a watch: see [`Watch::began`].
+/// Attribute of a subscriber: [`Subscription::began`].
 const BEGAN: &str = "began";
-/// Of a session, a subscription or a watch: what tells it from another of the same key.
-const MARK: &str = "mark";
-/// Of a subscription: what it watches. A subscription that ended before it began has none.
+/// Attribute of a session, a subscription and a subscriber: the nonce that tells it apart from others of the same key.
+const NONCE: &str = "mark";
+/// Attribute of a subscription: its topic. A subscription that was completed before it began has none.
 const TOPIC: &str = "topic";
 
-/// How long it is remembered that a subscription was ended before it had begun, in seconds. Messages of a connection
-/// are handled at the same time, each within 29 s.
-const ENDED_SECONDS: i64 = 30;
+/// How long the table remembers that a subscription was completed before it began, in seconds. API Gateway handles the
+/// messages of a connection at the same time, each within 29 s.
+const COMPLETED_SECONDS: i64 = 30;
 /// Requests in flight for one connection, or one topic.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// The `connections` table.
 #[derive(Debug, Clone)]
 pub struct Connections(Store);
 
-/// What a connection has.
+/// A connection's session and its subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Who is at the other end, or why that is nobody.
+pub struct ConnectionState {
+    /// The session, or why its token was refused.
     pub session: Result<Session, String>,
-    /// Its subscriptions, by their ids, each with its mark.
+    /// The nonces of its subscriptions, by their ids.
     pub subscriptions: BTreeMap<String, String>,
 }
 
-/// What became of a watcher's turn.
+/// The result of handing a subscription over from its replay to the broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It is told by broadcasts from now on.
-    Taken,
-    /// There is more to read of the journal.
+pub enum Handover {
+    /// The broadcast delivers to it from now on.
+    Done,
+    /// The journal has more to replay.
     Missed,
-    /// It is watching no more.
+    /// The subscription has ended.
     Ended,
 }
 
 /// Why a subscription did not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The connection is gone, or the client ended the subscription before it had begun.
-    Already,
-    /// There is one of the same id.
-    Taken,
+pub enum SubscribeError {
+    /// The connection is gone, or the client completed the subscription before it began.
+    Ended,
+    /// The connection has another with the same id.
+    IdTaken,
     /// The connection has [`MAX_SUBSCRIPTIONS`] others.
     TooMany,
 }
@@ -83,9 +87,9 @@ impl Connections {
         Self(Store::new(store.client.clone(), table))
     }
 
-    /// Begins a session at `now`, in seconds since 1970, or notes why nobody is at the other end; false when that has been
-    /// done.
-    pub async fn begin(
+    /// Begins a session at `now`, in seconds since 1970, or stores why its token was refused; false when the connection
+    /// already has one of both.
+    pub async fn begin_session(
         &self,
         connection: &ConnectionId,
         session: Result<&Session, &str>,
@@ -97,167 +101,166 @@ impl Connections {
             Err(reason) => drop(item.insert(REFUSED.into(), string(reason))),
         }
         item.insert(EXPIRES.into(), number(now + CONNECTION_SECONDS));
-        self.put_new(keys::session(connection), item, &new_mark(), Unless::There).await
+        self.put_new(keys::session(connection), item, &new_nonce(), Unless::Exists).await
     }
 
-    /// What a connection has; `None` when its session has not begun, or is over.
-    pub async fn standing(&self, connection: &ConnectionId, now: i64) -> Result<Option<Standing>> {
+    /// The state of a connection; `None` when its session has not begun, or is over.
+    pub async fn state(&self, connection: &ConnectionId, now: i64) -> Result<Option<ConnectionState>> {
         let items = self.0.partition(keys::connection(connection), "S", None).await?;
         let (mut session, mut subscriptions) = (None, BTreeMap::new());
         for mut item in items.into_iter().filter(|item| !is_expired(item, now)) {
-            let sk = text(&mut item, crate::keys::SK)?;
+            let sk = text(&mut item, SK)?;
             match (sk.strip_prefix(keys::SUBSCRIPTION_PREFIX), optional(&mut item, REFUSED)?) {
                 (Some(id), _) if item.contains_key(TOPIC) => {
-                    subscriptions.insert(id.to_owned(), text(&mut item, MARK)?);
+                    subscriptions.insert(id.to_owned(), text(&mut item, NONCE)?);
                 }
                 (Some(_), _) => {}
                 (None, Some(reason)) => session = Some(Err(reason)),
                 (None, None) => session = Some(Ok(decode_session(&mut item)?)),
             }
         }
-        Ok(session.map(|session| Standing { session, subscriptions }))
+        Ok(session.map(|session| ConnectionState { session, subscriptions }))
     }
 
-    /// Begins to watch, still to be told what was missed. Whoever forgets the connection meanwhile, or ends the
-    /// subscription, leaves nothing of it.
-    pub async fn watch(&self, watch: &Watch) -> Result<Option<Ended>> {
-        let (at, now) = (keys::subscription(&watch.connection, &watch.id), watch.began);
+    /// Begins a subscription, which still has to replay the journal. When another process forgets the connection or
+    /// completes the subscription meanwhile, nothing is left of it.
+    pub async fn subscribe(&self, new: &Subscription) -> Result<Result<(), SubscribeError>> {
+        let (at, now) = (keys::subscription(&new.connection, &new.id), new.began);
         let expires = number(now + CONNECTION_SECONDS);
         let subscription =
-            Item::from([(TOPIC.into(), string(watch.topic.name())), (EXPIRES.into(), expires.clone())]);
-        if !self.put_new(at.clone(), subscription, &watch.mark, Unless::Expired(now)).await? {
+            Item::from([(TOPIC.into(), string(keys::topic_name(&new.topic))), (EXPIRES.into(), expires.clone())]);
+        if !self.put_new(at.clone(), subscription, &new.nonce, Unless::Unexpired(now)).await? {
             if self.0.item(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
-                return Ok(Some(Ended::Taken));
+                return Ok(Err(SubscribeError::IdTaken));
             }
-            // Once is enough: the id may be used again.
+            // The client completed this id before. It may use the id again, so once is enough.
             self.delete(at, None).await?;
-            return Ok(Some(Ended::Already));
+            return Ok(Err(SubscribeError::Ended));
         }
-        let mut item = Item::from(encode_session(&watch.session));
-        item.insert("document".into(), string(&watch.document.query));
-        item.insert("variables".into(), string(&watch.document.variables));
-        if let Some(operation) = &watch.document.operation {
+        let mut item = Item::from(encode_session(&new.session));
+        item.insert("document".into(), string(&new.document.query));
+        item.insert("variables".into(), string(&new.document.variables));
+        if let Some(operation) = &new.document.operation {
             item.insert("operation".into(), string(operation));
         }
         item.insert(BEGAN.into(), number(now));
         item.insert(EXPIRES.into(), expires);
-        // Of another of its id, which was slow to begin or is slow to end, it takes nothing away.
-        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
-        let is_put = self.put_new(at, item, &watch.mark, Unless::There).await?;
-        // Who forgets a connection deletes its session first, and then what it finds: this, or we see it. And of many
-        // that came at once, each sees the others.
-        let standing = self.standing(&watch.connection, now).await?;
-        let subscriptions = standing.map(|standing| standing.subscriptions).unwrap_or_default();
-        let is_there = subscriptions.get(&watch.id).is_some_and(|mark| *mark == watch.mark);
+        // An older subscription with this id, slow to begin or to end, keeps its own item.
+        let is_put = self.put_new(subscriber(new), item, &new.nonce, Unless::Exists).await?;
+        // A process that forgets a connection deletes the session first, and then what it finds. Either it finds this
+        // subscription, or this process sees that the session is gone. Subscriptions that begin at once see each other.
+        let state = self.state(&new.connection, now).await?;
+        let subscriptions = state.map(|state| state.subscriptions).unwrap_or_default();
+        let is_there = subscriptions.get(&new.id).is_some_and(|nonce| *nonce == new.nonce);
         if is_put && is_there && subscriptions.len() <= MAX_SUBSCRIPTIONS {
-            return Ok(None);
+            return Ok(Ok(()));
         }
-        self.end(watch).await?;
-        Ok(Some(if is_put && is_there { Ended::TooMany } else { Ended::Already }))
+        self.end(new).await?;
+        Ok(Err(if is_put && is_there { SubscribeError::TooMany } else { SubscribeError::Ended }))
     }
 
-    /// Lets broadcasts tell the watcher what comes after batch `told` of the journal.
-    pub async fn take_turn(&self, watch: &Watch, told: u64) -> Result<Turn> {
-        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
+    /// Lets the broadcast deliver to a subscription everything that follows batch `replayed` of the journal.
+    pub async fn hand_over(&self, subscription: &Subscription, replayed: u64) -> Result<Handover> {
         let condition = "attribute_not_exists(#missed) OR #missed <= :batch";
-        let taken = self.set(watch, (SINCE, told), condition, &[("#missed", MISSED)]).await?;
-        Ok(match taken {
-            true => Turn::Taken,
-            false if self.0.item(at).await?.is_some_and(|item| is_marked(&item, &watch.mark)) => Turn::Missed,
-            false => Turn::Ended,
-        })
+        if self.set_batch(subscription, (SINCE, replayed), condition, &[("#missed", MISSED)]).await? {
+            return Ok(Handover::Done);
+        }
+        let found = self.0.item(subscriber(subscription)).await?;
+        let is_there = found.is_some_and(|item| has_nonce(&item, &subscription.nonce));
+        Ok(if is_there { Handover::Missed } else { Handover::Ended })
     }
 
-    /// Leaves a note with a watcher, who had not taken its turn, that there is a batch to read of the journal. When it
-    /// has taken its turn meanwhile, says up to where it has been told.
-    pub async fn leave_note(&self, watch: &Watch, batch: u64) -> Result<Option<u64>> {
+    /// Flags a batch as missed with a subscription that was still replaying. When it was handed over meanwhile, returns
+    /// the batch up to which it replayed.
+    pub async fn flag_missed(&self, subscription: &Subscription, batch: u64) -> Result<Option<u64>> {
         let condition =
             "attribute_not_exists(#since) AND (attribute_not_exists(#missed) OR #missed < :batch)";
         let names = [("#missed", MISSED), ("#since", SINCE)];
-        if self.set(watch, (MISSED, batch), condition, &names).await? {
+        if self.set_batch(subscription, (MISSED, batch), condition, &names).await? {
             return Ok(None);
         }
-        let found = self.0.item(keys::watch(&watch.topic, &watch.connection, &watch.id)).await?;
-        Ok(found.filter(|item| is_marked(item, &watch.mark)).and_then(|item| integer(&item, SINCE)))
+        let found = self.0.item(subscriber(subscription)).await?;
+        let found = found.filter(|item| has_nonce(item, &subscription.nonce));
+        Ok(found.and_then(|item| integer(&item, SINCE)))
     }
 
-    /// Everybody who watches a topic.
-    pub async fn watchers(&self, topic: &Topic, now: i64) -> Result<Vec<Watch>> {
-        let shards =
-            (0..keys::WATCH_SHARDS).map(|shard| self.0.partition(keys::watchers(topic, shard), "", None));
-        let items = all(AT_ONCE, shards.collect()).await?.into_iter().flatten();
-        let watcher = |item| {
-            // One that another version of this program wrote is not to keep the others from being told.
+    /// All subscriptions to a topic.
+    pub async fn subscriptions(&self, topic: &Topic, now: i64) -> Result<Vec<Subscription>> {
+        let shards = (0..keys::SUBSCRIBER_SHARDS)
+            .map(|shard| self.0.partition(keys::subscribers(topic, shard), "", None));
+        let items = try_all(MAX_CONCURRENT_REQUESTS, shards.collect()).await?.into_iter().flatten();
+        let subscription = |item| {
+            // An item that another version of this program wrote must not keep updates from the other subscribers.
             let decoded = decode(topic, item);
-            decoded.inspect_err(|error| tracing::error!(error = error.chain(), "a watcher is left out")).ok()
+            decoded.inspect_err(|error| tracing::error!(error = error.chain(), "skipped subscription")).ok()
         };
-        Ok(items.filter(|item| !is_expired(item, now)).filter_map(watcher).collect())
+        Ok(items.filter(|item| !is_expired(item, now)).filter_map(subscription).collect())
     }
 
-    /// Ends a subscription that began, but not another of its id.
-    pub async fn end(&self, watch: &Watch) -> Result<()> {
-        let mark = Some(watch.mark.as_str());
-        self.delete(keys::watch(&watch.topic, &watch.connection, &watch.id), mark).await?;
-        self.delete(keys::subscription(&watch.connection, &watch.id), mark).await
+    /// Ends a subscription that began, but not another with its id.
+    pub async fn end(&self, subscription: &Subscription) -> Result<()> {
+        let nonce = Some(subscription.nonce.as_str());
+        self.delete(subscriber(subscription), nonce).await?;
+        self.delete(keys::subscription(&subscription.connection, &subscription.id), nonce).await
     }
 
-    /// Ends a subscription that its client has completed. That message may overtake the one that subscribes, which is
-    /// remembered for a while, of somebody who may subscribe.
+    /// Ends a subscription that its client completed. That message may overtake the one that subscribes, so the table
+    /// remembers it for a while if the client has a session.
     pub async fn complete(&self, connection: &ConnectionId, id: &str, now: i64) -> Result<()> {
         let at = keys::subscription(connection, id);
-        let is_watched = |item: &Item| item.contains_key(TOPIC);
-        if let Some(item) = self.0.item(at.clone()).await?.filter(is_watched) {
+        let has_begun = |item: &Item| item.contains_key(TOPIC);
+        if let Some(item) = self.0.item(at.clone()).await?.filter(has_begun) {
             return self.remove(connection, id, item).await;
         }
         let session = self.0.item(keys::session(connection)).await?;
         if session.is_none_or(|session| session.contains_key(REFUSED)) {
             return Ok(());
         }
-        let ended = Item::from([(EXPIRES.into(), number(now + ENDED_SECONDS))]);
-        if !self.put_new(at.clone(), ended, &new_mark(), Unless::Watched).await?
-            && let Some(item) = self.0.item(at).await?.filter(is_watched)
+        let completed = Item::from([(EXPIRES.into(), number(now + COMPLETED_SECONDS))]);
+        if !self.put_new(at.clone(), completed, &new_nonce(), Unless::Begun).await?
+            && let Some(item) = self.0.item(at).await?.filter(has_begun)
         {
             self.remove(connection, id, item).await?;
         }
         Ok(())
     }
 
-    /// Whether a connection has a session, or a note why it has none.
-    pub async fn has_begun(&self, connection: &ConnectionId) -> Result<bool> {
+    /// Whether a connection has a session, or a reason why its token was refused.
+    pub async fn has_session(&self, connection: &ConnectionId) -> Result<bool> {
         Ok(self.0.item(keys::session(connection)).await?.is_some())
     }
 
-    /// Forgets a connection and all its subscriptions.
+    /// Deletes a connection's session and all its subscriptions.
     pub async fn forget(&self, connection: &ConnectionId) -> Result<()> {
         self.delete(keys::session(connection), None).await?;
         let found = self.0.partition(keys::connection(connection), keys::SUBSCRIPTION_PREFIX, None).await?;
-        // Those that never began expire soon.
+        // Subscriptions that never began expire soon.
         let found = found.into_iter().filter(|item| item.contains_key(TOPIC));
         let removals = found.map(|mut item| async {
-            let sk = text(&mut item, crate::keys::SK)?;
+            let sk = text(&mut item, SK)?;
             self.remove(connection, sk.strip_prefix(keys::SUBSCRIPTION_PREFIX).unwrap_or_default(), item)
                 .await
         });
-        all(AT_ONCE, removals.collect()).await.map(drop)
+        try_all(MAX_CONCURRENT_REQUESTS, removals.collect()).await.map(drop)
     }
 
-    /// Deletes a subscription: first what watches, so that nothing does whose subscription is not there.
+    /// Deletes a subscription: first the subscriber, so that none is left without a subscription.
     async fn remove(&self, connection: &ConnectionId, id: &str, mut item: Item) -> Result<()> {
-        let mark = optional(&mut item, MARK)?;
-        if let Some(topic) = optional(&mut item, TOPIC)?.as_deref().and_then(Topic::parse) {
-            self.delete(keys::watch(&topic, connection, id), mark.as_deref()).await?;
+        let nonce = optional(&mut item, NONCE)?;
+        if let Some(topic) = optional(&mut item, TOPIC)?.as_deref().and_then(keys::parse_topic) {
+            self.delete(keys::subscriber(&topic, connection, id), nonce.as_deref()).await?;
         }
-        self.delete(keys::subscription(connection, id), mark.as_deref()).await
+        self.delete(keys::subscription(connection, id), nonce.as_deref()).await
     }
 
-    /// Deletes an item; if a mark is given, the one that has it.
-    async fn delete(&self, at: (String, String), mark: Option<&str>) -> Result<()> {
+    /// Deletes an item; with a nonce, only the item that has it.
+    async fn delete(&self, at: ItemKey, nonce: Option<&str>) -> Result<()> {
         let mut delete = self.0.client.delete_item().table_name(&self.0.table).set_key(Some(key(at)));
-        if let Some(mark) = mark {
+        if let Some(nonce) = nonce {
             delete = delete
-                .condition_expression("#mark = :mark")
-                .expression_attribute_names("#mark", MARK)
-                .expression_attribute_values(":mark", string(mark));
+                .condition_expression("#nonce = :nonce")
+                .expression_attribute_names("#nonce", NONCE)
+                .expression_attribute_values(":nonce", string(nonce));
         }
         match delete.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
             Ok(_) => Ok(()),
@@ -268,26 +271,26 @@ impl Connections {
         }
     }
 
-    /// Puts an item with a mark at a key, unless there is another; says whether it did. By its mark it is known: what is
-    /// sent again after its answer was lost finds itself there.
+    /// Puts an item with a nonce, unless another is at its key; says whether it did. The nonce lets a retry whose first
+    /// answer was lost find its own item.
     async fn put_new(
         &self,
-        at: (String, String),
+        at: ItemKey,
         mut item: Item,
-        mark: &str,
+        nonce: &str,
         unless: Unless,
     ) -> Result<bool> {
         item.extend(key(at.clone()));
-        item.insert(MARK.into(), string(mark));
+        item.insert(NONCE.into(), string(nonce));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));
         let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let put = match unless {
-            Unless::There => put.condition_expression("attribute_not_exists(pk)"),
-            Unless::Expired(now) => put
+            Unless::Exists => put.condition_expression("attribute_not_exists(pk)"),
+            Unless::Unexpired(now) => put
                 .condition_expression("attribute_not_exists(pk) OR #expires <= :now")
                 .expression_attribute_names("#expires", EXPIRES)
                 .expression_attribute_values(":now", number(now)),
-            Unless::Watched => put
+            Unless::Begun => put
                 .condition_expression("attribute_not_exists(#topic)")
                 .expression_attribute_names("#topic", TOPIC),
         };
@@ -295,33 +298,32 @@ impl Connections {
             Ok(_) => Ok(true),
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
                 let found = self.0.item(at).await?;
-                Ok(found.is_some_and(|found| is_marked(&found, mark)))
+                Ok(found.is_some_and(|found| has_nonce(&found, nonce)))
             }
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// Sets an attribute of a watch to the number of a batch, `:batch`, where `condition` holds; says whether it did.
-    async fn set(
+    /// Sets an attribute of a subscriber to the number of a batch, `:batch`, if `condition` holds; says whether it did.
+    async fn set_batch(
         &self,
-        watch: &Watch,
+        subscription: &Subscription,
         (name, batch): (&str, u64),
         condition: &str,
         names: &[(&str, &str)],
     ) -> Result<bool> {
-        let at = keys::watch(&watch.topic, &watch.connection, &watch.id);
         let mut update = self
             .0
             .client
             .update_item()
             .table_name(&self.0.table)
-            .set_key(Some(key(at)))
+            .set_key(Some(key(subscriber(subscription))))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .update_expression("SET #set = :batch")
             .expression_attribute_names("#set", name)
-            .condition_expression(format!("#mark = :mark AND ({condition})"))
-            .expression_attribute_names("#mark", MARK)
-            .expression_attribute_values(":mark", string(&watch.mark))
+            .condition_expression(format!("#nonce = :nonce AND ({condition})"))
+            .expression_attribute_names("#nonce", NONCE)
+            .expression_attribute_values(":nonce", string(&subscription.nonce))
             .expression_attribute_values(":batch", number(batch));
         for (placeholder, name) in names {
             update = update.expression_attribute_names(*placeholder, *name);
@@ -336,24 +338,29 @@ impl Connections {
     }
 }
 
-/// What an item must not take the place of.
+/// The item at a key that a new one must not replace.
 #[derive(Debug, Clone, Copy)]
 enum Unless {
-    /// Anything.
-    There,
-    /// What has not expired by then.
-    Expired(i64),
-    /// A subscription that watches.
-    Watched,
+    /// Any item.
+    Exists,
+    /// An item that has not expired by then, in seconds since 1970.
+    Unexpired(i64),
+    /// A subscription that has begun.
+    Begun,
 }
 
-/// What tells a subscription from another of the same id.
-pub fn new_mark() -> String {
+/// Key of a subscription among those of its topic.
+fn subscriber(subscription: &Subscription) -> ItemKey {
+    keys::subscriber(&subscription.topic, &subscription.connection, &subscription.id)
+}
+
+/// A new nonce, which tells a subscription apart from others with its id.
+pub fn new_nonce() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-fn is_marked(item: &Item, mark: &str) -> bool {
-    item.get(MARK).and_then(|found| found.as_s().ok()).is_some_and(|found| found == mark)
+fn has_nonce(item: &Item, nonce: &str) -> bool {
+    item.get(NONCE).and_then(|found| found.as_s().ok()).is_some_and(|found| found == nonce)
 }
 
 fn number(value: impl ToString) -> AttributeValue {
@@ -385,16 +392,16 @@ fn decode_session(item: &mut Item) -> Result<Session> {
     })
 }
 
-fn decode(topic: &Topic, mut item: Item) -> Result<Watch> {
-    let sk = text(&mut item, crate::keys::SK)?;
+fn decode(topic: &Topic, mut item: Item) -> Result<Subscription> {
+    let sk = text(&mut item, SK)?;
     let (connection, id) =
-        sk.split_once('#').ok_or_else(|| Error::internal(format!("not a watcher's sort key: {sk}")))?;
-    Ok(Watch {
+        sk.split_once('#').ok_or_else(|| Error::internal(format!("not a subscriber's sort key: {sk}")))?;
+    Ok(Subscription {
         topic: topic.clone(),
         connection: ConnectionId::parse(connection)?,
         id: id.to_owned(),
         since: integer(&item, SINCE),
-        mark: text(&mut item, MARK)?,
+        nonce: text(&mut item, NONCE)?,
         began: integer(&item, BEGAN).unwrap_or_default(),
         session: decode_session(&mut item)?,
         document: Document {

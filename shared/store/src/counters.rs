@@ -8,23 +8,23 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{Datelike as _, NaiveDate};
 
-use super::{Item, Store};
-use crate::access::View;
-use crate::ids::WorkspaceId;
-use crate::time::{SLOTS_A_DAY, Timestamp};
-use crate::{Error, Result, keys};
+use super::{Item, Store, keys};
+use domain::access::View;
+use domain::ids::WorkspaceId;
+use domain::time::{SLOTS_A_DAY, Timestamp};
+use domain::{Error, Result};
 
-/// Activities counted together.
+/// A count of activities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// All of them.
+    /// All activities.
     pub all: u64,
-    /// Those for staff.
+    /// The activities for staff.
     pub staff: u64,
 }
 
 impl Tally {
-    /// How many of them `view` shows.
+    /// How many activities `view` shows.
     pub fn visible(self, view: View) -> u64 {
         match view {
             View::All => self.all,
@@ -39,18 +39,18 @@ impl Tally {
     }
 }
 
-/// Every day of a workspace that has activities.
+/// The days of a workspace that have activities.
 pub type Days = BTreeMap<NaiveDate, Tally>;
 
 /// The ten-minute slots of one day.
 pub type Slots = [Tally; SLOTS_A_DAY as usize];
 
-/// The attribute of a month's counter for a day; of those for staff, when `staff`.
+/// The attribute of a month's counter for a day, which counts all activities or only those for staff.
 pub(super) fn day_attribute(time: Timestamp, staff: bool) -> String {
     format!("{}{}", if staff { 's' } else { 'd' }, time.day().format("%d"))
 }
 
-/// The attribute of a day's counter for a slot, two characters so that all 144 fit one write unit of 1 KiB.
+/// The attribute of a day's counter for a slot: two characters, so that all 144 fit one write unit of 1 KiB.
 pub(super) fn slot_attribute(time: Timestamp, staff: bool) -> String {
     format!("{}{:02x}", if staff { "s" } else { "" }, time.slot())
 }
@@ -93,7 +93,7 @@ impl Store {
 }
 
 fn tally(count: u64, staff: bool) -> Tally {
-    // Staff's activities are counted under both names, so that one number is enough when nothing is hidden.
+    // An activity for staff is counted under both names, so that one number is enough when nothing is hidden.
     if staff { Tally { all: 0, staff: count } } else { Tally { all: count, staff: 0 } }
 }
 

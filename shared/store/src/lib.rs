@@ -1,51 +1,72 @@
-//! The only place that knows DynamoDB. Its methods are named after what they are for, and say in their
-//! comments what holds under concurrency.
+//! The tables. This is the only crate that sees the DynamoDB SDK, spells a key or names an index.
+//!
+//! Methods are named after access patterns, and their comments say what holds under concurrency.
 
+pub mod backoff;
 mod client;
+mod connections;
 mod counters;
 mod directory;
-mod image;
 mod item;
-mod live;
+mod keys;
 mod page;
+pub mod parallel;
+mod stream_image;
 mod verify;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use domain::{Error, Result};
 
 pub use client::{config, connect, https};
+pub use connections::{
+    ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead, SubscribeError, new_nonce,
+};
 pub use counters::{Days, Slots, Tally};
-pub use image::activity_of;
-pub use live::{Batch as JournalBatch, Connections, Ended, Entry, Head, Standing, Turn, new_mark};
-pub use page::{Chunk, Residual, Row, Source, Span};
+pub use keys::{COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, parse_bound as parse_cursor_text};
+pub use page::{Chunk, Continuation, Partition, Residual, Row, Source, Span};
+pub use stream_image::activity_of;
 pub use verify::{Fault, Report, Wrong};
-pub use write::{Batch, Outcome, StoredId, TRANSACTION_ITEMS};
+pub use write::{PreparedEvent, StoredId, TRANSACTION_ITEMS, Transaction, TransactionOutcome};
 
-use crate::{Error, Result, keys};
+use backoff::Jitter;
 
 /// A stored item.
-pub type Item = HashMap<String, AttributeValue>;
+type Item = HashMap<String, AttributeValue>;
 
 /// The `log` table.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
     table: String,
+    jitter: Arc<Jitter>,
 }
 
 impl Store {
     /// The table called `table`, reached through `client`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { client, table: table.into(), jitter: Arc::default() }
     }
 
-    /// Opens the two connections that a page takes, as it reads two things at once, so that the first request does
-    /// not wait for TLS. What this reads does not exist.
+    /// The same table, with pauses between attempts that `rng` decides.
+    #[must_use]
+    pub fn with_jitter(self, rng: fastrand::Rng) -> Self {
+        Self { jitter: Arc::new(Jitter::new(rng)), ..self }
+    }
+
+    /// What decides its pauses between attempts.
+    pub fn jitter(&self) -> &Jitter {
+        &self.jitter
+    }
+
+    /// Opens the two connections that a page needs, because it reads two things at once, so that the first request does
+    /// not wait for TLS. The item that this reads does not exist.
     ///
     /// # Errors
     /// As any read; a caller that is only starting may go on regardless.
@@ -57,35 +78,34 @@ impl Store {
     }
 
     /// The item of a key, strongly consistent.
-    async fn item(&self, at: (String, String)) -> Result<Option<Item>> {
+    async fn item(&self, at: keys::ItemKey) -> Result<Option<Item>> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(at)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         Ok(get.send().await.map_err(failed)?.item)
     }
 
-    /// The items of a partition whose sort keys start with `prefix`, or the first `most` of them and perhaps some more.
-    /// Strongly consistent; a request for each 1 MB.
-    async fn partition(&self, partition: String, prefix: &str, most: Option<usize>) -> Result<Vec<Item>> {
-        let limit = most.and_then(|most| i32::try_from(most).ok());
-        // Of an empty text DynamoDB does not take begins_with; everything sorts after a space.
+    /// The items of a partition whose sort keys start with `prefix`, or, with `limit`, its first ones: at least that many
+    /// if there are. Strongly consistent; a request for each 1 MB.
+    async fn partition(&self, partition: String, prefix: &str, limit: Option<usize>) -> Result<Vec<Item>> {
+        let page_limit = limit.and_then(|limit| i32::try_from(limit).ok());
+        // DynamoDB refuses begins_with an empty text. Every sort key sorts after a space.
         let (condition, sk) =
             if prefix.is_empty() { ("#sk > :sk", " ") } else { ("begins_with(#sk, :sk)", prefix) };
-        let pages = self.of_partition(partition, condition, sk).set_limit(limit);
+        let pages = self.query_partition(partition, condition, sk).set_limit(page_limit);
         let mut items = Vec::new();
         let mut start = None;
         loop {
             let page = pages.clone().set_exclusive_start_key(start).send().await.map_err(failed)?;
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key;
-            if start.is_none() || most.is_some_and(|most| items.len() >= most) {
+            if start.is_none() || limit.is_some_and(|limit| items.len() >= limit) {
                 return Ok(items);
             }
         }
     }
 
-    /// A strongly consistent Query of the items of a partition whose sort keys, `#sk`, are to `sk`, `:sk`, as `condition`
-    /// says.
-    fn of_partition(&self, partition: String, condition: &str, sk: &str) -> QueryFluentBuilder {
+    /// A strongly consistent Query of a partition, whose `condition` compares the sort key `#sk` with `sk`, `:sk`.
+    fn query_partition(&self, partition: String, condition: &str, sk: &str) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.table)
@@ -103,7 +123,7 @@ fn string(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-fn key((pk, sk): (String, String)) -> Item {
+fn key((pk, sk): keys::ItemKey) -> Item {
     HashMap::from([(keys::PK.into(), string(pk)), (keys::SK.into(), string(sk))])
 }
 
@@ -118,7 +138,7 @@ where
     let ours = match &error {
         SdkError::ServiceError(service) => service.raw().status().as_u16() < 500,
         SdkError::ConstructionFailure(_) => true,
-        // A timeout, a connection lost, an answer cut short.
+        // A timeout, a lost connection, a truncated answer.
         _ => false,
     };
     let source = Box::new(error);

@@ -3,41 +3,105 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Select};
+use domain::activity::{Action, Activity};
+use domain::filter::{Filter, FilterKind, Matching, Order, Sort};
+use domain::ids::{ActivityId, ActorId, IssueId, OrganizationId, WorkspaceId};
+use domain::position::{Bound, TimePosition};
+use domain::time::Timestamp;
+use domain::{Error, Result};
 
 use super::item::{STAFF, decode};
+use super::keys::{self, Index, Key};
 use super::{Item, Store, failed, item, string};
-use crate::activity::{Action, Activity};
-use crate::feed::{Filter, Order, Sort};
-use crate::ids::{ActivityId, ActorId, Tag, WorkspaceId};
-use crate::keys::{self, Key, Position};
-use crate::time::Timestamp;
-use crate::{Error, Result};
 
-/// Part of a partition, of the table or of an index, that holds activities in the order of their places.
+/// A partition of the table or of an index, whose activities are in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partition {
+    /// A workspace, by time.
+    Workspace(WorkspaceId),
+    /// An issue, by time.
+    Issue(WorkspaceId, IssueId),
+    /// What an actor did in a workspace, by time.
+    Actor(WorkspaceId, ActorId),
+    /// What was recorded of one action in a workspace, in one category, by time.
+    Action {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The category that the action was recorded with.
+        category: &'static str,
+        /// The action.
+        action: Action,
+    },
+    /// A workspace, by category.
+    Categories(WorkspaceId),
+    /// The workspaces of an organization, by time. An index does not order activities of one instant and id.
+    Organization(OrganizationId),
+}
+
+/// Where a partition is in DynamoDB.
+struct Address {
+    index: Option<Index>,
+    pk: String,
+    /// What comes before the position in its sort keys.
+    sk_prefix: String,
+}
+
+impl Partition {
+    /// The workspace whose activities it holds; `None` when they are of several.
+    pub fn workspace(&self) -> Option<&WorkspaceId> {
+        match self {
+            Self::Workspace(workspace)
+            | Self::Issue(workspace, _)
+            | Self::Actor(workspace, _)
+            | Self::Action { workspace, .. }
+            | Self::Categories(workspace) => Some(workspace),
+            Self::Organization(_) => None,
+        }
+    }
+
+    /// The order of its activities.
+    pub fn sort(&self) -> Sort {
+        if matches!(self, Self::Categories(_)) { Sort::Category } else { Sort::Time }
+    }
+
+    fn address(&self) -> Address {
+        let (index, pk) = match self {
+            Self::Workspace(workspace) => (None, keys::workspace(workspace)),
+            Self::Issue(workspace, issue) => (Some(Index::Issue), keys::issue(workspace, issue)),
+            Self::Actor(workspace, actor) => (Some(Index::Actor), keys::actor(workspace, actor)),
+            Self::Action { workspace, .. } | Self::Categories(workspace) => {
+                (Some(Index::Action), keys::workspace(workspace))
+            }
+            Self::Organization(organization) => {
+                (Some(Index::Organization), keys::organization(organization))
+            }
+        };
+        let sk_prefix = match self {
+            Self::Action { category, action, .. } => keys::action_prefix(category, action),
+            Self::Categories(_) => String::new(),
+            _ => keys::ACTIVITY_PREFIX.into(),
+        };
+        Address { index, pk, sk_prefix }
+    }
+}
+
+/// Part of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Whose activities it holds; `None` when they are of several workspaces.
-    pub workspace: Option<WorkspaceId>,
-    /// The index; `None` for the table itself.
-    pub index: Option<&'static str>,
-    /// The partition key attribute, and its value.
-    pub partition: (&'static str, String),
-    /// The sort key attribute, and what comes before the place in it.
-    pub key: (&'static str, String),
-    /// What its places are ordered by.
-    pub sort: Sort,
+    /// The partition.
+    pub partition: Partition,
     /// The part.
     pub span: Span,
 }
 
-/// Two bounds in a feed, both included.
+/// Two bounds in a partition, both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// Nothing earlier.
-    pub from: Position,
+    pub from: Bound,
     /// Nothing later.
-    pub to: Position,
+    pub to: Bound,
 }
 
 impl Span {
@@ -46,51 +110,65 @@ impl Span {
     }
 }
 
-/// What is left to filter by, beyond what the source itself selects.
+/// The filters that apply beyond what the source itself selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Residual {
-    /// What the feed shows.
+    /// The filters of the feed that the source does not fulfil by itself.
     pub filter: Filter,
-    /// Not earlier, where the source is not in the order of time.
+    /// Only activities of this time or later, where the source is not in the order of time.
     pub since: Option<Timestamp>,
-    /// Earlier, there.
+    /// Only earlier activities, where the source is not in the order of time.
     pub until: Option<Timestamp>,
-    /// Not what is for staff.
+    /// Whether to leave out what is for staff.
     pub hide_staff: bool,
 }
 
-/// An activity read, with what the reader needs beside it.
+/// An activity as it was read, with what decides who sees it.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The activity.
     pub activity: Activity,
-    /// Whether it is for staff: because it was when recorded, or because its action is now.
+    /// Whether it is for staff: because it was when it was recorded, or because its action is now.
     pub staff: bool,
 }
 
 /// One answer to a Query.
 #[derive(Debug)]
 pub struct Chunk {
-    /// What passed the filter, in order.
+    /// The activities that passed the filters, in order.
     pub rows: Vec<Row>,
-    /// Where to go on; `None` when the span has been read to its end.
-    pub next: Option<Item>,
-    /// How many were read, filtered out or not.
+    /// Where to continue; `None` when the span was read to its end.
+    pub next: Option<Continuation>,
+    /// How many activities were read, whether they passed the filters or not.
     pub scanned: usize,
 }
 
-impl Source {
-    /// The place of the last activity read, by [`Chunk::next`], and its workspace.
-    pub fn reached(&self, next: &Item) -> Option<(Position, WorkspaceId)> {
-        let text = |name| next.get(name).and_then(|value: &AttributeValue| value.as_s().ok());
-        let Key::Activity(workspace, time, id) = Key::parse(text(keys::PK)?, text(keys::SK)?)? else {
-            return None;
+/// Where reading a source stopped.
+#[derive(Debug, Clone)]
+pub struct Continuation {
+    key: Item,
+    /// The position of the last activity read, without its workspace.
+    pub reached: Bound,
+    /// The workspace of that activity.
+    pub workspace: WorkspaceId,
+}
+
+impl Continuation {
+    fn new(source: &Source, key: Item) -> Result<Self> {
+        let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+        let parsed = || {
+            let Key::Activity(workspace, position) = Key::parse(text(keys::PK), text(keys::SK))? else {
+                return None;
+            };
+            let reached = match source.partition.sort() {
+                Sort::Time => position.into(),
+                Sort::Category => keys::parse_category_position(text(Index::Action.attribute()))?.into(),
+            };
+            Some((reached, workspace))
         };
-        let place = match self.sort {
-            Sort::Time => Position::new(time, &id),
-            Sort::Category => Position::parse_by_category(text(keys::ACTION)?)?,
-        };
-        Some((place, workspace))
+        let (reached, workspace) =
+            parsed().ok_or_else(|| Error::internal("a Query stopped at a key that is no activity's"))?;
+        Ok(Self { key, reached, workspace })
     }
 }
 
@@ -103,7 +181,7 @@ impl Store {
         order: Order,
         residual: &Residual,
         limit: usize,
-        start: Option<Item>,
+        start: Option<Continuation>,
     ) -> Result<Chunk> {
         if source.span.is_empty() {
             return Ok(Chunk { rows: Vec::new(), next: None, scanned: 0 });
@@ -112,61 +190,65 @@ impl Store {
             .query(source, residual)
             .scan_index_forward(order == Order::Ascending)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(start);
+            .set_exclusive_start_key(start.map(|start| start.key));
         let answer = request.send().await.map_err(failed)?;
         Ok(Chunk {
             rows: answer.items.unwrap_or_default().into_iter().map(row).collect::<Result<_>>()?,
-            next: answer.last_evaluated_key,
+            next: answer.last_evaluated_key.map(|key| Continuation::new(source, key)).transpose()?,
             scanned: usize::try_from(answer.scanned_count).unwrap_or_default(),
         })
     }
 
-    /// Counts what [`Store::chunk`] would return of 1 MB of `source`, from `start` on; and says where to go on.
+    /// Counts what [`Store::chunk`] would return of 1 MB of `source`, from `start` on; and says where to continue.
     pub async fn count(
         &self,
         source: &Source,
         residual: &Residual,
-        start: Option<Item>,
-    ) -> Result<(u64, Option<Item>)> {
+        start: Option<Continuation>,
+    ) -> Result<(u64, Option<Continuation>)> {
         if source.span.is_empty() {
             return Ok((0, None));
         }
+        let start = start.map(|start| start.key);
         let request = self.query(source, residual).select(Select::Count).set_exclusive_start_key(start);
         let answer = request.send().await.map_err(failed)?;
-        Ok((u64::try_from(answer.count).unwrap_or_default(), answer.last_evaluated_key))
+        let next = answer.last_evaluated_key.map(|key| Continuation::new(source, key)).transpose()?;
+        Ok((u64::try_from(answer.count).unwrap_or_default(), next))
     }
 
-    /// The activities at these places, in no order, of those that are there.
-    pub async fn activities(&self, places: &[(WorkspaceId, Position)]) -> Result<Vec<Row>> {
-        let key_of = |(workspace, place): &(_, _)| (keys::workspace(workspace), keys::activity(place));
-        self.all_items(places, key_of).await?.into_iter().map(row).collect()
+    /// The activities at these positions that exist, in no order.
+    pub async fn activities(&self, positions: &[(WorkspaceId, TimePosition)]) -> Result<Vec<Row>> {
+        let key_of = |(workspace, position): &(_, _)| (keys::workspace(workspace), keys::activity(position));
+        self.batch_get(positions, key_of).await?.into_iter().map(row).collect()
     }
 
     /// One activity by its id.
     pub async fn activity(&self, workspace: &WorkspaceId, id: &ActivityId) -> Result<Option<Row>> {
         let Some(mut found) = self.item(keys::id_item(workspace, id)).await? else { return Ok(None) };
-        let at = Timestamp::parse("at", &item::text(&mut found, super::directory::AT)?)?;
-        let at = (keys::workspace(workspace), keys::activity(&Position::new(at, id)));
-        let Some(found) = self.item(at).await? else {
+        let created_at = Timestamp::parse("at", &item::text(&mut found, super::directory::AT)?)?;
+        let position = TimePosition { created_at, id: id.clone() };
+        let Some(found) = self.item((keys::workspace(workspace), keys::activity(&position))).await? else {
             return Err(Error::internal(format!("id item without its activity: {workspace} {id}")));
         };
         row(found).map(Some)
     }
 
     fn query(&self, source: &Source, residual: &Residual) -> QueryFluentBuilder {
-        let bound = |place: &Position| string(format!("{}{}", source.key.1, place.as_str()));
+        let Address { index, pk, sk_prefix } = source.partition.address();
+        let (pk_attribute, sk_attribute) = index.map_or((keys::PK, keys::SK), Index::key_attributes);
+        let bound = |bound: &Bound| string(format!("{sk_prefix}{}", keys::bound(bound)));
         let filter = Expression::of(residual);
         let mut names = filter.names;
-        names.insert("#pk".into(), source.partition.0.into());
-        names.insert("#sk".into(), source.key.0.into());
+        names.insert("#pk".into(), pk_attribute.into());
+        names.insert("#sk".into(), sk_attribute.into());
         let mut values = filter.values;
-        values.insert(":pk".into(), string(&source.partition.1));
+        values.insert(":pk".into(), string(pk));
         values.insert(":from".into(), bound(&source.span.from));
         values.insert(":to".into(), bound(&source.span.to));
         self.client
             .query()
             .table_name(&self.table)
-            .set_index_name(source.index.map(str::to_owned))
+            .set_index_name(index.map(|index| index.name().to_owned()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
             .set_filter_expression((!filter.terms.is_empty()).then(|| filter.terms.join(" AND ")))
@@ -192,26 +274,27 @@ struct Expression {
 impl Expression {
     fn of(residual: &Residual) -> Self {
         let mut filter = Self::default();
-        if let Some(actor_type) = residual.filter.actor_type {
-            filter.any("actor_type", std::iter::once(actor_type.as_str()), |name, value| {
-                format!("{name} = {value}")
-            });
+        for &kind in FilterKind::ALL {
+            let values = residual.filter.values(kind).into_iter();
+            match kind.matching() {
+                Matching::Equals(attribute) => filter
+                    .any(attribute, values.map(str::to_owned), |name, value| format!("{name} = {value}")),
+                Matching::Contains(attribute) => {
+                    filter.any(attribute, values.map(str::to_owned), |name, value| {
+                        format!("contains({name}, {value})")
+                    });
+                }
+                Matching::Category => {
+                    filter.any(Index::Action.attribute(), values.map(keys::category_prefix), |name, value| {
+                        format!("begins_with({name}, {value})")
+                    });
+                }
+            }
         }
-        let equals = |name: &str, value: &str| format!("{name} = {value}");
-        filter.any("actor_id", residual.filter.actors.iter().map(ActorId::as_str), equals);
-        filter.any("action", residual.filter.actions.iter().map(Action::as_str), equals);
-        let categories = residual.filter.categories.iter().map(|category| keys::category_prefix(category));
-        let categories: Vec<String> = categories.collect();
-        filter.any(keys::ACTION, categories.iter().map(String::as_str), |name, value| {
-            format!("begins_with({name}, {value})")
-        });
-        filter.any("tags", residual.filter.tags.iter().map(Tag::as_str), |name, value| {
-            format!("contains({name}, {value})")
-        });
         for (name, operator, time) in [(":since", ">=", residual.since), (":until", "<", residual.until)] {
             if let Some(time) = time {
                 filter.names.insert("#at".into(), keys::SK.into());
-                filter.values.insert(name.into(), string(keys::activity(&Position::start_of(time))));
+                filter.values.insert(name.into(), string(keys::activities_from(time)));
                 filter.terms.push(format!("#at {operator} {name}"));
             }
         }
@@ -222,11 +305,11 @@ impl Expression {
         filter
     }
 
-    /// Adds: the attribute satisfies `term` with any of the values. No values, no condition.
-    fn any<'a>(
+    /// Adds the condition that the attribute satisfies `term` with any of the values. Without values there is none.
+    fn any(
         &mut self,
         attribute: &str,
-        values: impl Iterator<Item = &'a str>,
+        values: impl Iterator<Item = String>,
         term: impl Fn(&str, &str) -> String,
     ) {
         let name = format!("#{attribute}");

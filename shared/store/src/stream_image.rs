@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use domain::{Error, Result};
+
 use super::page::{Row, row};
 use super::{Item, keys};
-use crate::{Error, Result};
 
 /// The activity of a stream record's `NewImage`; `None` when the item is none.
 ///

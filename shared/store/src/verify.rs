@@ -6,34 +6,26 @@
 mod counters;
 mod directory;
 mod fault;
-mod ledger;
+mod workspace;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 
+use domain::Result;
+use domain::ids::{ActivityId, WorkspaceId};
+use domain::position::TimePosition;
+
 use self::directory::Directory;
-use self::ledger::Ledger;
-use super::client::patient;
+use self::workspace::WorkspaceCheck;
+use super::client::scan_config;
+use super::keys::{self, Index, Key};
 use super::{Item, Store, failed};
-use crate::Result;
-use crate::ids::{ActivityId, WorkspaceId};
-use crate::keys::{self, Key};
 
 pub use fault::{Fault, Wrong};
 
-/// The indexes, and the attribute without which an item is in none of them.
-const INDEXES: [(&str, &str); 4] = [
-    ("by-issue", keys::ISSUE),
-    ("by-actor", keys::ACTOR),
-    ("by-action", keys::ACTION),
-    ("by-organization", keys::ORGANIZATION),
-];
-/// Where in [`INDEXES`] by-organization is.
-const BY_ORGANIZATION: usize = 3;
-
-/// Items between two lines of progress in the log.
+/// How many items are read between two lines of progress in the log.
 const PROGRESS: usize = 100_000;
 
 /// What a table holds, and what is wrong with it.
@@ -41,7 +33,7 @@ const PROGRESS: usize = 100_000;
 pub struct Report {
     /// The ids of each workspace's activities, in the order of the ids.
     pub activities: BTreeMap<WorkspaceId, Vec<ActivityId>>,
-    /// What contradicts something else, in the order of the texts; in a good table, nothing.
+    /// Everything that contradicts the rest of the table, in the order of the texts. A good table has none.
     pub faults: Vec<Fault>,
 }
 
@@ -53,11 +45,11 @@ impl Store {
     /// - each index holds what it must, as it is in the table,
     /// - the directory is what the activities come to, and organizations are those that `workspace.created` names.
     ///
-    /// What is recorded meanwhile makes for false faults: check a table at rest.
+    /// Check a table at rest: whatever is recorded meanwhile causes false faults.
     ///
-    /// It takes a read unit for every 4 KB of the table and every 8 KB of each index. Of memory, as measured, it takes
-    /// 150 bytes for each of a workspace's million activities, or of its twenty 200; and 90 for each day and each ten
-    /// minutes that a workspace has any in.
+    /// It takes a read unit for every 4 KB of the table and every 8 KB of each index. Measured, it takes 150 bytes of
+    /// memory for each activity of a workspace with a million, 200 bytes where a workspace has twenty, and 90 bytes for
+    /// each day and each ten minutes that have activities.
     ///
     /// # Errors
     /// As any read: the table cannot be read to its end, and nothing is known.
@@ -68,8 +60,8 @@ impl Store {
             check.progress(items.len());
             items.into_iter().for_each(|item| check.item(item));
         }
-        let indexes = (0..INDEXES.len())
-            .map(|index| self.pages(Some(INDEXES[index].0)).map_ok(move |items| (index, items)).boxed());
+        let indexes =
+            Index::ALL.map(|index| self.pages(Some(index)).map_ok(move |items| (index, items)).boxed());
         let mut indexes = stream::select_all(indexes);
         while let Some((index, items)) = indexes.try_next().await? {
             check.progress(items.len());
@@ -79,15 +71,15 @@ impl Store {
     }
 
     /// Everything in the table, or in one of its indexes.
-    fn pages(&self, index: Option<&'static str>) -> impl Stream<Item = Result<Vec<Item>>> + Send {
+    fn pages(&self, index: Option<Index>) -> impl Stream<Item = Result<Vec<Item>>> + Send {
         // An index cannot be read consistently.
         let scan = self.client.scan().table_name(&self.table).consistent_read(index.is_none());
-        let scan = scan.set_index_name(index.map(str::to_owned));
+        let scan = scan.set_index_name(index.map(|index| index.name().to_owned()));
         stream::try_unfold(Some(None), move |start| {
             let scan = scan.clone();
             async move {
                 let Some(start) = start else { return Ok(None) };
-                let request = scan.set_exclusive_start_key(start).customize().config_override(patient());
+                let request = scan.set_exclusive_start_key(start).customize().config_override(scan_config());
                 let page = request.send().await.map_err(failed)?;
                 Ok(Some((page.items.unwrap_or_default(), page.last_evaluated_key.map(Some))))
             }
@@ -95,10 +87,10 @@ impl Store {
     }
 }
 
-/// What was read so far.
+/// Everything that was read so far.
 #[derive(Default)]
 struct Check {
-    workspaces: BTreeMap<WorkspaceId, Ledger>,
+    workspaces: BTreeMap<WorkspaceId, WorkspaceCheck>,
     directory: Directory,
     faults: Vec<Fault>,
     read: usize,
@@ -109,7 +101,7 @@ impl Check {
         let before = self.read;
         self.read += more;
         if before / PROGRESS != self.read / PROGRESS {
-            tracing::info!("{} items read", self.read);
+            tracing::info!(items = self.read, "read items");
         }
     }
 
@@ -117,57 +109,59 @@ impl Check {
     fn item(&mut self, item: Item) {
         let (pk, sk) = (text(&item, keys::PK), text(&item, keys::SK));
         match Key::parse(pk, sk) {
-            Some(Key::Activity(workspace, time, id)) => {
-                let ledger = self.workspaces.entry(workspace.clone()).or_default();
-                match ledger.activity(&workspace, (&id, time), &item) {
+            Some(Key::Activity(workspace, position)) => {
+                let check = self.workspaces.entry(workspace.clone()).or_default();
+                let id = &position.id;
+                match check.activity(&workspace, &position, &item) {
                     Ok((activity, wrong)) => {
-                        self.faults.extend(wrong.into_iter().map(|wrong| fault(&workspace, &id, wrong)));
-                        crate::directory::changes(&activity)
+                        self.faults.extend(wrong.into_iter().map(|wrong| fault(&workspace, id, wrong)));
+                        domain::directory::changes(&activity)
                             .into_iter()
                             .for_each(|change| self.directory.replay(change));
                     }
-                    Err(wrong) => self.faults.push(fault(&workspace, &id, wrong)),
+                    Err(wrong) => self.faults.push(fault(&workspace, id, wrong)),
                 }
             }
             Some(Key::Id(workspace, id)) => {
-                let ledger = self.workspaces.entry(workspace.clone()).or_default();
-                if let Err(wrong) = ledger.id_item(&workspace, &id, item) {
+                let check = self.workspaces.entry(workspace.clone()).or_default();
+                if let Err(wrong) = check.id_item(&workspace, &id, item) {
                     self.faults.push(fault(&workspace, &id, wrong));
                 }
             }
             Some(Key::Counter(workspace, counter)) => {
                 self.workspaces.entry(workspace).or_default().counters.add(&counter, &item);
             }
-            Some(Key::Directory(workspace, what)) => self.directory.entry((workspace, what), &item),
+            Some(Key::Directory(entry)) => self.directory.entry(entry, &item),
             None => self.stray("the table", &item),
         }
     }
 
     /// Takes in an item of an index, after all those of the table.
-    fn indexed(&mut self, index: usize, item: &Item) {
+    fn indexed(&mut self, index: Index, item: &Item) {
         let key = Key::parse(text(item, keys::PK), text(item, keys::SK));
-        let Some(Key::Activity(workspace, time, id)) = key else { return self.stray(INDEXES[index].0, item) };
+        let Some(Key::Activity(workspace, position)) = key else { return self.stray(index.name(), item) };
+        let TimePosition { created_at, id } = &position;
         let wrong = match self.workspaces.get_mut(&workspace) {
-            None => Some(Wrong::OnlyIndexed(INDEXES[index].0, time)),
-            Some(ledger) => ledger.indexed(index, &workspace, (&id, time), item),
+            None => Some(Wrong::OnlyIndexed(index.name(), *created_at)),
+            Some(check) => check.indexed(index, &workspace, &position, item),
         };
-        self.faults.extend(wrong.map(|wrong| fault(&workspace, &id, wrong)));
+        self.faults.extend(wrong.map(|wrong| fault(&workspace, id, wrong)));
     }
 
-    fn stray(&mut self, place: &'static str, item: &Item) {
+    fn stray(&mut self, location: &'static str, item: &Item) {
         let (pk, sk) = (text(item, keys::PK).to_owned(), text(item, keys::SK).to_owned());
-        self.faults.push(Fault::Stray { place, pk, sk });
+        self.faults.push(Fault::Stray { location, pk, sk });
     }
 
     fn report(self) -> Report {
         let Self { workspaces, mut directory, mut faults, .. } = self;
         let mut activities = BTreeMap::new();
-        for (workspace, ledger) in workspaces {
-            if ledger.is_scattered() {
+        for (workspace, check) in workspaces {
+            if check.is_scattered() {
                 directory.unclaimed(&workspace);
             }
-            faults.extend(ledger.miscounted(&workspace));
-            let (ids, wrong) = ledger.ids();
+            faults.extend(check.miscounted(&workspace));
+            let (ids, wrong) = check.ids();
             faults.extend(wrong.into_iter().map(|(id, wrong)| fault(&workspace, &id, wrong)));
             if !ids.is_empty() {
                 activities.insert(workspace, ids);
@@ -194,10 +188,11 @@ mod tests {
 
     use super::super::{Item, item, string};
     use super::*;
-    use crate::event::{Defaults, Event};
-    use crate::time::Timestamp;
+    use crate::keys::OrgPartition;
+    use domain::event::{Defaults, InputEvent};
+    use domain::time::Timestamp;
 
-    /// An activity's item, and all that is said of what is in the index, which here is by-issue.
+    /// The faults of by-issue when it holds what `index` makes of an activity's item.
     fn with_index(index: impl Fn(Item) -> Vec<Item>) -> Vec<String> {
         let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
         let event = json!({
@@ -205,20 +200,21 @@ mod tests {
             "action": "issue.closed", "created_at": "2025-01-01T00:00:00Z"
         });
         let defaults = Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now };
-        let activity = Event::parse(event, &defaults).unwrap().activity;
-        let item = item::encode(&activity, &keys::unclaimed(&activity.workspace_id)).unwrap();
+        let activity = InputEvent::parse(event, &defaults).unwrap().activity;
+        let mut item = item::encode(&activity).unwrap();
+        item::index(&activity, &OrgPartition::Unclaimed, &mut item);
         let mut check = Check::default();
         check.item(item.clone());
-        for other in 1..INDEXES.len() {
+        for other in Index::ALL.into_iter().filter(|index| *index != Index::Issue) {
             check.indexed(other, &item);
         }
-        index(item).iter().for_each(|item| check.indexed(0, item));
+        index(item).iter().for_each(|item| check.indexed(Index::Issue, item));
         let faults = check.report().faults.into_iter();
-        // Of the index only; the rest of the table is not there.
+        // The rest of the table is not there, so only the faults of the index count.
         faults.map(|fault| fault.to_string()).filter(|fault| fault.contains("by-issue")).collect()
     }
 
-    /// An engine keeps its indexes as they must be, so that only here can one be wrong.
+    /// No engine lets an index go wrong, so only this test can.
     #[test]
     fn an_index_holds_exactly_what_it_must() {
         let changed = |mut item: Item, name: &str, value: &str| {

@@ -1,4 +1,4 @@
-//! The one write there is: activities, with everything that must stand or fall with them, in a transaction.
+//! The one write to the log: activities, with everything that must stand or fall with them, in a transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,18 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
 };
+use domain::directory::{self as domain_directory, EntryChange, Field};
+use domain::error::Source;
+use domain::event::InputEvent;
+use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
+use domain::position::TimePosition;
+use domain::time::Timestamp;
+use domain::{Error, Result};
 
 use super::counters::{day_attribute, slot_attribute};
 use super::directory::{AT, UNCLAIMED};
+use super::keys::{self, ItemKey, OrgPartition};
 use super::{Item, Store, directory, failed, item, key, string};
-use crate::directory::Change;
-use crate::event::Event;
-use crate::ids::{ActivityId, WorkspaceId};
-use crate::keys::{self, Position};
-use crate::time::Timestamp;
-use crate::{Error, Result};
 
 /// The most items of a DynamoDB transaction.
 pub const TRANSACTION_ITEMS: usize = 100;
@@ -27,18 +29,65 @@ pub const TRANSACTION_ITEMS: usize = 100;
 /// Attribute of an id item: the content's fingerprint.
 const FINGERPRINT: &str = "fp";
 
+/// An event made ready to be written: everything that does not depend on what is written beside it.
+#[derive(Debug)]
+pub struct PreparedEvent<'a> {
+    event: &'a InputEvent,
+    item: Item,
+    id_item: Item,
+    stored: StoredId,
+    is_staff: bool,
+    changes: Vec<EntryChange>,
+    organization: Option<OrganizationId>,
+}
+
+impl<'a> PreparedEvent<'a> {
+    /// Prepares an event.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when its data cannot be serialized, which no parsed event causes.
+    pub fn new(event: &'a InputEvent) -> Result<Self> {
+        let activity = &event.activity;
+        let stored = StoredId { fingerprint: event.fingerprint.clone(), created_at: activity.created_at };
+        Ok(Self {
+            item: item::encode(activity)?,
+            id_item: id_item(&activity.workspace_id, &activity.id, &stored),
+            stored,
+            is_staff: item::is_staff(activity),
+            changes: domain_directory::changes(activity),
+            organization: domain_directory::organization_of(activity),
+            event,
+        })
+    }
+
+    /// What the table remembers of the event once it is recorded.
+    pub fn stored(&self) -> &StoredId {
+        &self.stored
+    }
+
+    /// What it changes in the directory.
+    pub fn changes(&self) -> &[EntryChange] {
+        &self.changes
+    }
+
+    /// The organization that it says its workspace belongs to.
+    pub fn organization(&self) -> Option<&OrganizationId> {
+        self.organization.as_ref()
+    }
+}
+
 /// Activities of one workspace, no two with the same id, to be recorded together or not at all.
 #[derive(Debug)]
-pub struct Batch<'a> {
-    /// Whose they are.
+pub struct Transaction<'a> {
+    /// Their workspace.
     pub workspace: &'a WorkspaceId,
     /// What to record.
-    pub events: Vec<&'a Event>,
+    pub events: Vec<&'a PreparedEvent<'a>>,
     /// Their partition in by-organization.
-    pub org_key: String,
-    /// What changes in the directory, at most one for each item.
-    pub directory: Vec<Change>,
-    /// Which of the counters' shards to add to.
+    pub partition: OrgPartition,
+    /// What changes in the directory, at most one change for each entry.
+    pub directory: Vec<EntryChange>,
+    /// The shard of the counters to add to.
     pub shard: u64,
 }
 
@@ -53,22 +102,22 @@ pub struct StoredId {
 
 /// How a transaction ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum TransactionOutcome {
     /// Everything is recorded.
     Committed,
-    /// Nothing is.
+    /// Nothing is recorded.
     Refused {
-        /// Events whose ids are taken, by index, with what they name.
+        /// Events whose ids are taken, by index, with what the table remembers of the ids.
         taken: Vec<(usize, StoredId)>,
-        /// Changes of the directory, by index, of which newer activities had decided all or part.
-        late: Vec<(usize, Vec<(crate::directory::Field, Position)>)>,
-        /// Set when another transaction was at work on the same items, or the table refused for capacity: the
-        /// same batch may succeed later.
-        contended: Option<crate::error::Source>,
+        /// Changes of the directory, by index, of which newer activities decided all or part.
+        late: Vec<(usize, Vec<(Field, TimePosition)>)>,
+        /// Set when another transaction was at work on the same items, or the table refused for capacity: the same
+        /// transaction may succeed later.
+        contended: Option<Source>,
     },
 }
 
-/// What stands at an index of the transaction.
+/// What an item of the transaction is for.
 enum Part {
     Activity,
     Id(usize),
@@ -76,18 +125,23 @@ enum Part {
     Directory(usize),
 }
 
-impl Batch<'_> {
-    /// How many items its transaction has; at most [`TRANSACTION_ITEMS`] can be sent.
-    pub fn weight(&self) -> usize {
+impl Transaction<'_> {
+    /// How many items it has; at most [`TRANSACTION_ITEMS`] can be sent.
+    pub fn len(&self) -> usize {
         2 * self.events.len() + self.counters().len() + self.directory.len()
+    }
+
+    /// Whether it has nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     /// What to add to which attribute of which counter.
     fn counters(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let mut counters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for event in &self.events {
-            let time = event.activity.created_at;
-            let kinds: &[bool] = if item::is_staff(&event.activity) { &[false, true] } else { &[false] };
+            let time = event.stored.created_at;
+            let kinds: &[bool] = if event.is_staff { &[false, true] } else { &[false] };
             for &staff in kinds {
                 let month = (keys::month_counter(time.day(), self.shard), day_attribute(time, staff));
                 let day = (keys::day_counter(time.day(), self.shard), slot_attribute(time, staff));
@@ -101,30 +155,30 @@ impl Batch<'_> {
 }
 
 impl Store {
-    /// Records a batch.
+    /// Records activities in one transaction.
     ///
-    /// All of it is there or none of it, whatever else is being written; of two batches with one id, one is
-    /// refused. `token` names this very batch: sent again with it within ten minutes, also after an answer that
-    /// was lost, it is recorded once and answered alike. A batch that differs in anything needs another token.
+    /// All of it is there or none of it, whatever else is being written; of two transactions with one id, one is
+    /// refused. `token` names this very transaction: sent again with it within ten minutes, also after an answer that
+    /// was lost, it is recorded once and answered alike. A transaction that differs in anything needs another token.
     ///
     /// # Errors
     /// [`Error::Unavailable`] and [`Error::Throttled`]: it may or may not be recorded; send the same again.
-    pub async fn record(&self, batch: &Batch<'_>, token: &str) -> Result<Outcome> {
-        let (items, parts) = self.transaction(batch)?;
+    pub async fn record(&self, transaction: &Transaction<'_>, token: &str) -> Result<TransactionOutcome> {
+        let (items, parts) = self.items_of(transaction)?;
         let request = self
             .client
             .transact_write_items()
             .client_request_token(token)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .set_transact_items(Some(items));
-        // The recorder tries again by itself, with its invocation's deadline in view.
+        // The recorder retries by itself, because it knows its invocation's deadline.
         let once = Config::builder().retry_config(RetryConfig::disabled());
         match request.customize().config_override(once).send().await {
-            Ok(_) => Ok(Outcome::Committed),
+            Ok(_) => Ok(TransactionOutcome::Committed),
             Err(SdkError::ServiceError(service)) => match service.err() {
                 TransactWriteItemsError::TransactionCanceledException(cancelled) => {
                     let reasons = cancelled.cancellation_reasons().to_vec();
-                    refusal(batch, &parts, reasons)
+                    refusal(transaction, &parts, reasons)
                 }
                 _ => Err(failed(SdkError::ServiceError(service))),
             },
@@ -132,22 +186,22 @@ impl Store {
         }
     }
 
-    fn transaction(&self, batch: &Batch<'_>) -> Result<(Vec<TransactWriteItem>, Vec<Part>)> {
-        let mut items = Vec::with_capacity(batch.weight());
-        let mut parts = Vec::with_capacity(batch.weight());
-        for (index, event) in batch.events.iter().enumerate() {
-            let activity = &event.activity;
-            items.push(self.put_new(item::encode(activity, &batch.org_key)?)?);
+    fn items_of(&self, transaction: &Transaction<'_>) -> Result<(Vec<TransactWriteItem>, Vec<Part>)> {
+        let mut items = Vec::with_capacity(transaction.len());
+        let mut parts = Vec::with_capacity(transaction.len());
+        for (index, event) in transaction.events.iter().enumerate() {
+            let mut activity = event.item.clone();
+            item::index(&event.event.activity, &transaction.partition, &mut activity);
+            items.push(self.put_new(activity)?);
             parts.push(Part::Activity);
-            let stored = StoredId { fingerprint: event.fingerprint.clone(), created_at: activity.created_at };
-            items.push(self.put_new(id_item(batch.workspace, &activity.id, &stored))?);
+            items.push(self.put_new(event.id_item.clone())?);
             parts.push(Part::Id(index));
         }
-        for (sk, numbers) in batch.counters() {
-            items.push(self.add((keys::counters(batch.workspace), sk), numbers)?);
+        for (sk, numbers) in transaction.counters() {
+            items.push(self.add((keys::counters(transaction.workspace), sk), numbers)?);
             parts.push(Part::Counter);
         }
-        for (index, change) in batch.directory.iter().enumerate() {
+        for (index, change) in transaction.directory.iter().enumerate() {
             items.push(self.change(change)?);
             parts.push(Part::Directory(index));
         }
@@ -163,7 +217,7 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put.build().map_err(Error::internal)?).build())
     }
 
-    fn add(&self, at: (String, String), numbers: BTreeMap<String, u64>) -> Result<TransactWriteItem> {
+    fn add(&self, at: ItemKey, numbers: BTreeMap<String, u64>) -> Result<TransactWriteItem> {
         let mut update = Update::builder().table_name(&self.table).set_key(Some(key(at)));
         let mut terms = Vec::new();
         for (index, (attribute, number)) in numbers.into_iter().enumerate() {
@@ -176,21 +230,21 @@ impl Store {
         Ok(TransactWriteItem::builder().update(update.build().map_err(Error::internal)?).build())
     }
 
-    /// Sets every field that an earlier activity set, or fails as a whole.
-    fn change(&self, change: &Change) -> Result<TransactWriteItem> {
+    /// Sets every field, or fails as a whole when a newer activity decided one of them.
+    fn change(&self, change: &EntryChange) -> Result<TransactWriteItem> {
         let mut update = Update::builder()
             .table_name(&self.table)
-            .set_key(Some(key(change.key.clone())))
+            .set_key(Some(key(keys::directory(&change.entry))))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let (mut terms, mut conditions) = (Vec::new(), Vec::new());
-        for (index, set) in change.sets.iter().enumerate() {
+        for (index, field) in change.fields.iter().enumerate() {
             terms.push(format!("#f{index} = :f{index}"));
             conditions.push(format!("(attribute_not_exists(#f{index}) OR #f{index}.#at < :at{index})"));
             update = update
-                .expression_attribute_names(format!("#f{index}"), set.field.name())
+                .expression_attribute_names(format!("#f{index}"), field.field.name())
                 .expression_attribute_names("#at", AT)
-                .expression_attribute_values(format!(":f{index}"), directory::encode(set))
-                .expression_attribute_values(format!(":at{index}"), string(set.at.as_str()));
+                .expression_attribute_values(format!(":f{index}"), directory::encode(field))
+                .expression_attribute_values(format!(":at{index}"), string(keys::time_position(&field.at)));
         }
         if change.unclaimed {
             terms.push("#unclaimed = :true".into());
@@ -205,13 +259,17 @@ impl Store {
     }
 }
 
-/// Whether the reason that a transaction was refused for is another at work on the same item, or a busy table.
+/// Whether a transaction was refused because another was at work on the same item, or because the table was busy.
 pub(super) fn is_contention(code: &str) -> bool {
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"]
         .contains(&code)
 }
 
-fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) -> Result<Outcome> {
+fn refusal(
+    transaction: &Transaction<'_>,
+    parts: &[Part],
+    reasons: Vec<CancellationReason>,
+) -> Result<TransactionOutcome> {
     let (mut taken, mut late, mut contended, mut lone) = (Vec::new(), Vec::new(), None, false);
     for (part, reason) in parts.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), part) {
@@ -221,9 +279,9 @@ fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) 
                 taken.push((*index, stored_id(item)?));
             }
             ("ConditionalCheckFailed", Part::Directory(index)) => {
-                late.push((*index, decided(&batch.directory[*index], &reason)));
+                late.push((*index, decided(&transaction.directory[*index], &reason)));
             }
-            // Its id item says the same, and says more; one without the other would be a damaged table.
+            // The id item says the same, and says more; one without the other would be a damaged table.
             ("ConditionalCheckFailed", Part::Activity) => lone = true,
             (code, _) if is_contention(code) => contended = Some(code.to_owned().into()),
             (code, _) => {
@@ -236,7 +294,7 @@ fn refusal(batch: &Batch<'_>, parts: &[Part], reasons: Vec<CancellationReason>) 
         let what = if lone { "an activity is there without its id item" } else { "for no reason given" };
         return Err(Error::internal(format!("transaction refused: {what}")));
     }
-    Ok(Outcome::Refused { taken, late, contended })
+    Ok(TransactionOutcome::Refused { taken, late, contended })
 }
 
 /// The id item of an activity.
@@ -255,12 +313,9 @@ pub(super) fn stored_id(mut item: Item) -> Result<StoredId> {
     })
 }
 
-/// When the fields that a change wants to set were last decided.
-fn decided(change: &Change, reason: &CancellationReason) -> Vec<(crate::directory::Field, Position)> {
+/// The positions of the activities that decided the fields which a change wants to set.
+fn decided(change: &EntryChange, reason: &CancellationReason) -> Vec<(Field, TimePosition)> {
     let Some(item) = &reason.item else { return Vec::new() };
-    let at = |name: &str| match item.get(name)?.as_m().ok()?.get(AT)? {
-        AttributeValue::S(text) => Position::parse(text),
-        _ => None,
-    };
-    change.sets.iter().filter_map(|set| Some((set.field, at(set.field.name())?))).collect()
+    let at = |name: &str| keys::parse_time_position(item.get(name)?.as_m().ok()?.get(AT)?.as_s().ok()?);
+    change.fields.iter().filter_map(|change| Some((change.field, at(change.field.name())?))).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{id, or_null};
+use crate::schema::or_null;
 use crate::{Error, Result, ids};
 
 /// The most characters of a [`Kind::Text`].
@@ -96,7 +96,7 @@ impl Kind {
         match self {
             Self::Text => json!({ "type": "string", "minLength": 1, "maxLength": MAX_TEXT_LEN }),
             Self::Prose => json!({ "type": "string", "minLength": 1 }),
-            Self::Id => id(),
+            Self::Id => ids::json_schema(),
             Self::Bool => json!({ "type": "boolean" }),
             Self::Count => json!({ "type": "integer", "minimum": 0 }),
             Self::Number => json!({ "type": "number", "minimum": 0 }),

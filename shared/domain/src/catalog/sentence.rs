@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::activity::Action;
     use crate::catalog::Kind;
-    use crate::event::{Defaults, Event};
+    use crate::event::{Defaults, InputEvent};
     use crate::time::Timestamp;
 
     /// An activity of `action` in which every name and text is `hostile`.
@@ -194,7 +194,7 @@ mod tests {
             "actor": { "name": hostile }, "action": action, "details": details,
         });
         let defaults = Defaults { id: ("x".into(), "id"), workspace: None, created_at: now, now };
-        Event::parse(event, &defaults).unwrap().activity
+        InputEvent::parse(event, &defaults).unwrap().activity
     }
 
     fn of(action: &str, details: Value) -> Activity {

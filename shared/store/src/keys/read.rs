@@ -1,50 +1,34 @@
 //! Keys read back: the mirror of the functions that spell them.
 
 use chrono::NaiveDate;
+use domain::activity::Action;
+use domain::directory::{EntryKey, EntryKind};
+use domain::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
+use domain::position::{CategoryPosition, TimePosition};
+use domain::time::Timestamp;
 
-use super::{ACTIVITY_PREFIX, LISTED_PREFIX, day_counter, directory_workspace, id_item, month_counter};
-use crate::activity::Action;
-use crate::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
-use crate::time::Timestamp;
+use super::{ACTIVITY_PREFIX, LISTED_PREFIX, day_counter, directory, id_item, month_counter};
 
 /// What an item of the table is, as its key says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub(crate) enum Key {
     /// An activity.
-    Activity(WorkspaceId, Timestamp, ActivityId),
+    Activity(WorkspaceId, TimePosition),
     /// An id item.
     Id(WorkspaceId, ActivityId),
     /// A shard of a counter: the text is its sort key without the shard, such as `M#2025-01`.
     Counter(WorkspaceId, String),
-    /// What the directory has of a workspace.
-    Directory(WorkspaceId, DirectoryItem),
-}
-
-/// What the directory has of a workspace, an item each.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DirectoryItem {
-    /// The workspace's own entry.
-    Entry,
-    /// A membership.
-    Member(ActorId),
-    /// That it is listed under an organization.
-    OfOrganization(OrganizationId),
-    /// That it is listed under a slug.
-    Slug(Slug),
-    /// That it is listed under a slug of its organization.
-    OrganizationSlug(Slug),
+    /// An entry of the directory.
+    Directory(EntryKey),
 }
 
 impl Key {
     /// Reads a key of the table; `None` when it is not spelled as those of [`crate::keys`] are.
-    pub fn parse(pk: &str, sk: &str) -> Option<Self> {
+    pub(crate) fn parse(pk: &str, sk: &str) -> Option<Self> {
         let workspace = |text| WorkspaceId::parse("workspace", text).ok();
         let (kind, rest) = pk.split_once('#')?;
         match kind {
-            "WS" => {
-                let (time, id) = position(sk.strip_prefix(ACTIVITY_PREFIX)?)?;
-                Some(Self::Activity(workspace(rest)?, time, id))
-            }
+            "WS" => Some(Self::Activity(workspace(rest)?, time_position(sk.strip_prefix(ACTIVITY_PREFIX)?)?)),
             "ID" => {
                 let (ws, id) = rest.split_once('#')?;
                 let (ws, id) = (workspace(ws)?, ActivityId::parse("id", id).ok()?);
@@ -53,45 +37,46 @@ impl Key {
             "COUNT" => Some(Self::Counter(workspace(rest)?, counter(sk)?)),
             "DIR" => {
                 let (kind, name) = rest.split_once('#')?;
-                if kind == "WS" {
-                    let ws = workspace(name)?;
-                    return (directory_workspace(&ws).1 == sk)
-                        .then_some(Self::Directory(ws, DirectoryItem::Entry));
-                }
-                let item = match kind {
-                    "USER" => DirectoryItem::Member(ActorId::parse("user", name).ok()?),
-                    "ORG" => DirectoryItem::OfOrganization(OrganizationId::parse("org", name).ok()?),
-                    "SLUG" => DirectoryItem::Slug(Slug::parse("slug", name).ok()?),
-                    "ORGSLUG" => DirectoryItem::OrganizationSlug(Slug::parse("slug", name).ok()?),
+                let entry = match kind {
+                    "WS" => EntryKey::workspace(&workspace(name)?),
+                    "USER" => listed(sk, EntryKind::Member(ActorId::parse("user", name).ok()?))?,
+                    "ORG" => listed(sk, EntryKind::Organization(OrganizationId::parse("org", name).ok()?))?,
+                    "SLUG" => listed(sk, EntryKind::Slug(Slug::parse("slug", name).ok()?))?,
+                    "ORGSLUG" => listed(sk, EntryKind::OrganizationSlug(Slug::parse("slug", name).ok()?))?,
                     _ => return None,
                 };
-                Some(Self::Directory(listed_in(sk)?, item))
+                (directory(&entry).1 == sk).then_some(Self::Directory(entry))
             }
             _ => None,
         }
     }
 }
 
-/// The time and id that a position's text names.
-pub(super) fn position(text: &str) -> Option<(Timestamp, ActivityId)> {
+fn listed(sk: &str, kind: EntryKind) -> Option<EntryKey> {
+    Some(EntryKey { workspace: listed_workspace(sk)?, kind })
+}
+
+/// The position that a text names.
+pub(crate) fn time_position(text: &str) -> Option<TimePosition> {
     let (time, id) = text.split_once('#')?;
-    let parsed = Timestamp::parse("time", time).ok()?;
-    (parsed.key() == time).then_some(())?;
-    Some((parsed, ActivityId::parse("id", id).ok()?))
+    let created_at = Timestamp::parse("time", time).ok()?;
+    (created_at.key() == time).then_some(())?;
+    Some(TimePosition { created_at, id: ActivityId::parse("id", id).ok()? })
 }
 
-/// The workspace that a sort key of [`super::listed_workspace`] names.
-pub fn listed_in(sk: &str) -> Option<WorkspaceId> {
-    WorkspaceId::parse("workspace", sk.strip_prefix(LISTED_PREFIX)?).ok()
-}
-
-/// Whether a text is a place in a feed by category.
-pub(super) fn category_place(text: &str) -> Option<()> {
+/// The position in a feed by category that a text names.
+pub(crate) fn category_position(text: &str) -> Option<CategoryPosition> {
     let (category, rest) = text.split_once('#')?;
-    let (action, place) = rest.split_once('#')?;
+    let (action, position) = rest.split_once('#')?;
     let is_category = !category.is_empty() && category.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let is_action = Action::parse("action", action).is_ok();
-    (is_category && is_action && position(place).is_some()).then_some(())
+    is_category.then_some(())?;
+    let action = Action::parse("action", action).ok()?;
+    Some(CategoryPosition { category: category.to_owned(), action, time: time_position(position)? })
+}
+
+/// The workspace that the sort key of a membership or a listing names.
+pub(crate) fn listed_workspace(sk: &str) -> Option<WorkspaceId> {
+    WorkspaceId::parse("workspace", sk.strip_prefix(LISTED_PREFIX)?).ok()
 }
 
 /// A counter's sort key without its shard.
@@ -106,10 +91,7 @@ fn counter(sk: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Position, activity, counters, directory_member, listed_workspace, organization_slug_workspaces,
-        organization_workspaces, slug_workspaces, workspace,
-    };
+    use super::super::{activity, counters, workspace};
     use super::*;
 
     #[test]
@@ -119,31 +101,25 @@ mod tests {
         let user = ActorId::parse("id", "u-1").unwrap();
         let org = OrganizationId::parse("id", "org-1").unwrap();
         let slug = Slug::parse("slug", "apollo").unwrap();
-        let time = Timestamp::parse("t", "2025-01-09T00:00:00.5Z").unwrap();
+        let created_at = Timestamp::parse("t", "2025-01-09T00:00:00.5Z").unwrap();
+        let position = TimePosition { created_at, id: id.clone() };
         let counter = |sk: String| (counters(&ws), sk);
-        for ((pk, sk), key) in [
-            (
-                (workspace(&ws), activity(&Position::new(time, &id))),
-                Key::Activity(ws.clone(), time, id.clone()),
-            ),
+        let entry = |kind| EntryKey { workspace: ws.clone(), kind };
+        let kinds = [
+            EntryKind::Workspace,
+            EntryKind::Member(user),
+            EntryKind::Organization(org),
+            EntryKind::Slug(slug.clone()),
+            EntryKind::OrganizationSlug(slug),
+        ];
+        let entries = kinds.map(|kind| (directory(&entry(kind.clone())), Key::Directory(entry(kind))));
+        let others = [
+            ((workspace(&ws), activity(&position)), Key::Activity(ws.clone(), position)),
             (id_item(&ws, &id), Key::Id(ws.clone(), id.clone())),
-            (counter(month_counter(time.day(), 1)), Key::Counter(ws.clone(), "M#2025-01".into())),
-            (counter(day_counter(time.day(), 12)), Key::Counter(ws.clone(), "D#2025-01-09".into())),
-            (directory_workspace(&ws), Key::Directory(ws.clone(), DirectoryItem::Entry)),
-            (directory_member(&user, &ws), Key::Directory(ws.clone(), DirectoryItem::Member(user.clone()))),
-            (
-                (organization_workspaces(&org), listed_workspace(&ws)),
-                Key::Directory(ws.clone(), DirectoryItem::OfOrganization(org.clone())),
-            ),
-            (
-                (slug_workspaces(&slug), listed_workspace(&ws)),
-                Key::Directory(ws.clone(), DirectoryItem::Slug(slug.clone())),
-            ),
-            (
-                (organization_slug_workspaces(&slug), listed_workspace(&ws)),
-                Key::Directory(ws.clone(), DirectoryItem::OrganizationSlug(slug.clone())),
-            ),
-        ] {
+            (counter(month_counter(created_at.day(), 1)), Key::Counter(ws.clone(), "M#2025-01".into())),
+            (counter(day_counter(created_at.day(), 12)), Key::Counter(ws.clone(), "D#2025-01-09".into())),
+        ];
+        for ((pk, sk), key) in others.into_iter().chain(entries) {
             assert_eq!(Key::parse(&pk, &sk), Some(key), "{pk} {sk}");
             assert_eq!(Key::parse(&pk, &format!("{sk}#")), None, "{pk} {sk}#");
             assert_eq!(Key::parse(&format!("{pk}#"), &sk), None, "{pk}# {sk}");

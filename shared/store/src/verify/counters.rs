@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use domain::ids::WorkspaceId;
+use domain::time::Timestamp;
+
 use super::Fault;
-use crate::ids::WorkspaceId;
-use crate::keys;
-use crate::store::Item;
-use crate::time::Timestamp;
+use crate::{Item, keys};
 
 /// The counters of one workspace. Each number has a name: the sort key without its shard, and the attribute.
 #[derive(Default)]
 pub(super) struct Counters {
     /// Summed over the shards.
     sums: BTreeMap<Box<str>, u64>,
-    /// Those that some shard has no number for, with what it has.
+    /// The values that are no numbers in some shard.
     broken: BTreeMap<Box<str>, String>,
 }
 
@@ -22,7 +22,7 @@ impl Counters {
     pub(super) fn add(&mut self, counter: &str, item: &Item) {
         let mut numbers = item.iter().filter(|(name, _)| *name != keys::PK && *name != keys::SK).peekable();
         if numbers.peek().is_none() {
-            // Nothing makes an empty one, so it must not be there.
+            // Nothing writes an empty counter, so it must not be there.
             self.sums.entry(counter.into()).or_default();
         }
         for (name, value) in numbers {
@@ -47,7 +47,7 @@ impl Counters {
     ) -> Vec<Fault> {
         let mut there: BTreeMap<String, u64> = BTreeMap::new();
         for (time, staff) in activities {
-            // From the text of the key, and not as the writer of counters does it.
+            // This reads the text of the key, so that it does not repeat a fault of the code that counts.
             let time = time.key();
             let (month, day, date, hour) = (&time[..7], &time[8..10], &time[..10], &time[11..13]);
             let slot = hour.parse().unwrap_or(0u16) * 6 + time[14..15].parse().unwrap_or(0);

@@ -4,35 +4,31 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use domain::directory::{EntryChange, EntryKey};
+use domain::ids::WorkspaceId;
+
 use super::Fault;
-use crate::directory::Change;
-use crate::ids::WorkspaceId;
-use crate::keys::{self, DirectoryItem, Key};
-use crate::store::Item;
-use crate::store::directory::{AT, UNCLAIMED, VALUE, encode};
+use crate::directory::{AT, UNCLAIMED, VALUE, encode};
+use crate::{Item, keys};
 
 /// Fields by name, each as a text: its value, and the position of the activity that set it.
 type Fields = Vec<(String, String)>;
 
-type Name = (WorkspaceId, DirectoryItem);
-
-/// What the table has of each entry, and what the log gives.
+/// For each entry, its fields in the table, and its fields as the log gives them.
 #[derive(Default)]
-pub(super) struct Directory(BTreeMap<Name, (Option<Fields>, Option<Change>)>);
+pub(super) struct Directory(BTreeMap<EntryKey, (Option<Fields>, Option<EntryChange>)>);
 
 impl Directory {
     /// Takes in an entry that the table has.
-    pub(super) fn entry(&mut self, name: Name, item: &Item) {
+    pub(super) fn entry(&mut self, key: EntryKey, item: &Item) {
         let fields = item.iter().filter(|(name, _)| *name != keys::PK && *name != keys::SK);
         let fields = fields.map(|(name, value)| (name.clone(), shown(value))).collect();
-        self.0.entry(name).or_default().0 = Some(fields);
+        self.0.entry(key).or_default().0 = Some(fields);
     }
 
-    /// Takes in what an activity changes. They may come in any order: of two for one field, the later decides.
-    pub(super) fn replay(&mut self, change: Change) {
-        // There is no other change.
-        let Some(Key::Directory(workspace, item)) = Key::parse(&change.key.0, &change.key.1) else { return };
-        match &mut self.0.entry((workspace, item)).or_default().1 {
+    /// Takes in what an activity changes. Activities may come in any order, because the later decides a field of both.
+    pub(super) fn replay(&mut self, change: EntryChange) {
+        match &mut self.0.entry(change.entry.clone()).or_default().1 {
             Some(log) => log.merge(change),
             log => *log = Some(change),
         }
@@ -40,21 +36,19 @@ impl Directory {
 
     /// Takes in that a workspace has activities outside its organization's partition.
     pub(super) fn unclaimed(&mut self, workspace: &WorkspaceId) {
-        let key = keys::directory_workspace(workspace);
-        self.replay(Change { key, sets: Vec::new(), unclaimed: true });
+        self.replay(EntryChange::unclaimed(workspace));
     }
 
     /// Where the table and the log differ.
     pub(super) fn contradictions(self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for ((workspace, item), (found, log)) in self.0 {
+        for (entry, (found, log)) in self.0 {
             match (found, log) {
-                (None, _) => faults.push(Fault::NoEntry { workspace, item }),
-                (_, None) => faults.push(Fault::StrayEntry { workspace, item }),
+                (None, _) => faults.push(Fault::NoEntry(entry)),
+                (_, None) => faults.push(Fault::StrayEntry(entry)),
                 (Some(found), Some(log)) => {
                     for (field, (found, log)) in differences(found, &log) {
-                        let (workspace, item) = (workspace.clone(), item.clone());
-                        faults.push(Fault::Directory { workspace, item, field, found, log });
+                        faults.push(Fault::Directory { entry: entry.clone(), field, found, log });
                     }
                 }
             }
@@ -64,13 +58,13 @@ impl Directory {
 }
 
 /// The fields that the table has otherwise than the log, with what each says of them.
-fn differences(found: Fields, log: &Change) -> BTreeMap<String, (Option<String>, Option<String>)> {
+fn differences(found: Fields, log: &EntryChange) -> BTreeMap<String, (Option<String>, Option<String>)> {
     let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
     for (name, text) in found {
         fields.entry(name).or_default().0 = Some(text);
     }
-    for set in &log.sets {
-        fields.entry(set.field.name().into()).or_default().1 = Some(shown(&encode(set)));
+    for change in &log.fields {
+        fields.entry(change.field.name().into()).or_default().1 = Some(shown(&encode(change)));
     }
     if log.unclaimed {
         fields.entry(UNCLAIMED.into()).or_default().1 = Some(shown(&AttributeValue::Bool(true)));

@@ -1,28 +1,28 @@
 //! What can be wrong with a table.
 
-use crate::ids::{ActivityId, WorkspaceId};
-use crate::keys::DirectoryItem;
-use crate::time::Timestamp;
+use domain::directory::{EntryKey, EntryKind};
+use domain::ids::{ActivityId, WorkspaceId};
+use domain::time::Timestamp;
 
 /// Something in a table that contradicts the rest of it. Its text is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// An item that nothing here writes.
-    #[error("{place} holds {pk:?} {sk:?}, an item of no known kind")]
+    #[error("{location} holds {pk:?} {sk:?}, an item of no known kind")]
     Stray {
         /// `the table`, or an index's name.
-        place: &'static str,
+        location: &'static str,
         /// Its partition key.
         pk: String,
         /// Its sort key.
         sk: String,
     },
-    /// An activity, its id item, or its place in an index.
+    /// An activity, its id item, or its entry in an index.
     #[error("{workspace}: {id} {wrong}")]
     Activity {
-        /// Where it is.
+        /// Its workspace.
         workspace: WorkspaceId,
-        /// Which one.
+        /// Its id.
         id: ActivityId,
         /// What is wrong with it.
         wrong: Wrong,
@@ -30,51 +30,39 @@ pub enum Fault {
     /// A counter that does not count what is there.
     #[error("{workspace}: counter {} {}", number.escape_debug(), compared(found, there))]
     Counter {
-        /// Whose it is.
+        /// Its workspace.
         workspace: WorkspaceId,
         /// The sort key without its shard, and the attribute: `M#2025-01 d09`.
         number: String,
-        /// Its sum over the shards; or, as it is stored, what is no whole number.
+        /// Its sum over the shards; or the stored value, when that is no whole number.
         found: Option<String>,
-        /// The activities there are for it to count. None, where none are or where nothing counts.
+        /// The number of activities it should count; `None` where there are none, or nothing is counted.
         there: Option<u64>,
     },
     /// An entry of the directory that is not what the activities come to, in the order of their positions.
-    #[error("{workspace}: {}, {} {}", entry(item), field.escape_debug(), compared(found, log))]
+    #[error("{}: {}, {} {}", entry.workspace, title(entry), field.escape_debug(), compared(found, log))]
     Directory {
-        /// Which workspace.
-        workspace: WorkspaceId,
-        /// Which item of the workspace's.
-        item: DirectoryItem,
+        /// The entry.
+        entry: EntryKey,
         /// The field.
         field: String,
         /// The value stored, and the position of the activity that set it.
         found: Option<String>,
-        /// What the log gives.
+        /// The value that the log gives.
         log: Option<String>,
     },
     /// An entry of the directory that the log gives and the table does not have.
-    #[error("{workspace}: {} is missing", entry(item))]
-    NoEntry {
-        /// Which workspace.
-        workspace: WorkspaceId,
-        /// Which item of the workspace's.
-        item: DirectoryItem,
-    },
+    #[error("{}: {} is missing", .0.workspace, title(.0))]
+    NoEntry(EntryKey),
     /// An entry of the directory that follows from no activity.
-    #[error("{workspace}: {} follows from no activity", entry(item))]
-    StrayEntry {
-        /// Which workspace.
-        workspace: WorkspaceId,
-        /// Which item of the workspace's.
-        item: DirectoryItem,
-    },
+    #[error("{}: {} follows from no activity", .0.workspace, title(.0))]
+    StrayEntry(EntryKey),
 }
 
 /// What can be wrong with an activity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// It does not decode, for this reason. What it means for its id item and the directory is not known.
+    /// It does not decode, for this reason. Its effects on its id item and the directory are not known.
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// It lacks an attribute that its content gives.
@@ -123,15 +111,13 @@ pub enum Wrong {
     ForeignOrganization(String),
 }
 
-fn entry(item: &DirectoryItem) -> String {
-    match item {
-        DirectoryItem::Entry => "the directory entry".into(),
-        DirectoryItem::Member(user) => format!("the membership of {user}"),
-        DirectoryItem::OfOrganization(organization) => {
-            format!("the listing under organization {organization}")
-        }
-        DirectoryItem::Slug(slug) => format!("the listing under slug {slug}"),
-        DirectoryItem::OrganizationSlug(slug) => format!("the listing under organization slug {slug}"),
+fn title(entry: &EntryKey) -> String {
+    match &entry.kind {
+        EntryKind::Workspace => "the directory entry".into(),
+        EntryKind::Member(user) => format!("the membership of {user}"),
+        EntryKind::Organization(organization) => format!("the listing under organization {organization}"),
+        EntryKind::Slug(slug) => format!("the listing under slug {slug}"),
+        EntryKind::OrganizationSlug(slug) => format!("the listing under organization slug {slug}"),
     }
 }
 

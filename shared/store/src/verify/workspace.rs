@@ -1,23 +1,26 @@
-//! What one workspace's activities, id items and indexes say, brought together.
+//! One workspace's activities, id items and index entries, held against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::counters::Counters;
-use super::{BY_ORGANIZATION, Fault, INDEXES, Wrong, text};
-use crate::activity::Activity;
-use crate::ids::{ActivityId, WorkspaceId};
-use crate::store::item::{self, STAFF};
-use crate::store::{Item, write};
-use crate::time::Timestamp;
-use crate::{Error, directory, event, keys};
+use domain::activity::Activity;
+use domain::ids::{ActivityId, WorkspaceId};
+use domain::position::TimePosition;
+use domain::time::Timestamp;
+use domain::{Error, directory, event};
 
-/// One workspace.
+use super::counters::Counters;
+use super::{Fault, Wrong, text};
+use crate::item::{self, STAFF};
+use crate::keys::{Index, OrgPartition, org_partition, organization};
+use crate::{Item, string, write};
+
+/// Everything that was read of one workspace.
 #[derive(Default)]
-pub(super) struct Ledger {
-    /// By id, then time: what belongs together meets here, in whatever order it is read.
+pub(super) struct WorkspaceCheck {
+    /// By id, then time, so that items which belong together meet in whatever order they are read.
     entries: BTreeMap<(ActivityId, Timestamp), Entry>,
     /// Activities whose id items cannot be read.
     unreadable: BTreeSet<ActivityId>,
@@ -28,34 +31,34 @@ pub(super) struct Ledger {
     pub(super) counters: Counters,
 }
 
-/// What is known of an id and a time. There is one of these for each activity, so it is small: content is compared by
-/// 64 bits of it, which passes one in 2^64 differences.
+/// Everything known of an id and a time. It is small, because there is one for each activity: contents are compared by 64
+/// bits of digest, which misses one difference in 2^64.
 #[derive(Default)]
 struct Entry {
     /// Digest of the item.
     content: u64,
-    /// Digest of the fingerprint, by whichever was read first of the activity and its id item.
+    /// Digest of the fingerprint of the activity or of its id item, whichever was read first.
     fingerprint: u64,
-    /// Whether one of them was read.
-    met: bool,
+    /// Whether one of both was read.
+    has_fingerprint: bool,
     /// Whether the other has another fingerprint.
     disagree: bool,
     activity: bool,
     id_item: bool,
     staff: bool,
-    /// A bit for each index that must hold it, and was not yet seen to.
+    /// A bit for each index that must hold the activity and was not yet seen to.
     indexes: u8,
 }
 
 impl Entry {
-    fn meet(&mut self, fingerprint: &str) {
+    fn compare_fingerprint(&mut self, fingerprint: &str) {
         let digest = digest(|hasher| fingerprint.hash(hasher));
-        self.disagree = self.met && self.fingerprint != digest;
-        (self.fingerprint, self.met) = (digest, true);
+        self.disagree = self.has_fingerprint && self.fingerprint != digest;
+        (self.fingerprint, self.has_fingerprint) = (digest, true);
     }
 }
 
-impl Ledger {
+impl WorkspaceCheck {
     /// Whether there may be activities outside the organization's partition: from before it was known, or from before
     /// another was.
     pub(super) fn is_scattered(&self) -> bool {
@@ -69,35 +72,40 @@ impl Ledger {
     pub(super) fn activity(
         &mut self,
         workspace: &WorkspaceId,
-        (id, time): (&ActivityId, Timestamp),
+        TimePosition { created_at, id }: &TimePosition,
         item: &Item,
     ) -> Result<(Activity, Vec<Wrong>), Wrong> {
-        let entry = self.entries.entry((id.clone(), time)).or_default();
+        let entry = self.entries.entry((id.clone(), *created_at)).or_default();
         entry.activity = true;
         entry.content = content(item);
         let staff = AttributeValue::Bool(true);
         entry.staff = item.get(STAFF) == Some(&staff);
-        for (index, (_, attribute)) in INDEXES.iter().enumerate() {
-            entry.indexes |= u8::from(item.contains_key(*attribute)) << index;
+        for index in Index::ALL {
+            if item.contains_key(index.attribute()) {
+                entry.indexes |= bit(index);
+            }
         }
-        let unclaimed = keys::unclaimed(workspace);
-        let org_key = text(item, keys::ORGANIZATION);
+        let unclaimed = org_partition(workspace, &OrgPartition::Unclaimed);
+        let org_key = text(item, Index::Organization.attribute());
         self.unclaimed |= org_key == unclaimed;
 
         let org_key = if org_key.is_empty() { &unclaimed } else { org_key };
-        let (pk, sk) = (text(item, keys::PK), text(item, keys::SK));
+        let (pk, sk) = (text(item, crate::keys::PK), text(item, crate::keys::SK));
         let read = item::read(item.clone(), pk, sk).and_then(|activity| {
-            Ok((item::encode(&activity, org_key)?, event::fingerprint(&activity)?, activity))
+            let mut again = item::encode(&activity)?;
+            item::index(&activity, &OrgPartition::Unclaimed, &mut again);
+            again.insert(Index::Organization.attribute().into(), string(org_key));
+            Ok((again, event::fingerprint(&activity)?, activity))
         });
         let (mut again, fingerprint, activity) = read.map_err(|error| Wrong::Unreadable(why(&error)))?;
-        // A fact of the time of recording: the catalog may have changed since.
+        // Recording decided this, and the catalog may have changed since.
         again.remove(STAFF);
         if entry.staff {
             again.insert(STAFF.into(), staff);
         }
-        entry.meet(&fingerprint);
-        let organization = directory::organization_of(&activity);
-        self.organizations.extend(organization.map(|organization| keys::organization(&organization)));
+        entry.compare_fingerprint(&fingerprint);
+        let named = directory::organization_of(&activity);
+        self.organizations.extend(named.map(|named| organization(&named)));
         Ok((activity, compare(item, &again)))
     }
 
@@ -122,28 +130,29 @@ impl Ledger {
         })?;
         let entry = self.entries.entry((id.clone(), stored.created_at)).or_default();
         entry.id_item = true;
-        entry.meet(&stored.fingerprint);
+        entry.compare_fingerprint(&stored.fingerprint);
         Ok(())
     }
 
     /// Takes in an item of an index, after all those of the table.
     pub(super) fn indexed(
         &mut self,
-        index: usize,
+        index: Index,
         workspace: &WorkspaceId,
-        (id, time): (&ActivityId, Timestamp),
+        TimePosition { created_at, id }: &TimePosition,
         item: &Item,
     ) -> Option<Wrong> {
-        let (name, bit) = (INDEXES[index].0, 1 << index);
-        let entry = self.entries.get_mut(&(id.clone(), time)).filter(|entry| entry.indexes & bit != 0);
-        let Some(entry) = entry else { return Some(Wrong::OnlyIndexed(name, time)) };
+        let (name, bit) = (index.name(), bit(index));
+        let entry = self.entries.get_mut(&(id.clone(), *created_at)).filter(|entry| entry.indexes & bit != 0);
+        let Some(entry) = entry else { return Some(Wrong::OnlyIndexed(name, *created_at)) };
         entry.indexes &= !bit;
         if entry.content != content(item) {
             return Some(Wrong::IndexDiffers(name));
         }
-        let org_key = text(item, keys::ORGANIZATION);
-        let ours = || org_key == keys::unclaimed(workspace) || self.organizations.contains(org_key);
-        (index == BY_ORGANIZATION && !ours()).then(|| Wrong::ForeignOrganization(org_key.to_owned()))
+        let org_key = text(item, Index::Organization.attribute());
+        let unclaimed = || org_partition(workspace, &OrgPartition::Unclaimed);
+        let ours = || org_key == unclaimed() || self.organizations.contains(org_key);
+        (index == Index::Organization && !ours()).then(|| Wrong::ForeignOrganization(org_key.to_owned()))
     }
 
     /// The counters that do not count what is there.
@@ -152,7 +161,7 @@ impl Ledger {
         self.counters.compare(workspace, activities.map(|((_, time), entry)| (*time, entry.staff)))
     }
 
-    /// The ids of the activities, and what is wrong with them, their id items and their places in indexes.
+    /// The ids of the activities, and what is wrong with them, their id items and their index entries.
     pub(super) fn ids(self) -> (Vec<ActivityId>, Vec<(ActivityId, Wrong)>) {
         let (mut ids, mut faults) = (Vec::new(), Vec::new());
         let mut entries = self.entries.into_iter().peekable();
@@ -171,7 +180,12 @@ impl Ledger {
     }
 }
 
-/// What is wrong among all there is of one id.
+/// The bit of an index in [`Entry::indexes`].
+fn bit(index: Index) -> u8 {
+    1 << (index as u8)
+}
+
+/// Everything wrong with the items of one id.
 fn disagreements(same: &[(Timestamp, Entry)], unreadable_id_item: bool) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     let times: Vec<Timestamp> =
@@ -190,9 +204,9 @@ fn disagreements(same: &[(Timestamp, Entry)], unreadable_id_item: bool) -> Vec<W
     if times.len() > 1 {
         wrong.push(Wrong::Repeated(times));
     }
-    for (index, (name, _)) in INDEXES.iter().enumerate() {
-        let missing = same.iter().filter(|(_, entry)| entry.indexes & 1 << index != 0);
-        wrong.extend(missing.map(|_| Wrong::NotIndexed(name)));
+    for index in Index::ALL {
+        let missing = same.iter().filter(|(_, entry)| entry.indexes & bit(index) != 0);
+        wrong.extend(missing.map(|_| Wrong::NotIndexed(index.name())));
     }
     wrong
 }

@@ -1,0 +1,255 @@
+//! Tables of members: what an object has, how each member is read, and how JSON Schema describes it.
+
+use serde_json::{Map, Value, json};
+
+use super::{Actor, MAX_TAGS, MAX_TIME_LEN, PartyMembers};
+use crate::activity::{Action, ActorType, MAX_ACTION_LEN, Party};
+use crate::ids::{self, ActivityId, ActorId, IssueId, MAX_ID_LEN, Tag, WorkspaceId};
+use crate::json::{TEXT_PATTERN, text};
+use crate::time::Timestamp;
+use crate::{Error, Result, schema};
+
+/// The longest `actor_type` that is read, in characters; both known ones are shorter.
+const MAX_ACTOR_TYPE_LEN: usize = 16;
+
+/// A member of an object, as documents describe it.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, as Markdown.
+    pub description: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Its JSON Schema.
+    pub schema: fn() -> Value,
+}
+
+/// A value that a member can have.
+pub(super) trait ReadValue: Sized {
+    /// Reads a value that is not null; an error names `field`.
+    fn read(field: &str, value: Value) -> Result<Self>;
+
+    /// The JSON Schema of what [`ReadValue::read`] takes.
+    fn schema() -> Value;
+}
+
+/// A member: a value that must be there, or an optional one.
+pub(super) trait ReadMember: Sized {
+    /// Whether it must be there.
+    const REQUIRED: bool;
+
+    /// Reads the member, whose value is absent or not null; an error names `field`.
+    fn read(field: &str, value: Option<Value>) -> Result<Self>;
+
+    /// Its JSON Schema.
+    fn schema() -> Value;
+}
+
+impl<T: ReadValue> ReadMember for T {
+    const REQUIRED: bool = true;
+
+    fn read(field: &str, value: Option<Value>) -> Result<Self> {
+        T::read(field, value.ok_or_else(|| Error::bad_input(field, "is required"))?)
+    }
+
+    fn schema() -> Value {
+        T::schema()
+    }
+}
+
+impl<T: ReadValue> ReadMember for Option<T> {
+    const REQUIRED: bool = false;
+
+    fn read(field: &str, value: Option<Value>) -> Result<Self> {
+        value.map(|value| T::read(field, value)).transpose()
+    }
+
+    fn schema() -> Value {
+        schema::or_null(T::schema())
+    }
+}
+
+/// Defines a struct whose fields are the members of a JSON object. A field that is no `Option` is required.
+macro_rules! members {
+    ($(#[doc = $doc:literal])+ pub(crate) struct $name:ident {
+        $($(#[doc = $description:literal])+ $member:ident: $type:ty,)+
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            $($(#[doc = $description])+ pub(crate) $member: $type,)+
+        }
+
+        impl $name {
+            /// The members, in the order in which documents list them.
+            pub(crate) const MEMBERS: &'static [$crate::event::Member] = &[
+                $($crate::event::Member {
+                    name: stringify!($member),
+                    description: concat!($($description),+).trim_ascii(),
+                    required: <$type as $crate::event::members::ReadMember>::REQUIRED,
+                    schema: <$type as $crate::event::members::ReadMember>::schema,
+                },)+
+            ];
+
+            /// Reads all members, and refuses an object that has others.
+            pub(crate) fn read(mut members: $crate::json::Members) -> $crate::Result<Self> {
+                let read = Self {
+                    $($member: {
+                        let value = members.take(stringify!($member));
+                        let field = members.field(stringify!($member));
+                        <$type as $crate::event::members::ReadMember>::read(&field, value)?
+                    },)+
+                };
+                members.end(&Self::MEMBERS.iter().map(|member| member.name).collect::<Vec<_>>().join(", "))?;
+                Ok(read)
+            }
+        }
+    };
+}
+
+pub(super) use members;
+
+/// The JSON Schema of an object with these members and no others.
+pub(super) fn object(members: &[Member]) -> Value {
+    let properties: Map<String, Value> =
+        members.iter().map(|member| (member.name.to_owned(), (member.schema)())).collect();
+    let required: Vec<&str> = members.iter().filter(|member| member.required).map(|member| member.name).collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+/// A string of 1 to `MAX` characters without control characters.
+#[derive(Debug)]
+pub(crate) struct Line<const MAX: usize>(String);
+
+impl<const MAX: usize> Line<MAX> {
+    /// The string.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl<const MAX: usize> ReadValue for Line<MAX> {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        text(field, value, MAX).map(Self)
+    }
+
+    fn schema() -> Value {
+        schema::string(MAX, TEXT_PATTERN)
+    }
+}
+
+macro_rules! read_ids {
+    ($($name:ident),+) => {
+        $(impl ReadValue for $name {
+            fn read(field: &str, value: Value) -> Result<Self> {
+                Self::parse(field, text(field, value, MAX_ID_LEN)?)
+            }
+
+            fn schema() -> Value {
+                ids::json_schema()
+            }
+        })+
+    };
+}
+
+read_ids!(ActivityId, WorkspaceId, IssueId, ActorId);
+
+impl ReadValue for ActorType {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        Self::parse(field, &text(field, value, MAX_ACTOR_TYPE_LEN)?)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "enum": [Self::User, Self::Agent] })
+    }
+}
+
+impl ReadValue for Action {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        Self::parse(field, text(field, value, MAX_ACTION_LEN)?)
+    }
+
+    fn schema() -> Value {
+        schema::string(MAX_ACTION_LEN, crate::activity::ACTION_PATTERN)
+    }
+}
+
+impl ReadValue for Timestamp {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        Self::parse(field, &text(field, value, MAX_TIME_LEN)?)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "format": "date-time", "maxLength": MAX_TIME_LEN })
+    }
+}
+
+impl ReadValue for Map<String, Value> {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        match value {
+            Value::Object(members) => Ok(members),
+            _ => Err(Error::bad_input(field, "must be an object")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "object" })
+    }
+}
+
+impl ReadValue for Actor {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        Self::read(crate::json::Members::of(field, value)?)
+    }
+
+    fn schema() -> Value {
+        object(Self::MEMBERS)
+    }
+}
+
+impl Default for Actor {
+    fn default() -> Self {
+        Self { name: None, email: None }
+    }
+}
+
+impl ReadValue for Party {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        let PartyMembers { id, name, email } = PartyMembers::read(crate::json::Members::of(field, value)?)?;
+        Ok(Self { id, name: name.map(Line::into_text), email: email.map(Line::into_text) })
+    }
+
+    fn schema() -> Value {
+        object(PartyMembers::MEMBERS)
+    }
+}
+
+impl ReadValue for Vec<Tag> {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        let refused =
+            || Error::bad_input(field, format!("must be an array of at most {MAX_TAGS} different ids"));
+        let values = match value {
+            Value::Array(values) if values.len() <= MAX_TAGS => values,
+            _ => return Err(refused()),
+        };
+        let mut tags = Self::with_capacity(values.len());
+        for (index, value) in values.into_iter().enumerate() {
+            let Value::String(text) = value else { return Err(refused()) };
+            let tag = Tag::parse(&format!("{field}[{index}]"), text)?;
+            if tags.contains(&tag) {
+                return Err(refused());
+            }
+            tags.push(tag);
+        }
+        Ok(tags)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": ids::json_schema(), "maxItems": MAX_TAGS, "uniqueItems": true })
+    }
+}
