@@ -1,24 +1,27 @@
 //! Counting what no counter counts: by reading, in parallel, within a budget.
 
-use super::plan::{Plan, Window};
-use super::{AT_ONCE, Budget, Order, Query, Sort};
-use crate::access::{Place, View};
-use crate::keys::Position;
-use crate::store::{Item, Residual, Source, Span, Store};
-use crate::time::Timestamp;
-use crate::{Error, Result};
+use domain::access::{View, VisibleWorkspace};
+use domain::error::QueryError;
+use domain::filter::{Order, Sort};
+use domain::position::Bound;
+use domain::time::Timestamp;
+use domain::Result;
+use store::{Continuation, Residual, Source, Span, Store};
 
-/// Counts a source from `start` on, a request after the other; `None` when the budget is spent before its end.
-pub(super) async fn count(
+use crate::budget::{Budget, MAX_CONCURRENT_READS};
+use crate::plan::{Plan, Window};
+use crate::query::Query;
+
+/// Counts a source, one request after the other; `None` when the budget is spent before its end.
+pub(crate) async fn count(
     store: &Store,
     source: &Source,
     residual: &Residual,
     budget: &Budget,
-    mut start: Option<Item>,
 ) -> Result<Option<u64>> {
-    let mut total = 0;
+    let (mut total, mut start) = (0, None);
     loop {
-        if !budget.take() {
+        if !budget.take_count_request() {
             return Ok(None);
         }
         let (count, next) = store.count(source, residual, start).await?;
@@ -30,7 +33,7 @@ pub(super) async fn count(
     }
 }
 
-/// What the first request counted of a source, and what is left of it.
+/// The count of a source's first request, and the rest of the source.
 struct First {
     count: u64,
     residual: Residual,
@@ -38,69 +41,65 @@ struct First {
 }
 
 /// Counts a whole feed.
-pub(super) struct Counting<'a> {
-    pub(super) store: &'a Store,
-    pub(super) query: &'a Query,
-    pub(super) places: &'a [Place],
-    pub(super) budget: &'a Budget,
+pub(crate) struct Counter<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) query: &'a Query,
+    pub(crate) visible: &'a [VisibleWorkspace],
+    pub(crate) budget: &'a Budget,
 }
 
-impl Counting<'_> {
-    /// How many activities it shows.
+impl Counter<'_> {
+    /// How many activities the feed shows.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when that takes more than the budget.
-    pub(super) async fn count(&self) -> Result<u64> {
-        // There are as many in one order as in the other, and by time they can be counted in pieces.
+    /// [`QueryError::TotalTooLarge`] when that takes more than the budget.
+    pub(crate) async fn count(&self) -> Result<u64> {
+        // The order makes no difference to the count, and only a feed by time can be cut into pieces.
         let query = Query { sort: Sort::Time, ..self.query.clone() };
         let window = Window { order: Order::Ascending, start: None, end: None };
-        let Plan { sources, residual, .. } = Plan::narrow(&query, self.places, window)?;
-        let too_much = || {
-            let detail = "would read more of this feed than a request may; narrow it to a shorter time or fewer workspaces";
-            Error::bad_input("total", detail)
-        };
-        if sources.len() > self.budget.left() {
-            return Err(too_much());
+        let Plan { sources, residual, .. } = Plan::narrow(&query, self.visible, window)?;
+        if sources.len() > self.budget.count_requests_left() {
+            return Err(QueryError::TotalTooLarge.into());
         }
         let firsts = sources.into_iter().map(|source| {
-            let of_source = |place: &&Place| Some(&place.workspace) == source.workspace.as_ref();
-            let view = self.places.iter().find(of_source).map(|place| place.view);
+            let of_source =
+                |visible: &&VisibleWorkspace| Some(&visible.workspace) == source.partition.workspace();
+            let view = self.visible.iter().find(of_source).map(|visible| visible.view);
             let residual = Residual { hide_staff: view == Some(View::Client), ..residual.clone() };
             self.begin(source, residual)
         });
-        let firsts: Option<Vec<_>> = self.budget.all(firsts.collect()).await?.into_iter().collect();
-        let firsts = firsts.ok_or_else(too_much)?;
+        let firsts: Option<Vec<_>> = self.budget.read_all(firsts.collect()).await?.into_iter().collect();
+        let firsts = firsts.ok_or(QueryError::TotalTooLarge)?;
         let pieces = firsts.iter().flat_map(|first| first.rest.iter().map(|piece| (piece, &first.residual)));
-        let counts = pieces.map(|(piece, residual)| count(self.store, piece, residual, self.budget, None));
-        let rest: Option<u64> = self.budget.all(counts.collect()).await?.into_iter().sum();
-        Ok(rest.ok_or_else(too_much)? + firsts.iter().map(|first| first.count).sum::<u64>())
+        let counts = pieces.map(|(piece, residual)| count(self.store, piece, residual, self.budget));
+        let rest: Option<u64> = self.budget.read_all(counts.collect()).await?.into_iter().sum();
+        let rest = rest.ok_or(QueryError::TotalTooLarge)?;
+        Ok(rest + firsts.iter().map(|first| first.count).sum::<u64>())
     }
 
     /// Counts a source's first 1 MB; `None` when the budget does not allow it.
     async fn begin(&self, source: Source, residual: Residual) -> Result<Option<First>> {
-        if !self.budget.take() {
+        if !self.budget.take_count_request() {
             return Ok(None);
         }
         let (count, next) = self.store.count(&source, &residual, None).await?;
         let rest = match next {
-            // Most feeds are shorter.
+            // Most feeds end within 1 MB.
             None => Vec::new(),
-            Some(next) => self.pieces(&source, &next).await?,
+            Some(next) => self.pieces(&source, next).await?,
         };
         Ok(Some(First { count, residual, rest }))
     }
 
-    /// What is left of a source, cut at midnights into pieces of about as many activities of the workspace.
-    async fn pieces(&self, source: &Source, next: &Item) -> Result<Vec<Source>> {
-        let nowhere = || Error::internal("a count that ends nowhere");
-        let (place, workspace) = source.reached(next).ok_or_else(nowhere)?;
-        let days = self.budget.timely(self.store.days(&workspace)).await?;
+    /// The rest of a source, cut at midnights into pieces of about as many activities of the workspace.
+    async fn pieces(&self, source: &Source, next: Continuation) -> Result<Vec<Source>> {
+        let days = self.budget.read_in_time(self.store.days(&next.workspace)).await?;
         let rest = days.iter().map(|(day, tally)| (Timestamp::of_slot(*day, 0), tally.all));
-        let within = |at: &Position| *at > place && *at < source.span.to;
+        let within = |at: &Bound| *at > next.reached && *at < source.span.to;
         let rest: Vec<_> =
-            rest.map(|(day, count)| (Position::start_of(day), count)).filter(|(at, _)| within(at)).collect();
-        let piece = rest.iter().map(|(_, count)| count).sum::<u64>().div_ceil(AT_ONCE as u64);
-        let mut cuts = vec![place.just_after()];
+            rest.map(|(day, count)| (Bound::start_of(day), count)).filter(|(at, _)| within(at)).collect();
+        let piece = rest.iter().map(|(_, count)| count).sum::<u64>().div_ceil(MAX_CONCURRENT_READS as u64);
+        let mut cuts = vec![next.reached.clone().just_after()];
         let mut counted = 0;
         for (at, count) in rest {
             if counted >= piece {
@@ -110,9 +109,9 @@ impl Counting<'_> {
             counted += count;
         }
         let ends = cuts.iter().skip(1).chain([&source.span.to]);
-        let part = |(from, to): (&Position, &Position)| Source {
+        let part = |(from, to): (&Bound, &Bound)| Source {
             span: Span { from: from.clone(), to: to.clone() },
-            ..source.clone()
+            partition: source.partition.clone(),
         };
         Ok(cuts.iter().zip(ends).map(part).collect())
     }

@@ -2,240 +2,267 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::plan::{Plan, Window};
-use super::{Budget, Order, Query, Sort};
-use crate::access::{Place, View};
-use crate::activity::Activity;
-use crate::ids::WorkspaceId;
-use crate::keys::Position;
-use crate::store::{Item, Row, Source, Store};
-use crate::{Error, Result, wire};
+use domain::access::{View, VisibleWorkspace};
+use domain::error::QueryError;
+use domain::filter::{FilterKind, Order, Sort};
+use domain::ids::WorkspaceId;
+use domain::position::{Bound, Edge};
+use domain::Result;
+use store::{Continuation, Row, Source, Store};
 
-/// Requests of up to 1 MB that a page may take before it is returned short, with a link to the rest; each further
+use crate::Render;
+use crate::budget::{Budget, out_of_time};
+use crate::plan::{Plan, Window};
+use crate::query::Query;
+
+/// Requests of up to 1 MB that a page may take before it is returned short, with a link to the rest. Each further
 /// partition to merge adds two.
 const PAGE_REQUESTS: usize = 16;
 /// Requests that skipping an offset by reading may take: 64 MB, some 100,000 activities.
 const SKIP_REQUESTS: usize = 64;
-/// The most activities asked for in one round; DynamoDB stops at 1 MB for each partition anyway.
-const MOST: usize = 10_000;
-/// The least asked for of each of many partitions: to ask again costs more than some that are not needed.
-const LEAST: usize = 5;
-/// What a request costs, in activities read: a partition that many workspaces share is left for theirs when reading on
-/// would cost more.
-const REQUEST: usize = 100;
+/// The most activities to ask for in one round. DynamoDB stops at 1 MB for each partition anyway.
+const MAX_ROUND: usize = 10_000;
+/// The least to ask for of each of many partitions, because another request costs more than a few unneeded activities.
+const MIN_READ: usize = 5;
+/// The cost of a request, in activities read. A partition that many workspaces share is left for their own partitions
+/// when reading on would cost more.
+const REQUEST_COST: usize = 100;
 
-/// Where a partition's reading stands.
+/// How far a partition was read.
 #[derive(Debug)]
-enum Next {
+enum Progress {
     Start,
-    At(Item),
+    At(Continuation),
     End,
 }
 
+/// A partition being read.
 #[derive(Debug)]
 struct Stream {
     source: Source,
-    /// What was read and not taken, in the order of the places.
-    rows: VecDeque<(Position, Row)>,
-    next: Next,
-    /// Nothing before this place is still to come.
-    reached: Option<Position>,
+    /// The activities that were read and not taken, in feed order.
+    rows: VecDeque<(Bound, Row)>,
+    progress: Progress,
+    /// Everything before this bound was read.
+    reached: Option<Bound>,
     scanned: usize,
     matched: usize,
 }
 
 impl Stream {
     fn new(source: Source) -> Self {
-        Self { source, rows: VecDeque::new(), next: Next::Start, reached: None, scanned: 0, matched: 0 }
+        Self { source, rows: VecDeque::new(), progress: Progress::Start, reached: None, scanned: 0, matched: 0 }
     }
 
     /// The partitions of a plan, taken out of it.
-    fn all(plan: &mut Plan) -> Vec<Self> {
+    fn take_from(plan: &mut Plan) -> Vec<Self> {
         std::mem::take(&mut plan.sources).into_iter().map(Self::new).collect()
     }
 
     fn is_at_end(&self) -> bool {
-        matches!(self.next, Next::End)
+        matches!(self.progress, Progress::End)
     }
 
-    /// How many to read, of at most `most`, so that `need` pass the filter, by how many passed so far.
-    fn sized(&self, need: usize, most: usize) -> usize {
+    /// Whether it holds activities of several workspaces.
+    fn is_shared(&self) -> bool {
+        self.source.partition.workspace().is_none()
+    }
+
+    /// How many activities to read, of at most `most`, so that `need` of them pass the filter. It goes by how many passed
+    /// so far.
+    fn read_size(&self, need: usize, most: usize) -> usize {
         let size = match (self.scanned, self.matched) {
             (0, _) => need,
             (scanned, 0) => scanned.saturating_mul(4),
-            // Of a few, how many passed is mostly luck: so not much more than was read before.
+            // Among few activities it is mostly luck how many pass, so the next read is at most four times the last.
             (scanned, matched) => {
                 need.saturating_mul(scanned).div_ceil(matched).min(scanned.saturating_mul(4))
             }
         };
         size.clamp(need.min(most), most)
     }
+
+    /// Whether it must be read further before an activity at `candidate` can be said to come first.
+    fn blocks(&self, candidate: Option<&Bound>, order: Order) -> bool {
+        if self.is_at_end() {
+            return false;
+        }
+        let Some(candidate) = candidate else { return true };
+        let is_behind = self.reached.as_ref().is_none_or(|reached| order.is_before(reached, candidate));
+        // In a shared partition, another workspace may have an activity at the very position that was read last.
+        (self.rows.is_empty() || self.is_shared()) && is_behind
+    }
 }
 
-/// What was taken out of a merge.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    /// The activities, with their places.
-    pub(super) rows: Vec<(Activity, Position)>,
-    /// Where to go on; `None` at the end.
-    pub(super) next: Option<Position>,
+/// The entries that were taken out of a merge.
+#[derive(Debug)]
+pub(crate) struct Taken<T> {
+    /// The entries, with their positions.
+    pub(crate) entries: Vec<(T, Bound)>,
+    /// Where to continue; `None` at the end.
+    pub(crate) next: Option<Bound>,
+}
+
+impl<T> Default for Taken<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), next: None }
+    }
 }
 
 /// A feed being read.
 #[derive(Debug)]
-pub(super) struct Merge<'a> {
+pub(crate) struct Merge<'a> {
     store: &'a Store,
     query: &'a Query,
-    places: &'a [Place],
-    of: HashMap<&'a WorkspaceId, &'a Place>,
+    visible: &'a [VisibleWorkspace],
+    by_id: HashMap<&'a WorkspaceId, &'a VisibleWorkspace>,
     /// How it is read; its partitions are the streams.
     plan: Plan,
     streams: Vec<Stream>,
-    /// Where a page may end, if there is no time to begin elsewhere.
-    fallback: Option<Position>,
+    /// Where a page may end if no time is left to begin in other partitions.
+    fallback: Option<Bound>,
     requests: usize,
     budget: &'a Budget,
 }
 
 impl<'a> Merge<'a> {
-    /// A merge of what lies in `window`, that begins no read once the budget's time is up.
+    /// A merge of everything in `window`. It begins no read once the budget's time is up.
     ///
     /// # Errors
     /// Those of [`Plan::of`].
-    pub(super) fn new(
+    pub(crate) fn new(
         store: &'a Store,
         query: &'a Query,
-        places: &'a [Place],
+        visible: &'a [VisibleWorkspace],
         window: Window,
         budget: &'a Budget,
     ) -> Result<Self> {
-        let mut plan = Plan::of(query, places, window)?;
-        let streams = Stream::all(&mut plan);
-        let (of, fallback, requests) = (HashMap::new(), None, 0);
-        let mut merge = Self { store, query, places, of, plan, streams, fallback, requests, budget };
-        merge.look(places);
+        let mut plan = Plan::of(query, visible, window)?;
+        let streams = Stream::take_from(&mut plan);
+        let (by_id, fallback, requests) = (HashMap::new(), None, 0);
+        let mut merge = Self { store, query, visible, by_id, plan, streams, fallback, requests, budget };
+        merge.set_visible(visible);
         Ok(merge)
     }
 
-    /// Reads where the page begins, unless counters are to say first where that is.
-    pub(super) async fn begin(&mut self) -> Result<()> {
-        if self.query.begins() { self.fill(self.query.limit + 1).await } else { Ok(()) }
+    /// Reads the start of the page, unless counters must say first where that is.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        if self.query.begins_at_window() { self.fill(self.query.limit + 1).await } else { Ok(()) }
     }
 
-    /// The same merge, for those who see so much: also of what has been read already.
-    pub(super) fn seen_by(mut self, places: &'a [Place]) -> Self {
-        self.look(places);
-        let of = &self.of;
+    /// The same merge, of everything that is visible. It drops what was read and is not.
+    pub(crate) fn seen_by(mut self, visible: &'a [VisibleWorkspace]) -> Self {
+        self.set_visible(visible);
+        let by_id = &self.by_id;
         for Stream { source, rows, .. } in &mut self.streams {
-            rows.retain(|(_, row)| is_shown(of, source, row));
+            rows.retain(|(_, row)| is_shown(by_id, source, row));
         }
         self
     }
 
-    fn look(&mut self, places: &'a [Place]) {
-        self.places = places;
-        self.of = places.iter().map(|place| (&place.workspace, place)).collect();
-        self.plan.residual.hide_staff = places.iter().all(|place| place.view == View::Client);
+    fn set_visible(&mut self, visible: &'a [VisibleWorkspace]) {
+        self.visible = visible;
+        self.by_id = visible.iter().map(|visible| (&visible.workspace, visible)).collect();
+        self.plan.residual.hide_staff = visible.iter().all(|visible| visible.view == View::Client);
     }
 
     fn follow(&mut self, mut plan: Plan) {
         plan.residual.hide_staff = self.plan.residual.hide_staff;
-        self.streams = Stream::all(&mut plan);
+        self.streams = Stream::take_from(&mut plan);
         self.plan = plan;
     }
 
-    /// Begins again, elsewhere.
+    /// Begins again at `start`.
     ///
     /// # Errors
     /// Those of [`Plan::of`].
-    pub(super) fn restart(&mut self, place: Position) -> Result<()> {
-        let window = Window { start: Some(place), ..self.plan.window.clone() };
-        self.follow(Plan::of(self.query, self.places, window)?);
+    pub(crate) fn restart(&mut self, start: Bound) -> Result<()> {
+        let window = Window { start: Some(start), ..self.plan.window.clone() };
+        self.follow(Plan::of(self.query, self.visible, window)?);
         Ok(())
     }
 
-    /// Reads on wherever the next activity may be, so that `need` activities are likely there.
-    pub(super) async fn fill(&mut self, need: usize) -> Result<()> {
-        let several = self.streams.len();
-        let most = (MOST / several.max(1)).max(LEAST);
-        // Of many partitions, each is likely to have but a part of the page.
+    /// Reads on wherever the next activity may be, until `need` activities are likely there.
+    async fn fill(&mut self, need: usize) -> Result<()> {
+        let count = self.streams.len();
+        let most = (MAX_ROUND / count.max(1)).max(MIN_READ);
+        // Each of many partitions is likely to have only a part of the page.
         let each =
-            if several <= 4 { need } else { need.div_ceil(several).saturating_mul(4).max(LEAST).min(need) };
-        let candidate = self.first().map(|(_, place)| place.clone());
-        let Self { store, query, of, plan, budget, .. } = self;
-        let how = How { store, query, of, plan, budget };
+            if count <= 4 { need } else { need.div_ceil(count).saturating_mul(4).max(MIN_READ).min(need) };
+        let candidate = self.first().map(|(_, position)| position.clone());
+        let Self { store, query, by_id, plan, budget, .. } = self;
+        let context = ReadContext { store, query, by_id, plan, budget };
         let reads: Vec<_> = self
             .streams
             .iter_mut()
-            .filter(|stream| is_in_the_way(stream, candidate.as_ref(), plan.window.order))
-            .map(|stream| how.read(stream, each, most))
+            .filter(|stream| stream.blocks(candidate.as_ref(), plan.window.order))
+            .map(|stream| context.read(stream, each, most))
             .collect();
         self.requests += reads.len();
-        budget.all(reads).await?;
+        budget.read_all(reads).await?;
         Ok(())
     }
 
     /// Takes the next `limit` activities after skipping `skip`, and says where the next page begins.
-    pub(super) async fn take(&mut self, mut skip: u64, limit: usize) -> Result<Taken> {
-        let mut rows: Vec<(Activity, Position)> = Vec::with_capacity(limit);
+    pub(crate) async fn take<T>(
+        &mut self,
+        mut skip: u64,
+        limit: usize,
+        render: Render<T>,
+    ) -> Result<Taken<T>> {
+        let mut entries: Vec<(T, Bound)> = Vec::with_capacity(limit);
         let mut bytes = 0;
         let requests = if skip > 0 { SKIP_REQUESTS } else { PAGE_REQUESTS };
         loop {
-            let more = self.first().is_some();
-            if rows.len() == limit && more {
-                // One more than the page holds is there, whichever it is.
-                let next = rows.last().map(|(_, place)| place.clone());
-                return Ok(Taken { rows, next });
+            if entries.len() == limit && self.first().is_some() {
+                // Something follows the page, whichever activity it is.
+                return Ok(resume_after_last(entries));
             }
             if self.is_blocked() {
                 let most = requests + 2 * self.streams.len().saturating_sub(1);
                 if self.requests < most && self.budget.has_time() {
-                    let need =
-                        usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(limit + 1 - rows.len());
+                    let left = limit + 1 - entries.len();
+                    let need = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(left);
                     self.narrow_if_cheaper(need);
                     self.fill(need).await?;
                     continue;
                 }
-                // Where a partition that others share was left says when they did something. Rather go on elsewhere.
+                // Where reading a shared partition stopped tells when others did something. The workspaces' own
+                // partitions do not, so reading goes on there first.
                 if self.budget.has_time() && self.narrow(|_| true) {
                     self.requests = 0;
                     continue;
                 }
-                let cut = self.cut(rows.last().map(|(_, place)| place));
-                // So much happened at one time that the next page would begin as this one does.
+                let cut = self.cut(entries.last().map(|(_, position)| position));
+                // So much happened at one instant that the next page would begin where this one does.
                 if self.budget.has_time() && cut.is_some() && cut == self.plan.window.start {
                     self.requests = 0;
                     continue;
                 }
                 return match cut {
-                    Some(next) if skip == 0 => Ok(Taken { rows, next: Some(next) }),
-                    Some(_) => {
-                        let detail = "is too deep to be skipped by reading; follow the cursor of the page before \
-                                      instead, or narrow the feed to a shorter time";
-                        Err(Error::bad_input("offset", detail))
-                    }
-                    // What came before took all the time, and nothing says where the feed stands.
-                    None => Err(super::no_time()),
+                    Some(next) if skip == 0 => Ok(Taken { entries, next: Some(next) }),
+                    Some(_) => Err(QueryError::SkipTooDeep.into()),
+                    // Everything before took all the time, and nothing says how far the feed was read.
+                    None => Err(out_of_time()),
                 };
             }
-            let Some((place, row)) = self.pop() else { return Ok(Taken { rows, next: None }) };
+            let Some((position, row)) = self.pop() else { return Ok(Taken { entries, next: None }) };
             if skip > 0 {
                 skip -= 1;
                 continue;
             }
-            let size = wire::size(&serde_json::to_string(&row.activity).map_err(Error::internal)?);
-            // The first fits always.
-            if !rows.is_empty() && bytes + size > wire::MAX {
-                let next = rows.last().map(|(_, place)| place.clone());
-                return Ok(Taken { rows, next });
+            let (entry, size) = render(row.activity)?;
+            // The first entry fits always.
+            if !entries.is_empty() && bytes + size > self.query.max_bytes {
+                return Ok(resume_after_last(entries));
             }
             bytes += size;
-            rows.push((row.activity, place));
+            entries.push((entry, position));
         }
     }
 
-    /// The stream with the next activity that is there, and its place.
-    fn first(&self) -> Option<(usize, &Position)> {
+    /// The stream that has the first activity, and the activity's position.
+    fn first(&self) -> Option<(usize, &Bound)> {
         let heads = self.streams.iter().enumerate();
         let heads = heads.filter_map(|(index, stream)| Some((index, &stream.rows.front()?.0)));
         heads.reduce(
@@ -245,17 +272,17 @@ impl<'a> Merge<'a> {
 
     /// Whether an activity that was not read yet may come first.
     fn is_blocked(&self) -> bool {
-        let candidate = self.first().map(|(_, place)| place);
-        self.streams.iter().any(|stream| is_in_the_way(stream, candidate, self.plan.window.order))
+        let candidate = self.first().map(|(_, position)| position);
+        self.streams.iter().any(|stream| stream.blocks(candidate, self.plan.window.order))
     }
 
-    fn pop(&mut self) -> Option<(Position, Row)> {
+    fn pop(&mut self) -> Option<(Bound, Row)> {
         let (index, _) = self.first()?;
         self.streams[index].rows.pop_front()
     }
 
-    /// How far everything that is not at its end has been read: nothing before is still to come.
-    fn frontier(&self) -> Option<Position> {
+    /// How far all streams that are not at their end were read: everything before it was.
+    fn frontier(&self) -> Option<Bound> {
         let order = self.plan.window.order;
         let mut reached =
             self.streams.iter().filter(|stream| !stream.is_at_end()).map(|stream| &stream.reached);
@@ -266,21 +293,25 @@ impl<'a> Merge<'a> {
         })
     }
 
-    /// Where the next page begins after one that ends, at `last`, before it is full.
-    fn cut(&self, last: Option<&Position>) -> Option<Position> {
+    /// Where the next page begins when this one ends, at `last`, before it is full.
+    fn cut(&self, last: Option<&Bound>) -> Option<Bound> {
+        let order = self.plan.window.order;
         let bound = match self.frontier() {
             Some(frontier) if !self.plan.is_wide => return Some(frontier),
-            // That may be an activity that is not for this reader: it is not told by more than its time.
-            Some(frontier) => frontier.around_its_time(self.plan.window.order == Order::Descending),
+            // The frontier may be an activity that the reader must not see, so the cursor tells its instant only.
+            Some(frontier) => {
+                let edge = if order == Order::Descending { Edge::After } else { Edge::Before };
+                frontier.around_its_instant(edge)
+            }
             None => self.fallback.clone()?,
         };
         Some(match last {
-            Some(last) if self.plan.window.order.is_before(&bound, last) => last.clone(),
+            Some(last) if order.is_before(&bound, last) => last.clone(),
             _ => bound,
         })
     }
 
-    /// Leaves an organization's partition, when most of it is not for this reader, for those of the workspaces.
+    /// Leaves an organization's partition for those of the workspaces, when most of it is not for this reader.
     fn narrow_if_cheaper(&mut self, need: usize) {
         let (scanned, matched) = self
             .streams
@@ -288,15 +319,15 @@ impl<'a> Merge<'a> {
             .fold((0, 0), |(scanned, matched), stream| (scanned + stream.scanned, matched + stream.matched));
         let to_read = need.saturating_mul(scanned).checked_div(matched).unwrap_or(scanned.saturating_mul(4));
         let for_others = to_read.saturating_sub(need);
-        self.narrow(|partitions| for_others > REQUEST * partitions);
+        self.narrow(|partitions| for_others > REQUEST_COST * partitions);
     }
 
-    /// Goes on in the workspaces' own partitions, if it is not there, and so many of them are worth it.
+    /// Goes on in the workspaces' own partitions, unless it is there already, if so many of them are worth it.
     fn narrow(&mut self, is_worth: impl FnOnce(usize) -> bool) -> bool {
-        // What is before the frontier has been taken, and nothing else.
+        // Everything before the frontier was taken, and nothing after it.
         let Some(frontier) = self.frontier().filter(|_| self.plan.is_wide) else { return false };
         let window = Window { start: Some(frontier), ..self.plan.window.clone() };
-        match Plan::narrow(self.query, self.places, window) {
+        match Plan::narrow(self.query, self.visible, window) {
             Ok(plan) if is_worth(plan.sources.len()) => {
                 self.fallback = self.cut(None);
                 self.follow(plan);
@@ -307,86 +338,95 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// Whether a partition must be read further before an activity at `candidate` can be said to come first.
-fn is_in_the_way(stream: &Stream, candidate: Option<&Position>, order: Order) -> bool {
-    if stream.is_at_end() {
-        return false;
-    }
-    let Some(candidate) = candidate else { return true };
-    let reached = stream.reached.as_ref();
-    // In a partition of several workspaces, others may have an activity at the very place that was read last.
-    let is_shared = stream.source.workspace.is_none();
-    (stream.rows.is_empty() || is_shared) && reached.is_none_or(|reached| order.is_before(reached, candidate))
+/// Entries after the last of which the next page begins.
+fn resume_after_last<T>(entries: Vec<(T, Bound)>) -> Taken<T> {
+    let next = entries.last().map(|(_, position)| position.clone());
+    Taken { entries, next }
 }
 
-/// Whether an activity is for this reader, and from this partition.
-fn is_shown(of: &HashMap<&WorkspaceId, &Place>, source: &Source, row: &Row) -> bool {
-    let Some(place) = of.get(&row.activity.workspace_id) else { return false };
-    // What has activities elsewhere too is read there.
-    let is_here = source.workspace.is_some() || place.shared_with().is_some();
-    is_here && place.view.shows(row.staff)
+/// Whether the reader sees an activity that was read from this partition.
+fn is_shown(
+    by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>,
+    source: &Source,
+    row: &Row,
+) -> bool {
+    let Some(visible) = by_id.get(&row.activity.workspace_id) else { return false };
+    // A workspace that the organization's partition does not have whole is read from its own.
+    let is_here = source.partition.workspace().is_some() || visible.shared_with().is_some();
+    is_here && visible.view.shows(row.staff)
 }
 
-/// How partitions are read.
+/// Everything that reading a partition needs.
 #[derive(Debug, Clone, Copy)]
-struct How<'a> {
+struct ReadContext<'a> {
     store: &'a Store,
     query: &'a Query,
-    of: &'a HashMap<&'a WorkspaceId, &'a Place>,
+    by_id: &'a HashMap<&'a WorkspaceId, &'a VisibleWorkspace>,
     plan: &'a Plan,
     budget: &'a Budget,
 }
 
-impl How<'_> {
+impl ReadContext<'_> {
     /// Reads a partition on, if there is time.
     async fn read(self, stream: &mut Stream, need: usize, most: usize) -> Result<()> {
-        let Self { store, query, of, plan, budget } = self;
-        let Plan { residual, sift, window, .. } = plan;
-        if !budget.has_time() {
+        if !self.budget.has_time() {
             return Ok(());
         }
-        let limit = stream.sized(need, most);
-        let start = match std::mem::replace(&mut stream.next, Next::End) {
-            Next::At(key) => Some(key),
-            Next::Start | Next::End => None,
+        let Plan { residual, window, .. } = self.plan;
+        let limit = stream.read_size(need, most);
+        let start = match std::mem::replace(&mut stream.progress, Progress::End) {
+            Progress::At(continuation) => Some(continuation),
+            Progress::Start | Progress::End => None,
         };
-        let several = query.scope.workspace().is_none();
-        let chunk = store.chunk(&stream.source, window.order, residual, limit, start).await?;
+        let chunk = self.store.chunk(&stream.source, window.order, residual, limit, start).await?;
         let before = stream.rows.len();
         for row in chunk.rows {
-            let place = match query.sort {
-                Sort::Time => row.activity.position(),
-                Sort::Category => Position::by_category(&row.activity),
-            };
-            let place = if several { place.in_workspace(&row.activity.workspace_id) } else { place };
-            if window.admits(&place)
-                && is_shown(of, &stream.source, &row)
-                && (!sift || query.filter.has_kind(&row.activity))
-            {
-                stream.rows.push_back((place, row));
+            let position = self.position(&row);
+            if window.admits(&position) && is_shown(self.by_id, &stream.source, &row) && self.is_wanted(&row) {
+                stream.rows.push_back((position, row));
             }
         }
         stream.scanned += chunk.scanned;
         stream.matched += stream.rows.len() - before;
-        if stream.source.workspace.is_none() {
-            // An index does not order what has the same key there.
-            let order = window.order;
-            stream.rows.make_contiguous().sort_by(|(a, _), (b, _)| match order {
+        if stream.is_shared() {
+            // An index does not order items that have the same key there.
+            stream.rows.make_contiguous().sort_by(|(a, _), (b, _)| match window.order {
                 Order::Ascending => a.cmp(b),
                 Order::Descending => b.cmp(a),
             });
         }
-        if let Some(key) = chunk.next {
-            let nowhere = || Error::internal("a page that ends nowhere");
-            let (place, workspace) = stream.source.reached(&key).ok_or_else(nowhere)?;
-            let is_shared = stream.source.workspace.is_none();
-            stream.reached = Some(match (several, is_shared, window.order) {
-                (false, ..) | (true, true, Order::Ascending) => place,
-                (true, true, Order::Descending) => place.in_last_workspace(),
-                (true, false, _) => place.in_workspace(&workspace),
-            });
-            stream.next = Next::At(key);
+        if let Some(next) = chunk.next {
+            stream.reached = Some(self.reached(stream, &next));
+            stream.progress = Progress::At(next);
         }
         Ok(())
+    }
+
+    fn position(&self, row: &Row) -> Bound {
+        let position: Bound = match self.query.sort {
+            Sort::Time => row.activity.position().into(),
+            Sort::Category => row.activity.category_position().into(),
+        };
+        match self.query.has_several_workspaces() {
+            true => position.in_workspace(&row.activity.workspace_id),
+            false => position,
+        }
+    }
+
+    /// Whether the filters show an activity that the partition could not select by its kind.
+    fn is_wanted(&self, row: &Row) -> bool {
+        let shows = |kind| self.query.filter.shows(kind, &row.activity);
+        !self.plan.sift || shows(FilterKind::Action) && shows(FilterKind::Category)
+    }
+
+    /// The bound before which everything was read.
+    fn reached(&self, stream: &Stream, next: &Continuation) -> Bound {
+        let reached = next.reached.clone();
+        match (self.query.has_several_workspaces(), stream.is_shared(), self.plan.window.order) {
+            (true, false, _) => reached.in_workspace(&next.workspace),
+            // Any workspace may still have an activity at this position.
+            (true, true, Order::Descending) => reached.just_after(),
+            (false, ..) | (true, true, Order::Ascending) => reached,
+        }
     }
 }

@@ -1,54 +1,63 @@
-//! Ranks: how many activities come before an instant, and which one has a given rank, by the counters.
+//! Ranks: how many activities come before an instant, and which activity has a given rank, by the counters.
 //!
-//! Months hold a number for each day, days one for each ten minutes, so that any rank is found with one read
-//! of a day's slots and one Query that skips at most a slot's worth, however deep it lies.
+//! Months hold a number for each day, and days a number for each ten minutes. So any rank is found with one read of a
+//! day's slots and one Query that skips at most a slot's worth, however deep it lies.
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::count::count;
-use super::{Budget, Order, Query, Sort};
-use crate::access::{Place, View};
-use crate::keys::{self, Position};
-use crate::store::{Days, Residual, Source, Span, Store};
-use crate::time::{SLOTS_A_DAY, Timestamp};
-use crate::{Error, Result};
+use domain::access::{View, VisibleWorkspace};
+use domain::error::QueryError;
+use domain::filter::Order;
+use domain::position::Bound;
+use domain::time::{SLOTS_A_DAY, Timestamp};
+use domain::{Error, Result};
+use store::{Days, Partition, Residual, Source, Span, Store};
 
-/// How many activities each slot of a day shows.
+use crate::budget::Budget;
+use crate::count::count;
+use crate::query::Query;
+
+/// How many activities the reader sees of each slot of a day.
 type Slots = [u64; SLOTS_A_DAY as usize];
 
-/// The ranks of the activities of some workspaces, as they are shown there.
-pub(super) struct Ranks<'a> {
+/// The ranks of activities among those that the reader sees of some workspaces.
+pub(crate) struct Ranks<'a> {
     store: &'a Store,
-    places: Vec<(&'a Place, &'a Days)>,
-    /// How many each day shows.
+    visible: Vec<(&'a VisibleWorkspace, &'a Days)>,
+    /// How many activities the reader sees of each day.
     days: BTreeMap<NaiveDate, u64>,
     budget: &'a Budget,
 }
 
 impl<'a> Ranks<'a> {
-    /// The ranks by the days of each place, as far as those were read.
-    pub(super) fn new(store: &'a Store, places: &'a [Place], days: &'a [Days], budget: &'a Budget) -> Self {
-        let places: Vec<_> = places.iter().zip(days).collect();
+    /// The ranks by the days of each workspace, as far as those were read.
+    pub(crate) fn new(
+        store: &'a Store,
+        visible: &'a [VisibleWorkspace],
+        days: &'a [Days],
+        budget: &'a Budget,
+    ) -> Self {
+        let visible: Vec<_> = visible.iter().zip(days).collect();
         let mut sums = BTreeMap::new();
-        for (place, days) in &places {
+        for (visible, days) in &visible {
             for (day, tally) in *days {
-                *sums.entry(*day).or_default() += tally.visible(place.view);
+                *sums.entry(*day).or_default() += tally.visible(visible.view);
             }
         }
-        Self { store, places, days: sums, budget }
+        Self { store, visible, days: sums, budget }
     }
 
     /// How many activities lie within the bounds.
-    pub(super) async fn between(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<u64> {
+    pub(crate) async fn between(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<u64> {
         let (from, to) = tokio::try_join!(self.from(since), self.to(until))?;
         Ok(to.saturating_sub(from))
     }
 
-    /// Where to begin reading, and how many activities to skip from there, so that the page begins as many activities
-    /// into the feed as it skips. `None` past the feed's end.
-    pub(super) async fn seek(&self, query: &Query) -> Result<Option<(Position, u64)>> {
+    /// Where to begin reading, and how many activities to skip from there, so that the page begins [`Query::skip`]
+    /// activities into the feed. `None` past the feed's end.
+    pub(crate) async fn seek(&self, query: &Query) -> Result<Option<(Bound, u64)>> {
         let ascending = query.direction() == Order::Ascending;
         let rank = if ascending {
             self.from(query.since).await?.checked_add(query.skip)
@@ -78,14 +87,14 @@ impl<'a> Ranks<'a> {
                 (end, count - 1 - rank, query.until.filter(|until| *until < end))
             };
             return Ok(Some(match bound {
-                None => (Position::start_of(edge), skip),
+                None => (Bound::start_of(edge), skip),
                 // The feed begins in this very slot.
-                Some(bound) => (Position::start_of(bound), query.skip),
+                Some(bound) => (Bound::start_of(bound), query.skip),
             }));
         }
-        // A transaction just committed may show in the month before it shows in the day; its activity is then the
-        // day's last.
-        Ok(Some((Position::start_of(Timestamp::of_slot(day, SLOTS_A_DAY)), 0)))
+        // The month was read before the day, so a transaction may have committed in between. Its activity is then taken
+        // for the day's last.
+        Ok(Some((Bound::start_of(Timestamp::of_slot(day, SLOTS_A_DAY)), 0)))
     }
 
     async fn from(&self, since: Option<Timestamp>) -> Result<u64> {
@@ -114,19 +123,20 @@ impl<'a> Ranks<'a> {
         Ok(days + slots + part)
     }
 
-    /// The places that have activities on a day.
-    fn on(&self, day: NaiveDate) -> impl Iterator<Item = &'a Place> {
-        self.places.iter().filter(move |(_, days)| days.contains_key(&day)).map(|(place, _)| *place)
+    /// The workspaces that have activities on a day.
+    fn on(&self, day: NaiveDate) -> impl Iterator<Item = &'a VisibleWorkspace> {
+        self.visible.iter().filter(move |(_, days)| days.contains_key(&day)).map(|(visible, _)| *visible)
     }
 
-    /// How many activities each slot of a day shows.
+    /// How many activities the reader sees of each slot of a day.
     async fn slots(&self, day: NaiveDate) -> Result<Slots> {
-        let slots = self.on(day).map(|place| async move {
-            let slots = self.budget.timely(Box::pin(self.store.slots(&place.workspace, day))).await?;
-            Ok::<Slots, Error>(slots.map(|tally| tally.visible(place.view)))
+        let slots = self.on(day).map(|visible| async move {
+            let read = Box::pin(self.store.slots(&visible.workspace, day));
+            let slots = self.budget.read_in_time(read).await?;
+            Ok::<Slots, Error>(slots.map(|tally| tally.visible(visible.view)))
         });
         let mut sums = [0; SLOTS_A_DAY as usize];
-        for slots in self.budget.all(slots.collect()).await? {
+        for slots in self.budget.read_all(slots.collect()).await? {
             sums.iter_mut().zip(slots).for_each(|(sum, count)| *sum += count);
         }
         Ok(sums)
@@ -137,22 +147,15 @@ impl<'a> Ranks<'a> {
         if time == start {
             return Ok(0);
         }
-        let parts = self.on(day).map(|place| async move {
+        let parts = self.on(day).map(|visible| async move {
             let source = Source {
-                workspace: Some(place.workspace.clone()),
-                index: None,
-                partition: (keys::PK, keys::workspace(&place.workspace)),
-                key: (keys::SK, keys::ACTIVITY_PREFIX.into()),
-                sort: Sort::Time,
-                span: Span { from: Position::start_of(start), to: Position::start_of(time) },
+                partition: Partition::Workspace(visible.workspace.clone()),
+                span: Span { from: Bound::start_of(start), to: Bound::start_of(time) },
             };
-            let residual = Residual { hide_staff: place.view == View::Client, ..Residual::default() };
-            count(self.store, &source, &residual, self.budget, None).await
+            let residual = Residual { hide_staff: visible.view == View::Client, ..Residual::default() };
+            count(self.store, &source, &residual, self.budget).await
         });
-        self.budget.all(parts.collect()).await?.into_iter().sum::<Option<u64>>().ok_or_else(|| {
-            let detail = "cannot be used with this range of time, whose ends cut into ten minutes of too many \
-                          activities; move them to full ten minutes";
-            Error::bad_input("offset", detail)
-        })
+        let parts = self.budget.read_all(parts.collect()).await?;
+        parts.into_iter().sum::<Option<u64>>().ok_or(Error::Query(QueryError::SkipWithinSlot))
     }
 }

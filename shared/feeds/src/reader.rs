@@ -1,97 +1,98 @@
-//! What a reader may see, found out once a request however many workspaces it asks for.
+//! The access of one reader, found out once a request however many workspaces it asks for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::access::{Caller, Place, READ};
-use crate::directory::{Role, Workspace};
-use crate::ids::{OrganizationId, Slug, WorkspaceId};
-use crate::store::Store;
-use crate::{Error, Result};
+use domain::access::{Caller, READ, VisibleWorkspace};
+use domain::directory::{Role, Workspace};
+use domain::error::{Forbidden, Missing, QueryError};
+use domain::ids::{OrganizationId, Slug, WorkspaceId};
+use domain::{Error, Result};
+use store::Store;
 
-/// The most workspaces that are looked at to find one by its slug, or an organization by its own.
-const CANDIDATES: usize = 100;
+/// The most workspaces to read in search of one by its slug, or of an organization by its own.
+const MAX_CANDIDATES: usize = 100;
 
-const NO_PROJECT: Error = Error::NotFound("Project not found");
-const NO_COMPANY: Error = Error::NotFound("Company not found");
-const NOT_THIS_COMPANY: Error =
-    Error::Forbidden("You do not have permission to view activities for this company");
+const NO_WORKSPACE: Error = Error::NotFound(Missing::Workspace);
+const NO_ORGANIZATION: Error = Error::NotFound(Missing::Organization);
 
-/// Who reads, in one request.
+/// The reader of one request.
 #[derive(Debug)]
 pub struct Reader {
     store: Store,
     caller: Caller,
-    mine: OnceCell<Vec<Known>>,
-    companies: Mutex<HashMap<String, Arc<OnceCell<Company>>>>,
-    met: Mutex<HashMap<WorkspaceId, Workspace>>,
+    memberships: OnceCell<Vec<Membership>>,
+    organizations: Mutex<HashMap<String, Arc<OnceCell<VisibleOrganization>>>>,
+    entries: Mutex<HashMap<WorkspaceId, Workspace>>,
 }
 
-/// An organization, and what of it is for the reader.
-type Company = (OrganizationId, Vec<Place>);
+/// An organization, and the workspaces of it that the reader sees.
+type VisibleOrganization = (OrganizationId, Vec<VisibleWorkspace>);
 
 /// A workspace, and the reader's role in it.
 #[derive(Debug)]
-struct Known {
+struct Membership {
     id: WorkspaceId,
     workspace: Workspace,
     role: Option<Role>,
 }
 
 impl Reader {
-    /// A reader of whom nothing is known yet.
+    /// A reader of whom nothing was read yet.
     pub fn new(store: Store, caller: Caller) -> Self {
-        Self { store, caller, mine: OnceCell::new(), companies: Mutex::default(), met: Mutex::default() }
+        let (memberships, organizations, entries) = (OnceCell::new(), Mutex::default(), Mutex::default());
+        Self { store, caller, memberships, organizations, entries }
     }
 
-    /// What was read of a workspace in the course of the request.
-    pub fn met(&self, id: &WorkspaceId) -> Option<Workspace> {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// The directory's entry of a workspace, if this request has read it.
+    pub fn entry(&self, id: &WorkspaceId) -> Option<Workspace> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    fn meet(&self, id: &WorkspaceId, workspace: &Workspace) {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), workspace.clone());
+    fn keep_entry(&self, id: &WorkspaceId, workspace: &Workspace) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), workspace.clone());
     }
 
-    /// A workspace, which must be of `company`, an organization's id or slug, if that is given.
+    /// A workspace. If `organization` is given, an id or a slug, the workspace must belong to it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none, [`Error::Forbidden`] when it is not for this reader.
-    pub async fn project(&self, id: &WorkspaceId, company: Option<&str>) -> Result<Place> {
+    /// [`Error::NotFound`] when there is none, [`Error::Forbidden`] when the reader may not read it.
+    pub async fn workspace(&self, id: &WorkspaceId, organization: Option<&str>) -> Result<VisibleWorkspace> {
         let (workspace, role) = self.store.access(id, self.caller.user.as_ref()).await?;
-        // First, so that whose it is cannot be found out by those whom it does not concern.
-        let place = Place::of(&self.caller, id, workspace.as_ref(), role)?;
-        let workspace = workspace.ok_or(NO_PROJECT)?;
-        if let Some(company) = company
-            && !is_of(&workspace, company)
-            // The slug may have been told of other workspaces of the organization only.
-            && (place.organization.is_none() || Box::pin(self.any_organization(company)).await? != place.organization)
+        // Access is decided first, so that nobody else can find out which organization the workspace belongs to.
+        let visible = VisibleWorkspace::of(&self.caller, id, workspace.as_ref(), role)?;
+        let workspace = workspace.ok_or(NO_WORKSPACE)?;
+        if let Some(organization) = organization
+            && !belongs_to(&workspace, organization)
+            // The slug may have been recorded with other workspaces of the organization only.
+            && (visible.organization.is_none()
+                || Box::pin(self.find_organization(organization)).await? != visible.organization)
         {
-            return Err(NO_PROJECT);
+            return Err(NO_WORKSPACE);
         }
-        self.meet(id, &workspace);
-        Ok(place)
+        self.keep_entry(id, &workspace);
+        Ok(visible)
     }
 
-    /// What `read` makes of the workspace whose id `project` is, or else whose slug, which must be of `company` if that is
-    /// given.
+    /// The result of `read` for the workspace that has `text` as its id, or else as its slug. If `organization` is given,
+    /// a workspace with that slug must belong to it.
     ///
     /// # Errors
-    /// Those of `read`, which are [`Error::NotFound`] and [`Error::Forbidden`] when it is another's id or none; and
-    /// [`Error::BadInput`] when the slug is that of several.
-    pub async fn any_project<T, F: Future<Output = Result<T>>>(
+    /// Those of `read`, which are [`Error::NotFound`] and [`Error::Forbidden`] when no visible workspace has this id;
+    /// [`QueryError::AmbiguousWorkspace`] when several have the slug.
+    pub async fn by_id_or_slug<T, F: Future<Output = Result<T>>>(
         &self,
-        project: &str,
-        company: Option<&str>,
+        text: &str,
+        organization: Option<&str>,
         read: impl Fn(WorkspaceId) -> F,
     ) -> Result<T> {
-        let id = WorkspaceId::parse("projectId", project).map_err(|_| NO_PROJECT)?;
+        let id = WorkspaceId::parse("workspace", text).map_err(|_| NO_WORKSPACE)?;
         match read(id).await {
-            // It may be a slug, be it another workspace's id or not.
+            // The text may be a slug, even when it is also another workspace's id.
             Err(refused @ (Error::NotFound(_) | Error::Forbidden(_))) => {
-                match self.project_with_slug(project, company).await {
+                match self.workspace_with_slug(text, organization).await {
                     Ok(id) => read(id).await,
                     Err(Error::NotFound(_)) => Err(refused),
                     Err(error) => Err(error),
@@ -101,157 +102,156 @@ impl Reader {
         }
     }
 
-    /// The workspace with a slug. Slugs are not unique: of several, it is the one that is of `company`, and that this
-    /// reader is a member of.
+    /// The workspace with a slug. Slugs are not unique: among several workspaces, it is the one that belongs to
+    /// `organization` and that the reader is a member of.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none; [`Error::BadInput`] when that still leaves several.
-    async fn project_with_slug(&self, slug: &str, company: Option<&str>) -> Result<WorkspaceId> {
-        let slug = Slug::parse("projectId", slug).map_err(|_| NO_PROJECT)?;
-        let listed = self.store.with_slug(&slug, CANDIDATES).await?;
+    /// [`Error::NotFound`] when there is none; [`QueryError::AmbiguousWorkspace`] when that still leaves several.
+    async fn workspace_with_slug(&self, slug: &str, organization: Option<&str>) -> Result<WorkspaceId> {
+        let slug = Slug::parse("slug", slug).map_err(|_| NO_WORKSPACE)?;
+        let listed = self.store.workspaces_with_slug(&slug, MAX_CANDIDATES).await?;
         let has_it = |workspace: &Workspace| workspace.slug.as_deref() == Some(slug.as_str());
         let mut entries = self.store.workspaces(&listed).await?;
         entries.retain(|_, workspace| has_it(workspace));
-        if (entries.len() != 1 || listed.len() >= CANDIDATES) && !self.caller.has(READ) {
-            let mine = self.mine().await?.iter().filter(|known| has_it(&known.workspace));
-            let mine: HashMap<_, _> = mine.map(|known| (known.id.clone(), known.workspace.clone())).collect();
-            if mine.is_empty() {
-                // Whichever it is, it is not for them.
-                return entries.into_keys().min().ok_or(NO_PROJECT);
+        if (entries.len() != 1 || listed.len() >= MAX_CANDIDATES) && !self.caller.has(READ) {
+            let own = self.memberships().await?.iter().filter(|membership| has_it(&membership.workspace));
+            let own: HashMap<_, _> =
+                own.map(|membership| (membership.id.clone(), membership.workspace.clone())).collect();
+            if own.is_empty() {
+                // The reader may see none of them, so it makes no difference which one is refused.
+                return entries.into_keys().min().ok_or(NO_WORKSPACE);
             }
-            entries = mine;
+            entries = own;
         }
-        if let Some(company) = company.filter(|_| entries.len() > 1) {
-            let organization = Box::pin(self.any_organization(company)).await?;
+        if let Some(text) = organization.filter(|_| entries.len() > 1) {
+            let organization = Box::pin(self.find_organization(text)).await?;
             entries.retain(|_, workspace| {
-                is_of(workspace, company) || organization.is_some() && workspace.organization == organization
+                belongs_to(workspace, text)
+                    || organization.is_some() && workspace.organization == organization
             });
         }
         let mut found: BTreeSet<WorkspaceId> = entries.into_keys().collect();
         if found.len() > 1 {
-            let detail = "is the slug of several projects; give the project's id, or companyId too";
-            return Err(Error::bad_input("projectId", detail));
+            return Err(QueryError::AmbiguousWorkspace.into());
         }
-        found.pop_first().ok_or(NO_PROJECT)
+        found.pop_first().ok_or(NO_WORKSPACE)
     }
 
-    /// An organization, by its id or slug, and what of it is for this reader.
+    /// The organization that has `text` as its id or slug, and the workspaces of it that the reader sees.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none; [`Error::Forbidden`] when they are a member of none of its workspaces;
-    /// [`Error::BadInput`] when it is the slug of several.
-    pub async fn company(&self, company: &str) -> Result<Company> {
+    /// [`Error::NotFound`] when there is none; [`Error::Forbidden`] when the reader is a member of none of its
+    /// workspaces; [`QueryError::AmbiguousOrganization`] when several have the slug.
+    pub async fn organization(&self, text: &str) -> Result<VisibleOrganization> {
         let cell = {
-            let mut companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(companies.entry(company.to_owned()).or_default())
+            let mut organizations = self.organizations.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(organizations.entry(text.to_owned()).or_default())
         };
-        cell.get_or_try_init(|| self.find_company(company)).await.cloned()
+        cell.get_or_try_init(|| self.read_organization(text)).await.cloned()
     }
 
-    async fn find_company(&self, company: &str) -> Result<Company> {
+    async fn read_organization(&self, text: &str) -> Result<VisibleOrganization> {
         if self.caller.has(READ) {
-            let organization = self.any_organization(company).await?.ok_or(NO_COMPANY)?;
-            let listed = self.store.of_organization(&organization, None).await?;
-            let known = self.known(listed.into_iter().map(|id| (id, None)).collect()).await?;
-            return Ok((organization.clone(), self.places(known.iter(), Some(&organization))));
+            let organization = self.find_organization(text).await?.ok_or(NO_ORGANIZATION)?;
+            let listed = self.store.organization_workspaces(&organization, None).await?;
+            let all = self.with_entries(listed.into_iter().map(|id| (id, None)).collect()).await?;
+            return Ok((organization.clone(), self.visible(all.iter(), Some(&organization))));
         }
-        let mine = self.mine().await?;
-        let theirs = mine.iter().filter(|known| is_of(&known.workspace, company));
+        let memberships = self.memberships().await?;
+        let matching = memberships.iter().filter(|membership| belongs_to(&membership.workspace, text));
         let found: BTreeSet<&OrganizationId> =
-            theirs.filter_map(|known| known.workspace.organization.as_ref()).collect();
-        // An id is exact; a slug may be several organizations'.
-        let organization = match found.iter().find(|id| id.as_str() == company) {
+            matching.filter_map(|membership| membership.workspace.organization.as_ref()).collect();
+        // An id is unique, and a slug is not.
+        let organization = match found.iter().find(|id| id.as_str() == text) {
             Some(id) => Some(*id),
-            None if found.len() > 1 => return Err(several_companies()),
+            None if found.len() > 1 => return Err(QueryError::AmbiguousOrganization.into()),
             None => found.first().copied(),
         };
         let organization = match organization {
             Some(organization) => (*organization).clone(),
-            // The slug may have been told of other workspaces only.
+            // The slug may have been recorded with other workspaces only.
             None => {
-                let organization = self.any_organization(company).await?.ok_or(NO_COMPANY)?;
-                if !mine.iter().any(|known| known.workspace.organization.as_ref() == Some(&organization)) {
-                    return Err(NOT_THIS_COMPANY);
+                let organization = self.find_organization(text).await?.ok_or(NO_ORGANIZATION)?;
+                let mut own =
+                    memberships.iter().filter_map(|membership| membership.workspace.organization.as_ref());
+                if !own.any(|own| *own == organization) {
+                    return Err(Error::Forbidden(Forbidden::ReadOrganization));
                 }
                 organization
             }
         };
-        let places = self.places(mine.iter(), Some(&organization));
-        Ok((organization, places))
+        let visible = self.visible(memberships.iter(), Some(&organization));
+        Ok((organization, visible))
     }
 
-    /// All that is for this reader.
+    /// All workspaces that the reader sees.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for a service, which is a member of nothing and may read everything.
-    pub async fn everything(&self) -> Result<Vec<Place>> {
+    /// [`QueryError::ScopeRequired`] for a service, which is a member of nothing and may read everything.
+    pub async fn everything(&self) -> Result<Vec<VisibleWorkspace>> {
         if self.caller.has(READ) {
-            let detail = "or projectId is required with a token of the scope activity:read";
-            return Err(Error::bad_input("companyId", detail));
+            return Err(QueryError::ScopeRequired.into());
         }
-        Ok(self.places(self.mine().await?.iter(), None))
+        Ok(self.visible(self.memberships().await?.iter(), None))
     }
 
-    /// What the reader is a member of, and is still there.
-    async fn mine(&self) -> Result<&Vec<Known>> {
+    /// The reader's memberships of known workspaces.
+    async fn memberships(&self) -> Result<&Vec<Membership>> {
         let read = || async {
             let Some(user) = &self.caller.user else { return Ok(Vec::new()) };
             let memberships = self.store.memberships(user).await?;
-            self.known(memberships.into_iter().map(|(id, role)| (id, Some(role))).collect()).await
+            self.with_entries(memberships.into_iter().map(|(id, role)| (id, Some(role))).collect()).await
         };
-        self.mine.get_or_try_init(read).await
+        self.memberships.get_or_try_init(read).await
     }
 
-    async fn known(&self, roles: Vec<(WorkspaceId, Option<Role>)>) -> Result<Vec<Known>> {
+    /// Adds the workspaces' entries, and leaves out workspaces that have none.
+    async fn with_entries(&self, roles: Vec<(WorkspaceId, Option<Role>)>) -> Result<Vec<Membership>> {
         let ids: Vec<WorkspaceId> = roles.iter().map(|(id, _)| id.clone()).collect();
         let mut entries = self.store.workspaces(&ids).await?;
-        let known = |(id, role)| entries.remove(&id).map(|workspace| Known { id, workspace, role });
-        Ok(roles.into_iter().filter_map(known).collect())
+        let membership = |(id, role)| entries.remove(&id).map(|workspace| Membership { id, workspace, role });
+        Ok(roles.into_iter().filter_map(membership).collect())
     }
 
-    /// Those of some workspaces that are for this reader, and of an organization if one is given.
-    fn places<'a>(
+    /// Those workspaces that the reader sees, only of `organization` if one is given.
+    fn visible<'a>(
         &self,
-        known: impl Iterator<Item = &'a Known>,
+        memberships: impl Iterator<Item = &'a Membership>,
         organization: Option<&OrganizationId>,
-    ) -> Vec<Place> {
-        let of = |known: &&Known| {
+    ) -> Vec<VisibleWorkspace> {
+        let is_of_it = |membership: &&Membership| {
             organization
-                .is_none_or(|organization| known.workspace.organization.as_ref() == Some(organization))
+                .is_none_or(|organization| membership.workspace.organization.as_ref() == Some(organization))
         };
-        let place = |Known { id, workspace, role }: &Known| {
-            let place = Place::of(&self.caller, id, Some(workspace), *role).ok()?;
-            self.meet(id, workspace);
-            Some(place)
+        let visible = |Membership { id, workspace, role }: &Membership| {
+            let visible = VisibleWorkspace::of(&self.caller, id, Some(workspace), *role).ok()?;
+            self.keep_entry(id, workspace);
+            Some(visible)
         };
-        known.filter(of).filter_map(place).collect()
+        memberships.filter(is_of_it).filter_map(visible).collect()
     }
 
-    /// An organization, by its id or slug, whoever may see it.
-    async fn any_organization(&self, company: &str) -> Result<Option<OrganizationId>> {
-        let Ok(id) = OrganizationId::parse("companyId", company) else { return Ok(None) };
-        if !self.store.of_organization(&id, Some(1)).await?.is_empty() {
+    /// The organization that has `text` as its id or slug, whether the reader may see it or not.
+    async fn find_organization(&self, text: &str) -> Result<Option<OrganizationId>> {
+        let Ok(id) = OrganizationId::parse("organization", text) else { return Ok(None) };
+        if !self.store.organization_workspaces(&id, Some(1)).await?.is_empty() {
             return Ok(Some(id));
         }
-        let slug = Slug::parse("companyId", company)?;
-        let listed = self.store.with_organization_slug(&slug, CANDIDATES).await?;
+        let slug = Slug::parse("slug", text)?;
+        let listed = self.store.workspaces_with_organization_slug(&slug, MAX_CANDIDATES).await?;
         let entries = self.store.workspaces(&listed).await?;
         let with_it =
-            entries.into_values().filter(|entry| entry.organization_slug.as_deref() == Some(company));
+            entries.into_values().filter(|entry| entry.organization_slug.as_deref() == Some(text));
         let mut found: BTreeSet<OrganizationId> = with_it.filter_map(|entry| entry.organization).collect();
         if found.len() > 1 {
-            return Err(several_companies());
+            return Err(QueryError::AmbiguousOrganization.into());
         }
         Ok(found.pop_first())
     }
 }
 
-/// Whether a workspace is of `company`, an organization's id or slug.
-fn is_of(workspace: &Workspace, company: &str) -> bool {
-    workspace.organization.as_ref().is_some_and(|id| id.as_str() == company)
-        || workspace.organization_slug.as_deref() == Some(company)
-}
-
-fn several_companies() -> Error {
-    Error::bad_input("companyId", "is the slug of several companies; give the company's id")
+/// Whether a workspace belongs to the organization that has `text` as its id or slug.
+fn belongs_to(workspace: &Workspace, text: &str) -> bool {
+    workspace.organization.as_ref().is_some_and(|id| id.as_str() == text)
+        || workspace.organization_slug.as_deref() == Some(text)
 }
