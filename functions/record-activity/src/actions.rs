@@ -1,25 +1,26 @@
-//! `GET /api/v1/actions`: what the catalog knows, for those who record.
+//! `GET /api/v1/actions`: the catalog, for services that record.
 
+use domain::catalog::{self, Audience, Entry};
+use domain::{Error, Result, event};
+use http_api::listing;
 use lambda_http::http::header::IF_NONE_MATCH;
 use lambda_http::{Request, Response};
 use serde::Serialize;
 use serde_json::Value;
-use shared::catalog::{self, Audience, Entry};
-use shared::{Error, Result, event, listing};
 
-/// An action that is known. Others are recorded as they are.
+/// A known action. Unknown actions are recorded as they are.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KnownAction {
     /// What was done, as events say it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "issue.created"))]
     pub action: &'static str,
-    /// Its name in GraphQL, of this action only.
+    /// Its name in GraphQL, which no other action has.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "CREATE_TODO"))]
     pub category: &'static str,
     /// Who may see it.
     pub audience: Audience,
-    /// What has happened when it is recorded.
+    /// What happened when it is recorded.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub description: &'static str,
     /// JSON Schema (2020-12) of an event of this action as it is posted, complete in itself.
@@ -38,11 +39,11 @@ impl From<&Entry> for KnownAction {
 /// tag spares most callers its 140 KB.
 ///
 /// # Errors
-/// Those of the caller, and [`Error::BadInput`] of a parameter: there are none.
+/// [`Error::Unauthenticated`] without a token, and [`Error::BadInput`] of any parameter, because it takes none.
 pub(crate) fn list(request: &Request) -> Result<Response<String>> {
-    shell::caller(request)?;
-    let if_none_match = shell::header(request, IF_NONE_MATCH.as_str())?;
-    if !shell::query(request).is_empty() {
+    lambda_support::caller(request)?;
+    let if_none_match = lambda_support::header(request, IF_NONE_MATCH.as_str())?;
+    if !lambda_support::query(request).is_empty() {
         return Err(Error::bad_input("query", "must be empty: the actions are listed without parameters"));
     }
     let actions: Vec<KnownAction> = catalog::entries().iter().map(KnownAction::from).collect();

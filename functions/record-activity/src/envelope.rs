@@ -1,32 +1,35 @@
-//! EventBridge's envelope around an event. Of its members these count: `detail-type` is the action, `detail` the event,
-//! and `id` and `time` stand in for the event's own.
+//! EventBridge's envelope around an event: `detail-type` is the action, `detail` the event, and `id` and `time` stand in
+//! for the event's own. Its other members do not matter.
 
+use domain::event::{Defaults, InputEvent, MAX_TIME_LEN};
+use domain::ids::MAX_ID_LEN;
+use domain::json::Members;
+use domain::time::Timestamp;
+use domain::{Error, Result};
 use serde_json::Value;
-use shared::event::{Defaults, Event};
-use shared::ids::MAX_ID_LEN;
-use shared::json::Members;
-use shared::time::Timestamp;
-use shared::{Error, Result};
 
 const ACTION: &str = "action";
 const DETAIL: &str = "detail";
 const DETAIL_TYPE: &str = "detail-type";
+/// The longest `detail-type`, in characters: EventBridge allows 128.
+const MAX_DETAIL_TYPE_LEN: usize = 128;
 
-/// Reads an event, or the event in an envelope.
+/// Parses an event, or the event in an envelope.
 ///
 /// # Errors
-/// As [`Event::parse`]; also [`Error::BadInput`] when the envelope lacks its detail, or the detail names another action.
-pub(crate) fn read(value: Value, mut defaults: Defaults) -> Result<Event> {
-    // No event has a member of this name, so nothing else is taken for an envelope.
+/// As [`InputEvent::parse`]; also [`Error::BadInput`] when the envelope lacks its detail, or the detail names another
+/// action.
+pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<InputEvent> {
+    // No event has a member of this name, so no event passes for an envelope.
     if value.get(DETAIL_TYPE).is_none() {
-        return Event::parse(value, &defaults);
+        return InputEvent::parse(value, &defaults);
     }
     let mut envelope = Members::of_event(value)?;
-    let action = envelope.required_text(DETAIL_TYPE, 128)?;
+    let action = envelope.required_text(DETAIL_TYPE, MAX_DETAIL_TYPE_LEN)?;
     if let Some(id) = envelope.text("id", MAX_ID_LEN)? {
         defaults.id = (id, "id");
     }
-    if let Some(time) = envelope.text("time", 64)? {
+    if let Some(time) = envelope.text("time", MAX_TIME_LEN)? {
         defaults.created_at = Timestamp::parse("time", &time)?;
     }
     let Some(Value::Object(mut detail)) = envelope.take(DETAIL) else {
@@ -42,7 +45,7 @@ pub(crate) fn read(value: Value, mut defaults: Defaults) -> Result<Event> {
             return Err(Error::bad_input(ACTION, allowed));
         }
     }
-    Event::parse(Value::Object(detail), &defaults)
+    InputEvent::parse(Value::Object(detail), &defaults)
 }
 
 #[cfg(test)]
@@ -68,17 +71,17 @@ mod tests {
 
     #[test]
     fn the_envelope_gives_what_the_event_lacks_and_no_more() {
-        let event = read(envelope(), defaults()).unwrap();
+        let event = parse(envelope(), defaults()).unwrap();
         assert_eq!(event.activity.id.as_str(), "envelope-1");
         assert_eq!(event.activity.action.as_str(), "issue.updated");
         assert_eq!(event.activity.created_at.to_string(), "2025-06-01T11:59:00");
-        // EventBridge's time is not the producer's word: another envelope around the same event is no conflict.
+        // EventBridge gave the time and not the producer, so another envelope around the same event is no conflict.
         assert!(!event.timed);
         let mut own = envelope();
         own["detail"]["id"] = json!("own-1");
         own["detail"]["created_at"] = json!("2025-01-01T00:00:00Z");
         own["detail"]["action"] = json!("issue.updated");
-        let event = read(own, defaults()).unwrap();
+        let event = parse(own, defaults()).unwrap();
         assert_eq!(event.activity.id.as_str(), "own-1");
         assert_eq!(event.activity.created_at.to_string(), "2025-01-01T00:00:00");
         assert!(event.timed);
@@ -88,7 +91,7 @@ mod tests {
     fn an_event_without_an_envelope_is_read_as_it_is() {
         let mut bare = envelope()["detail"].clone();
         bare["action"] = json!("issue.updated");
-        assert_eq!(read(bare, defaults()).unwrap().activity.id.as_str(), "message-1");
+        assert_eq!(parse(bare, defaults()).unwrap().activity.id.as_str(), "message-1");
     }
 
     #[test]
@@ -103,12 +106,12 @@ mod tests {
         ] {
             let mut bad = envelope();
             bad[member] = value;
-            let Err(Error::BadInput { field: named, .. }) = read(bad, defaults()) else { panic!("{member}") };
+            let Err(Error::BadInput { field: named, .. }) = parse(bad, defaults()) else { panic!("{member}") };
             assert_eq!(named, field);
         }
         let mut bad = envelope();
         bad["detail"]["action"] = json!("issue.created");
-        let error = read(bad, defaults()).unwrap_err().to_string();
+        let error = parse(bad, defaults()).unwrap_err().to_string();
         assert_eq!(error, "action: must be absent, or the envelope's detail-type issue.updated");
     }
 }

@@ -1,36 +1,37 @@
-//! Recording over HTTP, and the way to the list of actions.
+//! Recording over HTTP, and the list of actions.
 
 use std::convert::Infallible;
 
+use domain::activity::Activity;
+use domain::event::{Defaults, InputEvent};
+use domain::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
+use domain::{Error, Result, json};
+use http_api::problem::Problem;
+use http_api::{listing, wire};
 use lambda_http::http::header::{CONTENT_TYPE, LOCATION};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Request, RequestExt as _, Response};
+use recording::WriteOutcome;
 use serde::Serialize;
-use shared::activity::Activity;
-use shared::event::{Defaults, Event};
-use shared::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
-use shared::problem::Problem;
-use shared::record::Recorded;
-use shared::{Error, Result, json, listing, wire};
 use uuid::Uuid;
 
 use crate::{App, Source, actions};
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// Room for the index that tells the events of an array apart: a dot and three digits.
+/// The longest key, in characters: an id less a dot and three digits, which tell the events of an array apart.
 const MAX_KEY_LEN: usize = MAX_ID_LEN - 4;
 
-/// What became of one event of an array.
+/// The result of one event of an array.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchResult {
-    /// 201 for a new activity, 200 for one that was there already, otherwise the problem's.
+    /// 201 for a new activity, 200 for one that was there already, otherwise the problem's status.
     pub status: u16,
     /// The activity, when it is in the log; left out of an answer that would be larger than 4.5 MB.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
-    /// Why it is not.
+    /// Why it is not in the log.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
@@ -41,7 +42,7 @@ pub struct BatchResult {
 /// # Errors
 /// None: every failure is an answer.
 pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Infallible> {
-    shell::answer(&request, async {
+    lambda_support::answer(&request, async {
         match *request.method() {
             Method::GET => actions::list(&request),
             Method::POST => record(app, &request).await,
@@ -53,29 +54,29 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
 
 /// Records the event, or the events, of a request's body.
 async fn record(app: &App, request: &Request) -> Result<Response<String>> {
-    shell::caller(request)?.may_record()?;
-    let workspace = WorkspaceId::parse("ws_id", shell::path_parameter(request, "ws_id")?)?;
-    if !shell::query(request).is_empty() {
+    lambda_support::caller(request)?.may_record()?;
+    let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(request, "ws_id")?)?;
+    if !lambda_support::query(request).is_empty() {
         return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
     }
-    let key = shell::header(request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
+    let key = lambda_support::header(request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
     let (values, is_array) = crate::events(json::parse(request.body())?)?;
-    let read = |(index, value)| {
-        let (id, from) = match &key {
+    let parse = |(index, value)| {
+        let (id, origin) = match &key {
             Some(key) if is_array => (format!("{key}.{index}"), IDEMPOTENCY_KEY),
             Some(key) => (key.clone(), IDEMPOTENCY_KEY),
             None => (format!("act-{}", Uuid::new_v4()), "id"),
         };
         let workspace = Some(workspace.clone());
-        Event::parse(value, &Defaults { workspace, ..app.defaults(id, from) })
+        InputEvent::parse(value, &Defaults { workspace, ..app.defaults(id, origin) })
     };
-    let read = values.into_iter().enumerate().map(read).collect();
+    let parsed = values.into_iter().enumerate().map(parse).collect();
     let invocation = request.lambda_context_ref();
     let request_id = invocation.map_or("", |context| &context.request_id);
-    let deadline = shell::deadline(invocation);
-    let mut results = app.record(Source::Http, request_id, read, deadline).await;
+    let deadline = lambda_support::deadline(invocation);
+    let mut results = app.record(Source::Http, request_id, parsed, deadline).await;
     if is_array {
-        return several(results, shell::request_id(request));
+        return several(results, lambda_support::request_id(request));
     }
     match results.pop() {
         Some(result) => one(result?),
@@ -83,7 +84,7 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
     }
 }
 
-/// Reads the key: an id, or one in quotes, as the header's draft standard writes it.
+/// Parses the key: an id, bare or in quotes as the draft standard of the header writes it.
 fn key(text: &str) -> Result<String> {
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     if is_valid(bare) && bare.len() <= MAX_KEY_LEN {
@@ -93,10 +94,10 @@ fn key(text: &str) -> Result<String> {
     Err(Error::bad_input(IDEMPOTENCY_KEY, detail))
 }
 
-fn one(recorded: Recorded) -> Result<Response<String>> {
-    let activity = recorded.activity();
+fn one(outcome: WriteOutcome) -> Result<Response<String>> {
+    let activity = outcome.activity();
     let mut response = json_response(activity)?;
-    if let Recorded::New(activity) = &recorded {
+    if let WriteOutcome::New(activity) = &outcome {
         *response.status_mut() = StatusCode::CREATED;
         let location = format!("{}/{}", listing::path(&activity.workspace_id, None), activity.id);
         let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
@@ -105,14 +106,14 @@ fn one(recorded: Recorded) -> Result<Response<String>> {
     Ok(response)
 }
 
-/// One result for each event, in their order. The status is 200 when all of them are in the log now, and 207
-/// when any is not.
-fn several(results: Vec<Result<Recorded>>, request_id: Option<&str>) -> Result<Response<String>> {
+/// Answers one result for each event, in their order. The status is 200 when all of them are in the log now, and 207 when
+/// any is not.
+fn several(results: Vec<Result<WriteOutcome>>, request_id: Option<&str>) -> Result<Response<String>> {
     let mut results: Vec<BatchResult> =
         results.into_iter().map(|result| batch_result(result, request_id)).collect();
     let mut response = json_response(&results)?;
     if wire::size(response.body()) > wire::MAX {
-        // What was sent need not be sent back.
+        // The caller has the activities, because it sent them.
         results.iter_mut().for_each(|result| result.activity = None);
         response = json_response(&results)?;
     }
@@ -122,15 +123,15 @@ fn several(results: Vec<Result<Recorded>>, request_id: Option<&str>) -> Result<R
     Ok(response)
 }
 
-fn batch_result(result: Result<Recorded>, request_id: Option<&str>) -> BatchResult {
+fn batch_result(result: Result<WriteOutcome>, request_id: Option<&str>) -> BatchResult {
     match result {
-        Ok(Recorded::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
-        Ok(Recorded::Repeat(activity)) => {
+        Ok(WriteOutcome::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
+        Ok(WriteOutcome::Repeat(activity)) => {
             BatchResult { status: 200, activity: Some(activity), problem: None }
         }
         Err(error) => {
             if error.is_ours() {
-                tracing::error!(error = error.chain(), request_id, "an event of a batch failed");
+                tracing::error!(error = error.chain(), "failed event");
             }
             let problem = Problem::new(&error, request_id);
             BatchResult { status: problem.status, activity: None, problem: Some(problem) }

@@ -1,8 +1,8 @@
-//! Recording, whoever asks for it: `POST /api/v1/workspaces/{ws_id}/activity`, SQS, EventBridge by way of SQS, and
-//! direct invocation. For those who record, `GET /api/v1/actions` says what there is to record.
+//! Recording: `POST /api/v1/workspaces/{ws_id}/activity`, SQS, EventBridge by way of SQS, and direct invocation. For
+//! services that record, `GET /api/v1/actions` lists what they can record.
 //!
-//! The function tells by what it is given who calls: each source has a module that reads its events and answers in
-//! its way. What they share is [`App`].
+//! The shape of the payload tells the source. Each source has a module that parses its events and answers in its way; they
+//! share [`App`].
 
 mod actions;
 mod direct;
@@ -11,22 +11,23 @@ mod http;
 mod queue;
 mod summary;
 
+use domain::event::{Defaults, InputEvent, MAX_BATCH};
+use domain::json::Exact;
+use domain::time::Clock;
+use domain::{Error, Result};
 use lambda_http::request::LambdaRequest;
 use lambda_runtime::{Diagnostic, LambdaEvent};
+use recording::{Recorder, WriteOutcome};
 use serde_json::Value;
-use shared::event::{Defaults, Event};
-use shared::json::Exact;
-use shared::record::{Recorded, Recorder};
-use shared::store::Store;
-use shared::time::Clock;
-use shared::{Error, Result};
+use store::Store;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub use actions::KnownAction;
 pub use http::{BatchResult, handle};
 pub use summary::{Sink, Source, Summary, to_stdout};
 
-/// What lives as long as the process.
+/// Everything that lives as long as the process.
 pub struct App {
     recorder: Recorder,
     clock: Clock,
@@ -34,60 +35,63 @@ pub struct App {
 }
 
 impl App {
-    /// Records into `store`, at the time `clock` tells, with retries spread by `jitter`; `sink` takes a summary of each
+    /// Records into `store`, at the time of `clock`, with retries spread by `jitter`. `sink` takes a summary of each
     /// invocation.
     pub fn new(store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
         Self { recorder: Recorder::new(store, jitter), clock, sink }
     }
 
-    /// What stands in for what an event lacks, when its source gives nothing but an id.
-    fn defaults(&self, id: String, from: &'static str) -> Defaults {
+    /// What stands in for absent members of an event whose source gives only an id. `origin` is what errors call the id.
+    fn defaults(&self, id: String, origin: &'static str) -> Defaults {
         let now = (self.clock)();
-        Defaults { id: (id, from), workspace: None, created_at: now, now }
+        Defaults { id: (id, origin), workspace: None, created_at: now, now }
     }
 
-    /// Records what could be read, and says of each, in their order, what became of it. What could not be read does
-    /// not keep the others out.
+    /// Records the events that could be parsed, and returns the result of each event, in their order.
     async fn record(
         &self,
         source: Source,
         request_id: &str,
-        read: Vec<Result<Event>>,
+        parsed: Vec<Result<InputEvent>>,
         deadline: Instant,
-    ) -> Vec<Result<Recorded>> {
+    ) -> Vec<Result<WriteOutcome>> {
         let began = Instant::now();
-        let mut events = Vec::with_capacity(read.len());
-        let read: Vec<Result<()>> =
-            read.into_iter().map(|event| event.map(|event| events.push(event))).collect();
+        let mut events = Vec::with_capacity(parsed.len());
+        let parsed: Vec<Result<()>> =
+            parsed.into_iter().map(|event| event.map(|event| events.push(event))).collect();
         let report = self.recorder.record(events, deadline).await;
         let mut recorded = report.results.into_iter();
         let missing = || Err(Error::internal("an event was left without a result"));
-        let results: Vec<_> = read
+        let results: Vec<_> = parsed
             .into_iter()
-            .map(|read| read.and_then(|()| recorded.next().unwrap_or_else(missing)))
+            .map(|parsed| parsed.and_then(|()| recorded.next().unwrap_or_else(missing)))
             .collect();
         (self.sink)(&Summary::of(source, request_id, &results, report.retries, began.elapsed()));
         results
     }
 }
 
-/// Answers one invocation, whoever it comes from.
+/// Answers one invocation, whatever its source.
 ///
 /// # Errors
-/// For a direct invocation of which any event was not recorded, and for what no source sends. The other sources are
-/// always answered.
+/// For a direct invocation of which any event was not recorded, and for a payload of no known shape. The other sources
+/// are always answered.
 pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload: Exact(payload), context } = event;
-    if payload.get("Records").is_some() {
-        return queue::consume(app, payload, &context).await;
-    }
     if payload.pointer("/requestContext/http").is_none() {
-        return direct::invoke(app, payload, &context).await;
+        let span = lambda_support::invocation_span(&context.request_id);
+        let invoked = async {
+            match payload.get("Records") {
+                Some(_) => queue::consume(app, payload, &context).await,
+                None => direct::invoke(app, payload, &context).await,
+            }
+        };
+        return invoked.instrument(span).await;
     }
-    let request: LambdaRequest = serde_json::from_value(payload).map_err(shell::unreadable)?;
+    let request: LambdaRequest = serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
     let request = LambdaEvent { payload: request, context };
-    let Ok(response) = shell::serve(request, |request| http::handle(app, request)).await;
-    serde_json::to_value(response).map_err(shell::unreadable)
+    let Ok(response) = lambda_support::serve(request, |request| http::handle(app, request)).await;
+    serde_json::to_value(response).map_err(lambda_support::invalid_event)
 }
 
 /// The events of a body: one, or an array of 1 to 500.
@@ -95,7 +99,7 @@ fn events(value: Value) -> Result<(Vec<Value>, bool)> {
     let Value::Array(values) = value else { return Ok((vec![value], false)) };
     match values.len() {
         0 => Err(Error::bad_input("body", "must hold at least one event")),
-        1..=shared::event::MAX_BATCH => Ok((values, true)),
-        _ => Err(Error::too_large("body", format!("must hold at most {} events", shared::event::MAX_BATCH))),
+        1..=MAX_BATCH => Ok((values, true)),
+        _ => Err(Error::too_large("body", format!("must hold at most {MAX_BATCH} events"))),
     }
 }

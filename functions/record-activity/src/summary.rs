@@ -1,13 +1,13 @@
-//! What became of one invocation's events: a line of the log, which CloudWatch also makes metrics of.
+//! The summary of an invocation: a line of the log, from which CloudWatch also makes metrics.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
+use domain::time::Clock;
+use domain::{Error, Result};
+use recording::WriteOutcome;
 use serde_json::{Value, json};
-use shared::record::Recorded;
-use shared::time::Clock;
-use shared::{Error, Result};
 
 /// Takes the summary of each invocation.
 pub type Sink = Box<dyn Fn(&Summary) + Send + Sync>;
@@ -15,14 +15,14 @@ pub type Sink = Box<dyn Fn(&Summary) + Send + Sync>;
 /// The CloudWatch namespace of the metrics.
 const NAMESPACE: &str = "ActivityLog";
 
-/// Where events come from.
+/// The source of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The REST API.
     Http,
-    /// An SQS queue, which is also how EventBridge delivers.
+    /// An SQS queue, through which EventBridge delivers too.
     Queue,
-    /// Whoever invokes the function itself.
+    /// A direct invocation of the function.
     Direct,
 }
 
@@ -37,24 +37,24 @@ impl Source {
     }
 }
 
-/// What became of one invocation's events. Each event is counted once, under one of the first five counts.
+/// The results of one invocation's events. Each event is counted once, under one of the first five counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Where they came from.
+    /// Their source.
     pub source: Source,
-    /// The invocation.
+    /// The invocation's request id.
     pub request_id: String,
     /// Events that are new in the log.
     pub recorded: usize,
     /// Events that were there already.
     pub duplicates: usize,
-    /// Events whose ids name activities with other content.
+    /// Events whose ids are taken by activities with other content.
     pub conflicts: usize,
     /// Events that are malformed.
     pub rejected: usize,
-    /// Events that were not recorded, or not for certain, as the table was busy or away until the time was up.
+    /// Events that may not be recorded, because the table was busy or unavailable until the time was up.
     pub failed: usize,
-    /// How often the table was asked again.
+    /// How often a request was retried.
     pub retries: u32,
     /// How long recording took.
     pub took: Duration,
@@ -64,7 +64,7 @@ impl Summary {
     pub(crate) fn of(
         source: Source,
         request_id: &str,
-        results: &[Result<Recorded>],
+        results: &[Result<WriteOutcome>],
         retries: u32,
         took: Duration,
     ) -> Self {
@@ -82,8 +82,8 @@ impl Summary {
         };
         for result in results {
             let count = match result {
-                Ok(Recorded::New(_)) => &mut summary.recorded,
-                Ok(Recorded::Repeat(_)) => &mut summary.duplicates,
+                Ok(WriteOutcome::New(_)) => &mut summary.recorded,
+                Ok(WriteOutcome::Repeat(_)) => &mut summary.duplicates,
                 Err(Error::Conflict { .. }) => &mut summary.conflicts,
                 Err(error) if error.is_ours() => &mut summary.failed,
                 Err(_) => &mut summary.rejected,
@@ -114,7 +114,7 @@ impl Summary {
         let mut line = json!({
             "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
             "level": "INFO",
-            "message": "recording ended",
+            "message": "recorded events",
             "requestId": self.request_id,
             "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             "FunctionName": function,
@@ -137,7 +137,7 @@ impl Summary {
 pub fn to_stdout(clock: Clock) -> Sink {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     Box::new(move |summary| {
-        // A line that cannot be written is no reason to refuse what was recorded.
+        // The events are recorded, so a line that cannot be written is no reason to fail.
         writeln!(std::io::stdout().lock(), "{}", summary.line(&function, &clock)).ok();
     })
 }

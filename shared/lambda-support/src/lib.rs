@@ -1,9 +1,12 @@
-//! What every function has around its handler. Nothing here decides anything about activities.
+//! Everything a Lambda function has around its handler: start-up, the log, the caller, and errors as answers.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use domain::access::Caller;
+use domain::{Error, Result};
+use http_api::problem::Problem;
 use lambda_http::http::header::HOST;
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::request::{LambdaRequest, RequestContext};
@@ -11,68 +14,64 @@ use lambda_http::{
     Adapter, Context, LambdaEvent, Request, RequestExt as _, Response, Service as _, service_fn,
 };
 use serde::Serialize;
-use shared::access::Caller;
-use shared::problem::Problem;
-use shared::store::Store;
-use shared::{Error, Result};
+use store::Store;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Time for the first call: Lambda ends a start that takes 10 s, and begins it again within the first request.
-const WARM_UP: Duration = Duration::from_secs(2);
-/// Time kept back at an invocation's end, to answer that the rest was not done.
-const MARGIN: Duration = Duration::from_millis(500);
-/// Time for an invocation that does not say how long it may take.
-const UNTOLD: Duration = Duration::from_secs(10);
+/// Time for the first call. Lambda ends a start that takes 10 s, and repeats it within the first request.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time kept back at the end of an invocation, to answer that the rest was not done.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+/// Time for an invocation whose context has no deadline.
+const DEFAULT_TIME: Duration = Duration::from_secs(10);
 
-/// Starts the log and opens the table named by `LOG_TABLE`, so that the first request finds its connection.
+/// The libraries whose messages a function logs at its own level.
+pub const LIBRARIES: &[&str] =
+    &["domain", "store", "recording", "feeds", "http_api", "graphql_api", "live_delivery", "lambda_support"];
+
+/// Starts the log and opens the table named by `LOG_TABLE`, so that the first request finds its connection. `function`
+/// is the function's crate, `env!("CARGO_CRATE_NAME")` or the name of its library.
 ///
 /// # Errors
 /// When `LOG_TABLE` is not set: the function cannot work, and Lambda should say so at once.
-pub async fn start() -> Result<Store, lambda_http::Error> {
-    start_log();
+pub async fn start(function: &'static str) -> Result<Store, lambda_http::Error> {
+    start_log(function);
     let table = std::env::var("LOG_TABLE").map_err(|_| "LOG_TABLE must name the table")?;
-    let store = Store::new(shared::store::connect().await, table);
-    // Should it fail, the first request will say what that means for its caller.
-    match tokio::time::timeout(WARM_UP, store.warm_up()).await {
+    let store = Store::new(store::connect().await, table);
+    // A failure is no reason to stop, because the first request will tell its caller what it means.
+    match tokio::time::timeout(WARM_UP_TIMEOUT, store.warm_up()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = error.chain(), "the table did not answer at start"),
-        Err(_) => tracing::warn!("the table took too long to answer at start"),
+        Ok(Err(error)) => tracing::warn!(error = error.chain(), "warm-up failed"),
+        Err(_) => tracing::warn!("warm-up timed out"),
     }
     Ok(store)
 }
 
-/// Writes the log as Lambda wants it: lines of JSON with a time and a level, each with the invocation's request id.
+/// Writes the log as Lambda wants it: lines of JSON with a time and a level, and the invocation's span with its request
+/// id.
 ///
-/// The level that `LOG_LEVEL` sets is ours. Others' messages are shown from warnings on: below, the SDK writes whole
-/// requests, and so names and addresses, into the log.
-fn start_log() {
+/// `LOG_LEVEL` sets the level of our own messages. Other crates log warnings and errors only, because the SDK's
+/// debug messages hold whole requests, and so names and mail addresses.
+fn start_log(function: &'static str) {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
-    // Of the runtime, its span: it holds the request id.
-    let ours = [
-        "shared",
-        "shell",
-        "live",
-        "graphql",
-        "list_workspace_activity",
-        "list_issue_activity",
-        "record_activity",
-        "subscriptions",
-        "broadcast",
-    ];
-    let targets = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("lambda_runtime", level.min(LevelFilter::INFO))
-        .with_targets(ours.map(|name| (name, level)));
+    let ours = LIBRARIES.iter().copied().chain([function]);
+    let targets =
+        Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours.map(|name| (name, level)));
     let lines =
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(targets)).init();
 }
 
-/// Answers one event of the API with `handler`.
+/// The span of an invocation. Every line that is logged in it has the request id.
+pub fn invocation_span(request_id: &str) -> tracing::Span {
+    tracing::info_span!("invocation", request_id)
+}
+
+/// Answers one event of the HTTP API with `handler`.
 ///
 /// # Errors
 /// None: every failure is an answer.
@@ -83,7 +82,7 @@ where
 {
     let LambdaEvent { mut payload, context } = event;
     if let LambdaRequest::ApiGatewayV2(request) = &mut payload {
-        // lambda_http makes a URI of these, and panics when it cannot.
+        // lambda_http makes a URI of these, and panics when that fails.
         request.headers.remove(HOST);
         request.headers.remove("x-forwarded-proto");
         request.raw_query_string = request.raw_query_string.take().map(|query| encoded(&query));
@@ -91,7 +90,7 @@ where
     Adapter::from(service_fn(handler)).call(LambdaEvent { payload, context }).await
 }
 
-/// A query string with everything escaped that a URI must not hold.
+/// Escapes everything in a query string that a URI must not hold.
 fn encoded(query: &str) -> String {
     let mut encoded = String::with_capacity(query.len());
     for byte in query.bytes() {
@@ -103,7 +102,8 @@ fn encoded(query: &str) -> String {
     encoded
 }
 
-/// Answers `request` with what `handler` makes of it; an error becomes a problem, and is logged, here only.
+/// Answers `request` with the response of `handler`, within the invocation's span. An error becomes a problem, and is
+/// logged, here only.
 ///
 /// # Errors
 /// None: every failure is an answer.
@@ -112,27 +112,30 @@ pub async fn answer(
     handler: impl Future<Output = Result<Response<String>>>,
 ) -> Result<Response<String>, Infallible> {
     let request_id = request_id(request);
-    Ok(handler.await.unwrap_or_else(|error| {
-        log(&error, request_id);
-        Problem::new(&error, request_id).into_response()
-    }))
+    let answered = async {
+        handler.await.unwrap_or_else(|error| {
+            log(&error);
+            Problem::new(&error, request_id).into_response()
+        })
+    };
+    Ok(answered.instrument(invocation_span(request_id.unwrap_or_default())).await)
 }
 
-/// The failure of an invocation whose payload is not what the function is for.
-pub fn unreadable(error: serde_json::Error) -> Diagnostic {
+/// The failure of an invocation whose payload the function does not understand.
+pub fn invalid_event(error: serde_json::Error) -> Diagnostic {
     Diagnostic { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
 }
 
-/// Writes an error that a caller is answered with into the log.
-pub fn log(error: &Error, request_id: Option<&str>) {
+/// Logs an error that a caller is answered with.
+pub fn log(error: &Error) {
     if error.is_ours() {
-        tracing::error!(error = error.chain(), request_id, "request failed");
+        tracing::error!(error = error.chain(), "failed request");
     } else {
-        tracing::info!(error = error.chain(), request_id, "request refused");
+        tracing::info!(error = error.chain(), "refused request");
     }
 }
 
-/// Who asks, as the API's authorizer verified it.
+/// The caller, as the API's authorizer verified it.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when it verified nobody.
@@ -145,7 +148,7 @@ pub fn caller(request: &Request) -> Result<Caller> {
     };
     let claims = claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))?;
     let claim = |name: &str| claims.get(name).map(String::as_str);
-    // Issuers use one or the other; the gateway's own check of scopes takes both.
+    // Issuers use one or the other, and API Gateway's own check of scopes takes both.
     let scopes = [claim("scope"), claim("scp")].map(Option::unwrap_or_default).join(" ");
     Caller::from_claims(claim("sub"), Some(&scopes))
 }
@@ -180,13 +183,13 @@ pub fn query(request: &Request) -> &str {
 /// When an invocation must have answered.
 pub fn deadline(context: Option<&Context>) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = context.filter(|context| context.deadline > 0).map_or(UNTOLD, |context| {
-        Duration::from_millis(context.deadline).saturating_sub(now).saturating_sub(MARGIN)
+    let left = context.filter(|context| context.deadline > 0).map_or(DEFAULT_TIME, |context| {
+        Duration::from_millis(context.deadline).saturating_sub(now).saturating_sub(ANSWER_MARGIN)
     });
     Instant::now() + left
 }
 
-/// What names a request in the log and in its errors.
+/// The id that names a request in the log and in its errors.
 pub fn request_id(request: &Request) -> Option<&str> {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),

@@ -1,41 +1,46 @@
 //! The recorder: every event exactly once, whatever fails.
 
-mod transaction;
+mod batch;
+mod writer;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU32;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use domain::activity::Activity;
+use domain::event::InputEvent;
+use domain::ids::WorkspaceId;
+use domain::{Error, Result};
 use futures_util::stream::{self, StreamExt as _};
-use tokio::time::Instant;
+use store::backoff::Backoff;
+use store::{OrgPartition, Store};
+use tokio::time::{Instant, timeout_at};
 
-use crate::activity::Activity;
-use crate::event::Event;
-use crate::ids::{ActivityId, OrganizationId, WorkspaceId};
-use crate::keys::{self, COUNTER_SHARDS};
-use crate::store::{Store, StoredId};
-use crate::time::Timestamp;
-use crate::{Error, Result, directory};
-use transaction::{Ended, Group};
+use batch::{Index, Placement};
+use writer::Writer;
 
-/// Workspaces of which a process remembers where their activities go; past it, it starts afresh. An entry
-/// takes about 300 bytes.
-const REMEMBERED: usize = 10_000;
-/// Workspaces written to at once, each in as many transactions as its counters have shards: enough to hide the
-/// table's latency, few enough for a small function.
-const AT_ONCE: usize = 8;
+/// Workspaces whose placement a process caches; past it, the cache starts afresh. An entry takes about 300 bytes.
+const MAX_CACHED_PLACEMENTS: usize = 10_000;
+/// Workspaces written to at once, each in as many transactions as its counters have shards: enough to hide the table's
+/// latency, few enough for a small function.
+const MAX_CONCURRENT_WORKSPACES: usize = 8;
+/// The longest first pause before a refused or unanswered transaction is retried.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// An event that is in the log now.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Recorded {
-    /// This call put it there.
+pub enum WriteOutcome {
+    /// This call recorded it.
     New(Activity),
     /// It was there already, with the same content.
     Repeat(Activity),
 }
 
-impl Recorded {
+impl WriteOutcome {
     /// The activity, as it is in the log.
     pub fn activity(&self) -> &Activity {
         match self {
@@ -44,251 +49,130 @@ impl Recorded {
     }
 }
 
-/// What became of the events of one call.
+/// The result of one call.
 #[derive(Debug)]
 pub struct Report {
-    /// Of each event, in their order.
-    pub results: Vec<Result<Recorded>>,
-    /// How often the table was asked again, because it was busy or did not answer.
+    /// The result of each event, in their order.
+    pub results: Vec<Result<WriteOutcome>>,
+    /// How often a request was retried, because the table was busy or did not answer.
     pub retries: u32,
 }
 
-/// Records events. One for each process: it remembers which workspaces it has met.
+/// Records events. A process has one, which caches where the activities of workspaces go.
 #[derive(Debug)]
 pub struct Recorder {
     store: Store,
-    met: Mutex<HashMap<WorkspaceId, Home>>,
-    jitter: Mutex<fastrand::Rng>,
+    org_partition_cache: Mutex<HashMap<WorkspaceId, Placement>>,
 }
 
 /// One call of [`Recorder::record`].
 #[derive(Debug)]
 struct Call {
-    events: Vec<Event>,
     deadline: Instant,
     retries: AtomicU32,
 }
 
-/// The events of a workspace that are not in a transaction yet, and where they go.
-struct Rest {
-    indexes: Vec<usize>,
-    home: Home,
-}
-
-/// Where in by-organization a workspace's activities go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Home {
-    /// The partition.
-    org_key: String,
-    /// Whether the workspace must still be marked as having activities outside its organization's partition.
-    mark: bool,
-}
-
-impl Home {
-    fn of(organization: &OrganizationId) -> Self {
-        Self { org_key: keys::organization(organization), mark: false }
-    }
-}
-
 impl Recorder {
-    /// A recorder that has met nobody. `jitter` spreads its retries; equal seeds pause alike.
+    /// A recorder with an empty cache. `jitter` spreads its retries; equal seeds pause alike.
     pub fn new(store: Store, jitter: fastrand::Rng) -> Self {
-        Self { store, met: Mutex::default(), jitter: Mutex::new(jitter) }
+        Self { store: store.with_jitter(jitter), org_partition_cache: Mutex::default() }
     }
 
-    /// Records events, and says what became of each.
+    /// Records events, and returns the result of each.
     ///
-    /// What is refused for contention or capacity, or not answered, is tried again until `deadline`; what is not
-    /// begun by then is not sent. An event that ends in [`Error::Throttled`] or [`Error::Unavailable`] may be in the
-    /// log or not; sent again, it is there once.
+    /// It retries requests that were refused for contention or capacity, or not answered, until `deadline`. It sends
+    /// nothing that has not begun by then. An event that ends in [`Error::Throttled`] or [`Error::Unavailable`] may be in
+    /// the log or not; sent again, it is there once.
     ///
     /// # Errors
     /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content.
-    pub async fn record(&self, events: Vec<Event>, deadline: Instant) -> Report {
-        let call = Call { events, deadline, retries: AtomicU32::new(0) };
-        let mut by_workspace: HashMap<&WorkspaceId, Vec<usize>> = HashMap::new();
-        for (index, event) in call.events.iter().enumerate() {
-            by_workspace.entry(&event.activity.workspace_id).or_default().push(index);
+    pub async fn record(&self, events: Vec<InputEvent>, deadline: Instant) -> Report {
+        let call = Call { deadline, retries: AtomicU32::new(0) };
+        let mut by_workspace: HashMap<WorkspaceId, Vec<(Index, InputEvent)>> = HashMap::new();
+        for (index, event) in events.into_iter().enumerate() {
+            by_workspace.entry(event.activity.workspace_id.clone()).or_default().push((index, event));
         }
         let mut writes = Vec::with_capacity(by_workspace.len());
-        for (workspace, indexes) in by_workspace {
-            writes.push(self.record_workspace(&call, workspace, indexes));
+        for (workspace, events) in by_workspace {
+            writes.push(Writer::new(self, &call, workspace).run(events));
         }
-        let recorded: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
-        let mut settled: Vec<_> = recorded.into_iter().flatten().collect();
-        settled.sort_by_key(|(index, _)| *index);
-        let of_event = |(event, (_, settled)): (Event, (usize, Result<Settled>))| {
-            settled.map(|settled| settled.recorded(event.activity))
-        };
+        let results: Vec<_> = stream::iter(writes).buffer_unordered(MAX_CONCURRENT_WORKSPACES).collect().await;
+        let mut results: Vec<_> = results.into_iter().flatten().collect();
+        results.sort_by_key(|(index, _)| *index);
         Report {
-            results: call.events.into_iter().zip(settled).map(of_event).collect(),
+            results: results.into_iter().map(|(_, result)| result).collect(),
             retries: call.retries.into_inner(),
         }
     }
 
-    async fn record_workspace(
-        &self,
-        call: &Call,
-        workspace: &WorkspaceId,
-        indexes: Vec<usize>,
-    ) -> Vec<(usize, Result<Settled>)> {
-        // Of several events with one id the first is written; the others are held against what is then there.
-        let mut seen = HashSet::new();
-        let (mut firsts, others): (Vec<usize>, Vec<usize>) =
-            indexes.into_iter().partition(|&index| seen.insert(&call.events[index].activity.id));
-        // In time order, a transaction touches the fewest counters.
-        firsts.sort_by_key(|&index| call.events[index].activity.created_at);
-        let mut stored: HashMap<&ActivityId, StoredId> = HashMap::new();
-        let mut results = Vec::with_capacity(firsts.len() + others.len());
-        for (index, ended) in self.record_distinct(call, workspace, firsts).await {
-            let event = &call.events[index];
-            let settled = ended.and_then(|ended| {
-                let settled = settle(event, &ended);
-                if !others.is_empty() {
-                    stored.insert(&event.activity.id, ended.stored);
-                }
-                settled
-            });
-            results.push((index, settled));
+    /// Where a workspace's activities go: read once, and again until the workspace is known. The organization that a
+    /// second `workspace.created` names changes nothing.
+    async fn placement(&self, call: &Call, workspace: &WorkspaceId) -> Result<Placement> {
+        if let Some(placement) = locked(&self.org_partition_cache).get(workspace) {
+            return Ok(placement.clone());
         }
-        for index in others {
-            let event = &call.events[index];
-            let settled = match stored.get(&event.activity.id) {
-                Some(stored) => settle(event, &Ended { new: false, stored: stored.clone() }),
-                None => {
-                    Err(Error::Unavailable("the event before it with the same id was not recorded".into()))
-                }
-            };
-            results.push((index, settled));
-        }
-        results
-    }
-
-    /// Records events of one workspace, no two with the same id, in as few transactions as hold them.
-    async fn record_distinct(
-        &self,
-        call: &Call,
-        workspace: &WorkspaceId,
-        mut indexes: Vec<usize>,
-    ) -> Vec<(usize, Result<Ended>)> {
-        let mut results = Vec::with_capacity(indexes.len());
-        let mut home = self.home(call, workspace).await;
-        if matches!(&home, Ok(home) if home.org_key == keys::unclaimed(workspace)) {
-            // The event that names the organization already belongs to it. It goes first and alone: were it
-            // refused, nothing else may have relied on what it says.
-            let organization = |index: usize| directory::organization_of(&call.events[index].activity);
-            let (first, rest): (Vec<usize>, Vec<usize>) =
-                indexes.into_iter().partition(|&index| organization(index).is_some());
-            let named: Option<OrganizationId> = first.iter().find_map(|&index| organization(index));
-            for &index in &first {
-                if let Some(organization) = organization(index) {
-                    let home =
-                        Home { mark: named.as_ref() != Some(&organization), ..Home::of(&organization) };
-                    let group = Group::new(workspace, home, &call.events, vec![index]);
-                    results.extend(self.record_group(call, group, self.random(COUNTER_SHARDS)).await);
-                }
-            }
-            if !first.is_empty() {
-                home = self.home(call, workspace).await;
-            }
-            indexes = rest;
-        }
-        let rest = match home {
-            Ok(home) => Mutex::new(Rest { indexes, home }),
-            Err(error) => {
-                results.extend(indexes.into_iter().map(|index| (index, Err(error.same()))));
-                return results;
+        let mut backoff = self.backoff();
+        let standing = loop {
+            match call.in_time(self.store.org_standing(workspace)).await {
+                Err(error) if call.wait_to_retry(&error, &mut backoff).await => {}
+                standing => break standing?,
             }
         };
-        // Two transactions of one workspace meet at its counters, unless each has a shard of its own.
-        let first = self.random(COUNTER_SHARDS);
-        let lanes = (0..COUNTER_SHARDS)
-            .map(|lane| self.record_rest(call, workspace, &rest, (first + lane) % COUNTER_SHARDS));
-        results.extend(join_all(lanes).await.into_iter().flatten());
-        results
-    }
-
-    /// Records, one transaction after the other, until nothing of the rest is left.
-    async fn record_rest(
-        &self,
-        call: &Call,
-        workspace: &WorkspaceId,
-        rest: &Mutex<Rest>,
-        shard: u64,
-    ) -> Vec<(usize, Result<Ended>)> {
-        let mut results = Vec::new();
-        loop {
-            let group = {
-                let mut rest = locked(rest);
-                let indexes = std::mem::take(&mut rest.indexes);
-                if indexes.is_empty() {
-                    return results;
-                }
-                let (group, left) = Group::fill(workspace, rest.home.clone(), &call.events, indexes);
-                rest.indexes = left;
-                group
-            };
-            let ended = self.record_group(call, group, shard).await;
-            // The mark stands once anything was committed together with it.
-            if ended.iter().any(|(_, ended)| matches!(ended, Ok(ended) if ended.new)) {
-                locked(rest).home.mark = false;
+        let placement = match standing.organization {
+            Some(organization) => {
+                Placement { partition: OrgPartition::Organization(organization), needs_marking: false }
             }
-            results.extend(ended);
-        }
-    }
-
-    /// Where a workspace's activities go: read once, and again until the workspace is known. An organization that a
-    /// second `workspace.created` names moves nothing.
-    async fn home(&self, call: &Call, workspace: &WorkspaceId) -> Result<Home> {
-        if let Some(home) = self.met().get(workspace) {
-            return Ok(home.clone());
-        }
-        let standing = self.until_answered(call, || self.store.standing(workspace)).await?;
-        let home = match &standing.organization {
-            Some(organization) => Home::of(organization),
-            None => Home { org_key: keys::unclaimed(workspace), mark: !standing.unclaimed },
+            None => Placement { partition: OrgPartition::Unclaimed, needs_marking: !standing.unclaimed },
         };
-        if standing.known && !home.mark {
-            let mut met = self.met();
-            if met.len() >= REMEMBERED {
-                met.clear();
+        if standing.known && !placement.needs_marking {
+            let mut cache = locked(&self.org_partition_cache);
+            if cache.len() >= MAX_CACHED_PLACEMENTS {
+                cache.clear();
             }
-            met.insert(workspace.clone(), home.clone());
+            cache.insert(workspace.clone(), placement.clone());
         }
-        Ok(home)
+        Ok(placement)
     }
 
-    fn met(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Home>> {
-        locked(&self.met)
+    fn forget_placement(&self, workspace: &WorkspaceId) {
+        locked(&self.org_partition_cache).remove(workspace);
+    }
+
+    fn backoff(&self) -> Backoff<'_> {
+        Backoff::new(self.store.jitter(), FIRST_PAUSE, LONGEST_PAUSE)
     }
 }
 
-/// What panicked while it held a lock here left nothing half done.
+impl Call {
+    /// The answer to a request, if there is time to begin it and it comes in time.
+    async fn in_time<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        if Instant::now() >= self.deadline {
+            return Err(Error::Unavailable("not begun within the time left".into()));
+        }
+        let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
+        timeout_at(self.deadline, Box::pin(request)).await.unwrap_or_else(late)
+    }
+
+    /// Waits before a failed request is retried. Returns false when it must not be retried, or no time is left.
+    async fn wait_to_retry(&self, error: &Error, backoff: &mut Backoff<'_>) -> bool {
+        if !matches!(error, Error::Unavailable(_) | Error::Throttled(_)) {
+            return false;
+        }
+        tracing::warn!(error = error.chain(), "unanswered request");
+        self.wait(backoff).await
+    }
+
+    /// Waits before the next attempt. Returns false when no time is left.
+    async fn wait(&self, backoff: &mut Backoff<'_>) -> bool {
+        let has_time = backoff.wait_until(self.deadline).await;
+        if has_time {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        has_time
+    }
+}
+
+/// Locks a mutex, also after a panic, because no panic here leaves anything half done.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An event that is in the log, under the time that stands there.
-struct Settled {
-    new: bool,
-    created_at: Timestamp,
-}
-
-impl Settled {
-    fn recorded(self, activity: Activity) -> Recorded {
-        let activity = Activity { created_at: self.created_at, ..activity };
-        if self.new { Recorded::New(activity) } else { Recorded::Repeat(activity) }
-    }
-}
-
-/// What an event comes to, given what is in the log under its id.
-fn settle(event: &Event, ended: &Ended) -> Result<Settled> {
-    let (ours, stored) = (&event.activity, &ended.stored);
-    // A time the producer did not give is ours, and differs from one delivery to the next.
-    let same_time = !event.timed || ours.created_at == stored.created_at;
-    if event.fingerprint != stored.fingerprint || !same_time {
-        let detail = format!("{} is recorded with other content; another event needs another id", ours.id);
-        return Err(Error::Conflict { field: "id", detail });
-    }
-    Ok(Settled { new: ended.new, created_at: stored.created_at })
 }

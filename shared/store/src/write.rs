@@ -31,28 +31,25 @@ const FINGERPRINT: &str = "fp";
 
 /// An event made ready to be written: everything that does not depend on what is written beside it.
 #[derive(Debug)]
-pub struct PreparedEvent<'a> {
-    event: &'a InputEvent,
+pub struct PreparedEvent {
+    event: InputEvent,
     item: Item,
-    id_item: Item,
     stored: StoredId,
     is_staff: bool,
     changes: Vec<EntryChange>,
     organization: Option<OrganizationId>,
 }
 
-impl<'a> PreparedEvent<'a> {
+impl PreparedEvent {
     /// Prepares an event.
     ///
     /// # Errors
     /// [`Error::Internal`] when its data cannot be serialized, which no parsed event causes.
-    pub fn new(event: &'a InputEvent) -> Result<Self> {
+    pub fn new(event: InputEvent) -> Result<Self> {
         let activity = &event.activity;
-        let stored = StoredId { fingerprint: event.fingerprint.clone(), created_at: activity.created_at };
         Ok(Self {
             item: item::encode(activity)?,
-            id_item: id_item(&activity.workspace_id, &activity.id, &stored),
-            stored,
+            stored: StoredId { fingerprint: event.fingerprint.clone(), created_at: activity.created_at },
             is_staff: item::is_staff(activity),
             changes: domain_directory::changes(activity),
             organization: domain_directory::organization_of(activity),
@@ -60,9 +57,14 @@ impl<'a> PreparedEvent<'a> {
         })
     }
 
-    /// What the table remembers of the event once it is recorded.
-    pub fn stored(&self) -> &StoredId {
-        &self.stored
+    /// The event itself.
+    pub fn event(&self) -> &InputEvent {
+        &self.event
+    }
+
+    /// The event and what the table remembers of it once it is recorded.
+    pub fn into_parts(self) -> (InputEvent, StoredId) {
+        (self.event, self.stored)
     }
 
     /// What it changes in the directory.
@@ -82,7 +84,7 @@ pub struct Transaction<'a> {
     /// Their workspace.
     pub workspace: &'a WorkspaceId,
     /// What to record.
-    pub events: Vec<&'a PreparedEvent<'a>>,
+    pub events: Vec<&'a PreparedEvent>,
     /// Their partition in by-organization.
     pub partition: OrgPartition,
     /// What changes in the directory, at most one change for each entry.
@@ -194,7 +196,8 @@ impl Store {
             item::index(&event.event.activity, &transaction.partition, &mut activity);
             items.push(self.put_new(activity)?);
             parts.push(Part::Activity);
-            items.push(self.put_new(event.id_item.clone())?);
+            let id_item = id_item(transaction.workspace, &event.event.activity.id, &event.stored);
+            items.push(self.put_new(id_item)?);
             parts.push(Part::Id(index));
         }
         for (sk, numbers) in transaction.counters() {

@@ -1,0 +1,228 @@
+//! Records the events of one workspace: in as few transactions as hold them, retried until the deadline.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use domain::directory::{EntryKey, organization_of};
+use domain::event::InputEvent;
+use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
+use domain::{Error, Result};
+use futures_util::future::join_all;
+use store::{COUNTER_SHARDS, OrgPartition, PreparedEvent, StoredId, Transaction, TransactionOutcome};
+use uuid::Uuid;
+
+use crate::batch::{Batch, Index, Placement, Queue};
+use crate::{Call, Recorder, WriteOutcome, locked};
+
+/// Records the events of one workspace, as part of one call.
+pub(crate) struct Writer<'a> {
+    recorder: &'a Recorder,
+    call: &'a Call,
+    workspace: WorkspaceId,
+    /// Events whose id is also that of an event before them. They are held against whatever is then in the log.
+    duplicates: Mutex<HashMap<ActivityId, Vec<(Index, InputEvent)>>>,
+    results: Mutex<Vec<(Index, Result<WriteOutcome>)>>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(recorder: &'a Recorder, call: &'a Call, workspace: WorkspaceId) -> Self {
+        Self { recorder, call, workspace, duplicates: Mutex::default(), results: Mutex::default() }
+    }
+
+    /// Records the events, and returns the result of each.
+    pub(crate) async fn run(self, events: Vec<(Index, InputEvent)>) -> Vec<(Index, Result<WriteOutcome>)> {
+        let mut events = self.set_duplicates_aside(events);
+        // In the order of time, a transaction has the fewest counters.
+        events.sort_by_key(|(_, event)| event.activity.created_at);
+        let mut placement = self.recorder.placement(self.call, &self.workspace).await;
+        if matches!(&placement, Ok(placement) if placement.partition == OrgPartition::Unclaimed) {
+            let (naming, rest) = events.into_iter().partition(|(_, event)| organization_of(&event.activity).is_some());
+            events = rest;
+            if self.record_organization(naming).await {
+                placement = self.recorder.placement(self.call, &self.workspace).await;
+            }
+        }
+        match placement {
+            Ok(placement) => {
+                let queue = Mutex::new(Queue::new(events, placement));
+                // Transactions of one workspace conflict at its counters, unless each has a shard of its own.
+                let first = self.recorder.store.jitter().below(COUNTER_SHARDS);
+                let lanes = (0..COUNTER_SHARDS).map(|lane| async {
+                    let shard = (first + lane) % COUNTER_SHARDS;
+                    while let Some(batch) = self.next_batch(&queue) {
+                        // The marking is done once anything was committed together with it.
+                        if self.commit(batch, shard).await {
+                            locked(&queue).placement.needs_marking = false;
+                        }
+                    }
+                });
+                join_all(lanes).await;
+            }
+            Err(error) => {
+                events.into_iter().for_each(|(index, event)| self.fail(index, &event, &error));
+            }
+        }
+        self.results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Sets aside all events but the first of each id.
+    fn set_duplicates_aside(&self, events: Vec<(Index, InputEvent)>) -> Vec<(Index, InputEvent)> {
+        let mut first_of = HashMap::new();
+        for (index, event) in &events {
+            first_of.entry(event.activity.id.clone()).or_insert(*index);
+        }
+        let mut duplicates = locked(&self.duplicates);
+        let mut firsts = Vec::with_capacity(first_of.len());
+        for (index, event) in events {
+            if first_of.get(&event.activity.id) == Some(&index) {
+                firsts.push((index, event));
+            } else {
+                duplicates.entry(event.activity.id.clone()).or_default().push((index, event));
+            }
+        }
+        firsts
+    }
+
+    /// Records the events that name the workspace's organization, which already belong to it. Each goes alone and before
+    /// all others, because nothing may rely on what it says until it is recorded. Returns whether there were any.
+    async fn record_organization(&self, events: Vec<(Index, InputEvent)>) -> bool {
+        let named: Vec<Option<OrganizationId>> =
+            events.iter().map(|(_, event)| organization_of(&event.activity)).collect();
+        let first = named.iter().flatten().next().cloned();
+        let any = !events.is_empty();
+        for ((index, event), organization) in events.into_iter().zip(named) {
+            let Some(organization) = organization else { continue };
+            let needs_marking = first.as_ref() != Some(&organization);
+            let placement = Placement { partition: OrgPartition::Organization(organization), needs_marking };
+            match PreparedEvent::new(event) {
+                Ok(event) => {
+                    let shard = self.recorder.store.jitter().below(COUNTER_SHARDS);
+                    self.commit(Batch::single(placement, index, event), shard).await;
+                }
+                Err(error) => self.push(index, Err(error)),
+            }
+        }
+        any
+    }
+
+    /// The next batch of the queue; `None` once the queue is empty.
+    fn next_batch(&self, queue: &Mutex<Queue>) -> Option<Batch> {
+        let (batch, failed) = Batch::fill(&self.workspace, &mut locked(queue));
+        let is_done = batch.is_empty() && failed.is_empty();
+        failed.into_iter().for_each(|(index, error)| self.push(index, Err(error)));
+        (!is_done).then_some(batch)
+    }
+
+    /// Records a batch, counted in `shard` unless other transactions keep that busy. Returns whether any event of it is
+    /// new in the log.
+    async fn commit(&self, mut batch: Batch, mut shard: u64) -> bool {
+        let mut contention = self.recorder.backoff();
+        while !batch.is_empty() {
+            let transaction = batch.transaction(&self.workspace, shard);
+            // A retry after a lost answer has the same token, so that a transaction which did commit is not refused for
+            // its own ids.
+            let (token, mut unanswered) = (Uuid::new_v4().to_string(), self.recorder.backoff());
+            let outcome = loop {
+                match self.call.in_time(self.recorder.store.record(&transaction, &token)).await {
+                    Err(error) if self.call.wait_to_retry(&error, &mut unanswered).await => {}
+                    outcome => break outcome,
+                }
+            };
+            let damage = match outcome {
+                Ok(TransactionOutcome::Committed) => {
+                    self.forget_if_changed(&transaction);
+                    batch.into_events().for_each(|(index, event)| {
+                        let (event, stored) = event.into_parts();
+                        self.finish(index, event, true, &stored);
+                    });
+                    return true;
+                }
+                Ok(TransactionOutcome::Refused { taken, late, contended }) => {
+                    let mut has_progress = !taken.is_empty() || contended.is_some();
+                    let directory = transaction.directory;
+                    for (at, fields) in late {
+                        has_progress |= batch.newer_decided(&directory[at], fields);
+                    }
+                    for (index, event, stored) in batch.take_out(taken) {
+                        self.finish(index, event, false, &stored);
+                    }
+                    if let Some(source) = contended {
+                        // The other shard may be free, and the next attempt is another transaction anyway.
+                        shard = (shard + 1) % COUNTER_SHARDS;
+                        if !self.call.wait(&mut contention).await {
+                            self.fail_all(batch, &Error::Throttled(source));
+                            return false;
+                        }
+                    }
+                    if has_progress {
+                        continue;
+                    }
+                    Error::internal("an entry of the directory is neither older nor newer")
+                }
+                Err(error @ Error::Internal(_)) => error,
+                Err(error) => {
+                    self.fail_all(batch, &error);
+                    return false;
+                }
+            };
+            if batch.len() == 1 {
+                self.fail_all(batch, &damage);
+                return false;
+            }
+            // One of the events touches a damaged item. The halves keep it from failing the others.
+            let mut is_any_new = false;
+            for half in batch.halves() {
+                is_any_new |= Box::pin(self.commit(half, shard)).await;
+            }
+            return is_any_new;
+        }
+        false
+    }
+
+    /// The result of an event, and of its duplicates, given what is in the log under its id.
+    fn finish(&self, index: Index, event: InputEvent, is_new: bool, stored: &StoredId) {
+        let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
+        self.push(index, outcome(event, is_new, stored));
+        duplicates.into_iter().for_each(|(index, event)| self.push(index, outcome(event, false, stored)));
+    }
+
+    fn fail_all(&self, batch: Batch, error: &Error) {
+        batch.into_events().for_each(|(index, event)| self.fail(index, event.event(), error));
+    }
+
+    /// Fails an event, and its duplicates with it.
+    fn fail(&self, index: Index, event: &InputEvent, error: &Error) {
+        self.push(index, Err(error.duplicate()));
+        let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
+        for (index, _) in duplicates {
+            let detail = "the event before it with the same id was not recorded";
+            self.push(index, Err(Error::Unavailable(detail.into())));
+        }
+    }
+
+    fn push(&self, index: Index, result: Result<WriteOutcome>) {
+        locked(&self.results).push((index, result));
+    }
+
+    /// Drops the cached placement of the workspace when a transaction has changed the entry that it was read from.
+    fn forget_if_changed(&self, transaction: &Transaction<'_>) {
+        let entry = EntryKey::workspace(&self.workspace);
+        if transaction.directory.iter().any(|change| change.entry == entry) {
+            self.recorder.forget_placement(&self.workspace);
+        }
+    }
+}
+
+/// The outcome of an event, given what is in the log under its id.
+fn outcome(event: InputEvent, is_new: bool, stored: &StoredId) -> Result<WriteOutcome> {
+    let InputEvent { mut activity, timed, fingerprint, .. } = event;
+    // A time that the producer did not give is ours, and differs from one delivery to the next.
+    let is_same_time = !timed || activity.created_at == stored.created_at;
+    if fingerprint != stored.fingerprint || !is_same_time {
+        let id = &activity.id;
+        let detail = format!("{id} is recorded with other content; another event needs another id");
+        return Err(Error::Conflict { field: "id", detail });
+    }
+    activity.created_at = stored.created_at;
+    Ok(if is_new { WriteOutcome::New(activity) } else { WriteOutcome::Repeat(activity) })
+}
