@@ -47,12 +47,13 @@ impl<'a> Writer<'a> {
                 let queue = Mutex::new(Queue::new(events, placement));
                 // Transactions of one workspace conflict at its counters, unless each has a shard of its own.
                 let first = self.recorder.store.jitter().below(COUNTER_SHARDS);
-                let lanes = (0..COUNTER_SHARDS).map(|lane| async {
+                let (writer, queue) = (&self, &queue);
+                let lanes = (0..COUNTER_SHARDS).map(|lane| async move {
                     let shard = (first + lane) % COUNTER_SHARDS;
-                    while let Some(batch) = self.next_batch(&queue) {
+                    while let Some(batch) = writer.next_batch(queue) {
                         // The marking is done once anything was committed together with it.
-                        if self.commit(batch, shard).await {
-                            locked(&queue).placement.needs_marking = false;
+                        if writer.commit(batch, shard).await {
+                            locked(queue).placement.needs_marking = false;
                         }
                     }
                 });
