@@ -1,10 +1,10 @@
 //! The Lambda function broadcast.
 
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
+use live_delivery::Dispatcher;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let store = shell::start().await?;
-    let teller = live::start(store).await?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| broadcast::invoke(&teller, event))).await
+    let dispatcher = Dispatcher::from_environment(lambda_support::start("broadcast").await?).await?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| broadcast::invoke(&dispatcher, event))).await
 }

@@ -2,50 +2,50 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::store::{Row, activity_of};
+use store::{Row, activity_of};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Event {
-    records: Vec<Record>,
+struct StreamEvent {
+    records: Vec<StreamRecord>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+struct StreamRecord {
     event_name: String,
-    dynamodb: Change,
+    dynamodb: ItemChange,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Change {
+struct ItemChange {
     sequence_number: String,
     #[serde(default)]
     new_image: Map<String, Value>,
 }
 
-/// The activities of a batch.
+/// The activities of a batch of records.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// In the order of the stream, up to what failed.
+pub(crate) struct RecordBatch {
+    /// The activities before the first unreadable record, in the order of the stream.
     pub(crate) rows: Vec<Row>,
+    /// The number of records.
+    pub(crate) count: usize,
     /// The sequence number of the first record.
     pub(crate) first: Option<String>,
-    /// How many records there are.
-    pub(crate) records: usize,
-    /// That of the first which is no activity of ours although its key says so.
-    pub(crate) failed: Option<String>,
+    /// The sequence number of the first record whose key is an activity's and whose other attributes do not decode.
+    pub(crate) unreadable: Option<String>,
 }
 
-/// Reads a batch. Whatever else changes in the table is nobody's news.
+/// Parses a batch. Only a new item can be an activity, so that other changes of the table are skipped.
 ///
 /// # Errors
-/// When it is no batch of a stream.
-pub(crate) fn parse(payload: Value) -> Result<Batch, serde_json::Error> {
-    let event: Event = serde_json::from_value(payload)?;
-    let mut batch = Batch { records: event.records.len(), ..Batch::default() };
-    for Record { event_name, dynamodb: Change { sequence_number, new_image } } in event.records {
+/// When the payload is not a batch of a stream.
+pub(crate) fn parse(payload: Value) -> Result<RecordBatch, serde_json::Error> {
+    let event: StreamEvent = serde_json::from_value(payload)?;
+    let mut batch = RecordBatch { count: event.records.len(), ..RecordBatch::default() };
+    for StreamRecord { event_name, dynamodb: ItemChange { sequence_number, new_image } } in event.records {
         batch.first.get_or_insert_with(|| sequence_number.clone());
         if event_name != "INSERT" {
             continue;
@@ -53,9 +53,8 @@ pub(crate) fn parse(payload: Value) -> Result<Batch, serde_json::Error> {
         match activity_of(&new_image) {
             Ok(row) => batch.rows.extend(row),
             Err(error) => {
-                let error = error.chain();
-                tracing::error!(error, sequence_number, "a record of the stream could not be read");
-                batch.failed = Some(sequence_number);
+                tracing::error!(error = error.chain(), sequence_number, "stopped at unreadable record");
+                batch.unreadable = Some(sequence_number);
                 break;
             }
         }

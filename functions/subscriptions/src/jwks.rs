@@ -1,4 +1,4 @@
-//! The issuer's keys, found through its OpenID configuration, as API Gateway finds them.
+//! The issuer's key set, found through its OpenID configuration, as API Gateway finds it.
 
 use std::env;
 use std::time::Duration;
@@ -8,32 +8,31 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
+use domain::error::Source;
+use domain::{Error, Result};
 use jsonwebtoken::jwk::JwkSet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared::error::Source;
-use shared::{Error, Result};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::verify::{Claims, Refusal, Verifier};
+use crate::verify::{Claims, TokenError, Verifier};
 
-/// How long a key set is used before it is fetched again.
-const FRESH: Duration = Duration::from_secs(3600);
-/// How long a key set is used when it cannot be fetched again: so long a key that was withdrawn counts at the most. API
-/// Gateway's authorizers keep keys for as long.
-const STALE: Duration = Duration::from_secs(2 * 3600);
-/// How long after a key set was asked for it is not asked for again while there is one: tokens with made-up keys ask for
-/// nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Age at which a key set is fetched again.
+const REFRESH_AGE: Duration = Duration::from_secs(3600);
+/// Age up to which a key set is used while the issuer does not answer. A withdrawn key works at most that long, as it does
+/// with API Gateway's authorizers.
+const MAX_AGE: Duration = Duration::from_secs(2 * 3600);
+/// Time between two requests for a key set while there is one. Tokens with unknown keys therefore cause few requests.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// Time for one answer of the issuer.
-const TIME_LIMIT: Duration = Duration::from_secs(3);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What tokens are verified with.
-pub struct Keys {
-    /// `None` when the keys are known once and for all.
+/// The key set that verifies tokens, which is fetched when it is first needed and when it is old.
+pub struct KeySet {
+    /// `None` when the keys are fixed.
     issuer: Option<Issuer>,
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<Fetched>>,
 }
 
 struct Issuer {
@@ -42,85 +41,94 @@ struct Issuer {
     connector: Connector,
 }
 
-struct Current {
+struct Fetched {
     verifier: Verifier,
-    fetched: Instant,
-    /// When it was last asked for, in vain or not.
-    asked: Instant,
+    fetched_at: Instant,
+    /// When the issuer was last asked, whether it answered or not.
+    asked_at: Instant,
 }
 
-impl Current {
-    fn new(verifier: Verifier) -> Self {
+impl Fetched {
+    fn now(verifier: Verifier) -> Self {
         let now = Instant::now();
-        Self { verifier, fetched: now, asked: now }
+        Self { verifier, fetched_at: now, asked_at: now }
     }
 }
 
-impl Keys {
-    /// Keys that are known.
-    pub fn known(verifier: Verifier) -> Self {
-        Self { issuer: None, current: Mutex::new(Some(Current::new(verifier))) }
+impl KeySet {
+    /// A key set that never changes.
+    pub fn fixed(verifier: Verifier) -> Self {
+        Self { issuer: None, current: Mutex::new(Some(Fetched::now(verifier))) }
     }
 
-    /// The keys of the issuer at `url`, whose tokens may be for any of `audiences`.
-    pub fn of(url: String, audiences: Vec<String>) -> Self {
+    /// The key set of the issuer at `url`, whose tokens may be for any of `audiences`.
+    pub fn of_issuer(url: String, audiences: Vec<String>) -> Self {
         let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let connector = Connector::builder().tls_provider(tls).build();
         Self { issuer: Some(Issuer { url, audiences, connector }), current: Mutex::new(None) }
     }
 
-    /// Those that `JWT_ISSUER` and `JWT_AUDIENCE` name; of audiences, several are separated by commas.
+    /// The key set of the issuer at `JWT_ISSUER`, with the audiences in `JWT_AUDIENCE`, separated by commas.
     ///
     /// # Errors
-    /// When one of them is not set.
+    /// The name of a variable that is not set.
     pub fn from_environment() -> Result<Self, &'static str> {
         let url = env::var("JWT_ISSUER").map_err(|_| "JWT_ISSUER must be the issuer's URL")?;
         let audiences = env::var("JWT_AUDIENCE").map_err(|_| "JWT_AUDIENCE must name the audiences")?;
-        Ok(Self::of(url, audiences.split(',').map(|name| name.trim().to_owned()).collect()))
+        Ok(Self::of_issuer(url, audiences.split(',').map(|name| name.trim().to_owned()).collect()))
     }
 
-    /// Verifies a token at the time `now`, in seconds since 1970.
+    /// Verifies a token at `now`, in seconds since 1970, and returns its claims.
     ///
     /// # Errors
-    /// The outer one when the keys cannot be fetched, the inner one when the token is not to be trusted.
-    pub async fn verify(&self, token: &str, now: i64) -> Result<Result<Claims, Refusal>> {
+    /// The outer [`Error::Unavailable`] when the issuer does not answer. The inner error when the token is invalid.
+    pub async fn verify(&self, token: &str, now: i64) -> Result<Result<Claims, TokenError>> {
         let mut current = self.current.lock().await;
         let verified = current.as_ref().map(|current| current.verifier.verify(token, now));
         let Some(issuer) = &self.issuer else {
             return verified.ok_or_else(|| Error::internal("there are no keys"));
         };
-        if let (Some(current), Some(verified)) = (&*current, &verified) {
-            let (age, is_unknown) = (current.fetched.elapsed(), *verified == Err(Refusal::UnknownKey));
-            let is_asked = current.asked.elapsed() < PATIENCE;
-            let in_vain = current.asked > current.fetched;
-            match is_unknown {
-                // It may be a new one.
-                true if is_asked && in_vain => {
-                    return Err(Error::Unavailable("the issuer did not answer".into()));
-                }
-                true if is_asked => return Ok(verified.clone()),
-                false if age < FRESH || is_asked && age < STALE => return Ok(verified.clone()),
-                _ => {}
-            }
+        if let (Some(current), Some(verified)) = (&*current, &verified)
+            && let Some(result) = without_fetching(current, verified)
+        {
+            return result;
         }
         match (issuer.fetch().await, &mut *current) {
             (Ok(verifier), current) => {
                 let verified = verifier.verify(token, now);
-                *current = Some(Current::new(verifier));
+                *current = Some(Fetched::now(verifier));
                 Ok(verified)
             }
-            // What was good an hour ago is better than nobody getting in, for a while.
-            (Err(error), Some(current)) if current.fetched.elapsed() < STALE => {
-                tracing::error!(%error, "the issuer's keys could not be fetched; the last ones are used");
-                current.asked = Instant::now();
+            // The last keys serve for a while, because otherwise nobody could connect.
+            (Err(error), Some(current)) if current.fetched_at.elapsed() < MAX_AGE => {
+                tracing::error!(%error, "failed to fetch the issuer's keys, kept the last ones");
+                current.asked_at = Instant::now();
                 match verified {
-                    Some(verified) if verified != Err(Refusal::UnknownKey) => Ok(verified),
+                    Some(verified) if verified != Err(TokenError::UnknownKey) => Ok(verified),
                     _ => Err(Error::Unavailable(error)),
                 }
             }
             (Err(error), _) => Err(Error::Unavailable(error)),
         }
     }
+}
+
+/// The result of verifying a token if it stands without another request to the issuer.
+fn without_fetching(
+    current: &Fetched,
+    verified: &Result<Claims, TokenError>,
+) -> Option<Result<Result<Claims, TokenError>>> {
+    let age = current.fetched_at.elapsed();
+    let was_asked_recently = current.asked_at.elapsed() < MIN_FETCH_INTERVAL;
+    if *verified == Err(TokenError::UnknownKey) {
+        // The issuer may have a new key since it was last asked.
+        let last_failed = current.asked_at > current.fetched_at;
+        return was_asked_recently.then(|| match last_failed {
+            true => Err(Error::Unavailable("the issuer did not answer".into())),
+            false => Ok(verified.clone()),
+        });
+    }
+    (age < REFRESH_AGE || was_asked_recently && age < MAX_AGE).then(|| Ok(verified.clone()))
 }
 
 impl Issuer {
@@ -144,6 +152,6 @@ impl Issuer {
             let body = ByteStream::new(answer.into_body()).collect().await?.into_bytes();
             Ok::<_, Source>(serde_json::from_slice(&body).map_err(|error| format!("{url}: {error}"))?)
         };
-        tokio::time::timeout(TIME_LIMIT, answer).await.map_err(|_| format!("{url} did not answer"))?
+        timeout(FETCH_TIMEOUT, answer).await.map_err(|_| format!("{url} did not answer"))?
     }
 }

@@ -1,244 +1,139 @@
 //! The routes of the WebSocket API: `$connect`, `$default` and `$disconnect`.
 //!
-//! `message` reads the graphql-transport-ws protocol, `verify` and `keys` who speaks it, `subscribe` begins to watch. API
-//! Gateway hands over the messages of a connection at the same time, and a process knows nothing of the others, so that
-//! all that is known of a connection is in the table.
+//! `message` parses the graphql-transport-ws protocol. `session` begins sessions, with tokens that `verify` and `jwks`
+//! check. `subscribe` begins operations, and `replay` delivers the updates that a subscriber missed. API Gateway invokes
+//! the function for several messages of a connection at the same time, so that all state of a connection is in the table.
 
-mod keys;
+mod app;
+mod handshake;
+mod jwks;
 mod message;
+mod replay;
+mod session;
 mod subscribe;
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::subscription::ConnectionId;
+use domain::{Error, Result};
 use lambda_http::LambdaEvent;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest as WebSocketEvent;
 use lambda_http::lambda_runtime::Diagnostic;
-use live::message::{PROTOCOL, closing, connection_ack, pong};
-use live::{Lost, Teller, message as sent};
-use serde::{Deserialize, Serialize};
+use live_delivery::DeliveryError;
+use live_delivery::message::{closing, pong};
 use serde_json::Value;
-use shared::live::{ConnectionId, Session};
-use shared::{Error, Result};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
-pub use keys::Keys;
-use message::{Malformed, Message};
-use verify::{Claims, LEEWAY, scopes};
+pub use app::App;
+use app::{Reply, Request};
+pub use handshake::ProxyResponse;
+pub use jwks::KeySet;
+use message::{ClientMessage, MalformedMessage};
 
-/// Time kept back at the end, to close a connection that could not be told all it missed.
-const CLOSING: Duration = Duration::from_secs(9);
-
-/// How long a connection may be there without a session, in seconds.
-const INITIALISING: i64 = 60;
-/// How long a connection is kept waiting that is closed since a table is away, about.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// What lives as long as the process.
-pub struct App {
-    teller: Teller,
-    keys: Keys,
-}
-
-impl App {
-    /// Tells subscribers through `teller`, and knows them by tokens that `keys` verify.
-    pub fn new(teller: Teller, keys: Keys) -> Self {
-        Self { teller, keys }
-    }
-}
-
-/// What API Gateway is told. A body is for a handshake that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// The status; of `$connect`, one that is not 2xx refuses the connection.
-    pub status_code: u16,
-    /// Headers of the handshake.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<&'static str, &'static str>,
-    /// Why a connection is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-}
-
-impl Answer {
-    fn of(status_code: u16) -> Self {
-        Self { status_code, headers: BTreeMap::new(), body: None }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    request_context: Context,
-    #[serde(default)]
-    headers: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    body: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Context {
-    route_key: String,
-    connection_id: String,
-    /// In milliseconds since 1970.
-    connected_at: Option<i64>,
-}
-
-/// What follows from a message.
-#[derive(Debug)]
-enum Reply {
-    Nothing,
-    Message(String),
-    /// The connection is to be closed, for this reason.
-    Close(String),
-}
+/// Time reserved at the end of an invocation to close a connection that could not get all the updates that it missed.
+const DISCONNECT_RESERVE: Duration = Duration::from_secs(9);
+/// How long a connection may lack a session, in seconds.
+const INIT_SECONDS: i64 = 60;
+/// The shortest delay before a connection is closed because a table is away.
+const MIN_CLOSE_DELAY: Duration = Duration::from_secs(1);
+/// The longest addition to that delay, in milliseconds. It is random, so that clients do not reconnect together.
+const CLOSE_DELAY_SPREAD_MS: u64 = 2_000;
 
 /// Handles an event of the WebSocket API.
 ///
 /// # Errors
-/// When the payload is no such event.
-pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<Answer, Diagnostic> {
+/// `InvalidEvent` when the payload is not such an event.
+pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<ProxyResponse, Diagnostic> {
     let LambdaEvent { payload, context } = event;
-    let deadline = shell::deadline(Some(&context)) - CLOSING;
-    let event: Event = serde_json::from_value(payload).map_err(shell::unreadable)?;
-    let handled = Box::pin(app.handle(&event, &context.request_id, deadline)).await;
-    Ok(handled.unwrap_or_else(|error| {
-        shell::log(&error, Some(&context.request_id));
-        Answer::of(500)
-    }))
+    let deadline = lambda_support::deadline(Some(&context)) - DISCONNECT_RESERVE;
+    let event: WebSocketEvent = serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
+    let answered = async {
+        app.handle(&event, &context.request_id, deadline).await.unwrap_or_else(|error| {
+            lambda_support::log(&error);
+            ProxyResponse::new(500)
+        })
+    };
+    Ok(Box::pin(answered).instrument(lambda_support::invocation_span(&context.request_id)).await)
 }
 
 impl App {
-    async fn handle(&self, event: &Event, request_id: &str, deadline: Instant) -> Result<Answer> {
-        let connection = ConnectionId::parse(&event.request_context.connection_id)?;
-        match event.request_context.route_key.as_str() {
-            "$connect" => Ok(connect(event.headers.as_ref())),
-            "$disconnect" => {
-                self.teller.connections.forget(&connection).await?;
-                Ok(Answer::of(200))
-            }
-            _ => {
-                let body = event.body.as_deref().unwrap_or_default();
-                let connected = event.request_context.connected_at.unwrap_or(i64::MAX) / 1_000;
-                let is_new = self.teller.now() - connected < INITIALISING;
-                let reply = match self.receive(&connection, body, request_id, is_new, deadline).await {
-                    Ok(reply) => reply,
-                    Err(error) => {
-                        shell::log(&error, Some(request_id));
-                        // An error would end the operation for good; of a closed connection, the client tries again. It
-                        // may do so at once, and for as long as it takes.
-                        tokio::time::sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
-                        Reply::Close(error.to_string())
-                    }
-                };
-                self.reply(&connection, reply, deadline).await;
-                Ok(Answer::of(200))
-            }
-        }
-    }
-
-    async fn reply(&self, connection: &ConnectionId, reply: Reply, deadline: Instant) {
-        let sender = &self.teller.sender;
-        match reply {
-            Reply::Nothing => {}
-            Reply::Message(message) => {
-                if let Err(lost) = sender.send(connection, || message.clone(), deadline).await {
-                    self.teller.give_up(connection, lost).await;
-                }
-            }
-            Reply::Close(reason) => {
-                tracing::info!(connection = connection.as_str(), reason, "a connection is closed");
-                let lost = sender.send(connection, || closing(&reason), deadline).await.err();
-                self.teller.give_up(connection, lost.unwrap_or(Lost::Refused)).await;
-            }
-        }
-    }
-
-    async fn receive(
+    async fn handle(
         &self,
-        connection: &ConnectionId,
-        body: &str,
+        event: &WebSocketEvent,
         request_id: &str,
-        is_new: bool,
         deadline: Instant,
-    ) -> Result<Reply> {
-        match Message::parse(body) {
-            Err(Malformed(reason)) => Ok(Reply::Close(reason)),
-            Ok(Message::Init { token }) => self.init(connection, token.as_deref()).await,
-            // One that was given up may be there all the same, if it could not be closed: its client is to know.
-            Ok(Message::Ping) if !is_new && !self.teller.connections.has_begun(connection).await? => {
+    ) -> Result<ProxyResponse> {
+        let context = &event.request_context;
+        let connection = ConnectionId::parse(context.connection_id.as_deref().unwrap_or_default())?;
+        match context.route_key.as_deref() {
+            Some("$connect") => Ok(handshake::respond(&event.headers)),
+            Some("$disconnect") => {
+                self.dispatcher.connections.forget(&connection).await?;
+                Ok(ProxyResponse::new(200))
+            }
+            Some(_) => {
+                let request = Request { connection: &connection, request_id, deadline };
+                let message = event.body.as_deref().unwrap_or_default();
+                let is_new = self.dispatcher.now() - context.connected_at / 1_000 < INIT_SECONDS;
+                let reply = match self.receive(&request, message, is_new).await {
+                    Ok(reply) => reply,
+                    Err(error) => self.close_later(&error).await,
+                };
+                self.reply(&request, reply).await;
+                Ok(ProxyResponse::new(200))
+            }
+            None => Err(Error::internal("the event has no route")),
+        }
+    }
+
+    /// Handles a message.
+    async fn receive(&self, request: &Request<'_>, message: &str, is_new: bool) -> Result<Reply> {
+        let (connection, connections) = (request.connection, &self.dispatcher.connections);
+        match ClientMessage::parse(message) {
+            Err(MalformedMessage(reason)) => Ok(Reply::Close(reason)),
+            Ok(ClientMessage::Init { token }) => self.begin_session(connection, token.as_deref()).await,
+            // A connection that was forgotten may still be open, because it could not be closed.
+            Ok(ClientMessage::Ping) if !is_new && !connections.has_session(connection).await? => {
                 Ok(Reply::Close("Connection initialisation timeout".to_owned()))
             }
-            Ok(Message::Ping) => Ok(Reply::Message(pong())),
-            Ok(Message::Pong) => Ok(Reply::Nothing),
-            Ok(Message::Subscribe { id, document }) => {
-                Box::pin(self.subscribe(connection, id, document, request_id, deadline)).await
+            Ok(ClientMessage::Ping) => Ok(Reply::Message(pong())),
+            Ok(ClientMessage::Pong) => Ok(Reply::Nothing),
+            Ok(ClientMessage::Subscribe { id, document }) => {
+                Box::pin(self.subscribe(request, id, document)).await
             }
-            Ok(Message::Complete { id }) => {
-                self.teller.connections.complete(connection, &id, self.teller.now()).await?;
+            Ok(ClientMessage::Complete { id }) => {
+                connections.complete(connection, &id, self.dispatcher.now()).await?;
                 Ok(Reply::Nothing)
             }
         }
     }
 
-    /// Begins a session with the token that the client gives. One that is not taken does not close the connection, as the
-    /// protocol has it: API Gateway closes without a reason, and stock clients come again at once, for ever. Instead each
-    /// of its operations is refused.
-    async fn init(&self, connection: &ConnectionId, token: Option<&str>) -> Result<Reply> {
-        let now = self.teller.now();
-        let session = match token {
-            None => Err("A bearer token is required as authorization in the payload of connection_init"),
-            Some(token) => match self.keys.verify(token, now).await? {
-                Ok(claims) => session(&claims),
-                Err(refusal) => Err(refusal.detail()),
-            },
-        };
-        let sub = session.as_ref().map(|session| session.sub.as_str()).ok();
-        let refused = session.as_ref().err();
-        // Beside what it will read, the record of who has read the log.
-        tracing::info!(connection = connection.as_str(), sub, refused, "a session begins");
-        if self
-            .teller
-            .connections
-            .begin(connection, session.as_ref().map_err(|refused| *refused), now)
-            .await?
-        {
-            Ok(Reply::Message(connection_ack()))
-        } else {
-            Ok(Reply::Close("Too many initialisation requests".to_owned()))
+    /// The reply to a message that could not be handled. The connection is closed, because the client reconnects and
+    /// retries, where an error would end its operation for good. The delay spaces out those retries.
+    async fn close_later(&self, error: &Error) -> Reply {
+        lambda_support::log(error);
+        let spread = self.dispatcher.store.jitter().below(CLOSE_DELAY_SPREAD_MS);
+        sleep(MIN_CLOSE_DELAY + Duration::from_millis(spread)).await;
+        Reply::Close(error.to_string())
+    }
+
+    async fn reply(&self, request: &Request<'_>, reply: Reply) {
+        let &Request { connection, deadline, .. } = request;
+        let sender = &self.dispatcher.sender;
+        match reply {
+            Reply::Nothing => {}
+            Reply::Message(message) => {
+                if let Err(cause) = sender.send(connection, || message.clone(), deadline).await {
+                    self.dispatcher.disconnect(connection, cause).await;
+                }
+            }
+            Reply::Close(reason) => {
+                tracing::info!(connection = connection.as_str(), reason, "ended session");
+                let sent = sender.send(connection, || closing(&reason), deadline).await;
+                self.dispatcher.disconnect(connection, sent.err().unwrap_or(DeliveryError::Refused)).await;
+            }
         }
-    }
-}
-
-/// Who a token is of.
-fn session(claims: &Claims) -> Result<Session, &'static str> {
-    let sub = claims.get("sub").and_then(Value::as_str).ok_or("The token has no subject")?;
-    let expires = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
-    Ok(Session {
-        sub: sub.to_owned(),
-        scope: scopes(claims).collect::<Vec<_>>().join(" "),
-        token_expires: (expires + LEEWAY) as i64,
-    })
-}
-
-/// Takes a connection of the protocol spoken here.
-fn connect(headers: Option<&BTreeMap<String, String>>) -> Answer {
-    let asked =
-        headers.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
-    let speaks = asked.is_some_and(|(_, value)| value.split(',').any(|name| name.trim() == PROTOCOL));
-    if !speaks {
-        return Answer { body: Some(format!("The subprotocol must be {PROTOCOL}")), ..Answer::of(400) };
-    }
-    Answer { headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]), ..Answer::of(200) }
-}
-
-/// The message that ends an operation with an error that is its client's.
-fn refusal(id: &str, error: Error) -> Result<Reply> {
-    if error.is_ours() {
-        Err(error)
-    } else {
-        Ok(Reply::Message(sent::error(id, &graphql::Refused::of(error).0)))
     }
 }

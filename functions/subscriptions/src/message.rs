@@ -1,30 +1,30 @@
-//! Messages of the graphql-transport-ws protocol, as they are received.
+//! Messages of the graphql-transport-ws protocol, as clients send them.
 
+use domain::subscription::{Document, MAX_SUBSCRIPTION_ID};
 use serde_json::{Map, Value};
-use shared::live::{Document, MAX_SUBSCRIPTION_ID};
 
-/// What a client says.
+/// A message from a client.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Message {
-    /// Who it is, before anything else.
+pub(crate) enum ClientMessage {
+    /// Begins the session, before any operation.
     Init { token: Option<String> },
-    /// Whether we are there.
+    /// Asks for a pong.
     Ping,
-    /// That it is.
+    /// Answers a ping, or tells that the client is alive.
     Pong,
-    /// What it wants to have.
+    /// Begins an operation: a subscription or a query.
     Subscribe { id: String, document: Document },
-    /// That it wants no more.
+    /// Ends a subscription.
     Complete { id: String },
 }
 
-/// Why a message is none of the protocol's.
+/// Why a message does not belong to the protocol.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Malformed(pub(crate) String);
+pub(crate) struct MalformedMessage(pub(crate) String);
 
-impl Message {
-    /// Reads a message.
-    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+impl ClientMessage {
+    /// Parses a message.
+    pub(crate) fn parse(text: &str) -> Result<Self, MalformedMessage> {
         let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
             return Err(malformed("a message must be a JSON object"));
         };
@@ -34,7 +34,7 @@ impl Message {
         let payload = match message.remove("payload") {
             None => None,
             Some(Value::Object(payload)) => Some(payload),
-            // Absent, it would not be sent; some clients do send it.
+            // Some clients send null instead of leaving the payload out.
             Some(Value::Null) if kind != "subscribe" => None,
             Some(_) => return Err(malformed("payload must be an object")),
         };
@@ -52,18 +52,18 @@ impl Message {
     }
 }
 
-fn malformed(detail: &str) -> Malformed {
-    Malformed(format!("Invalid message: {detail}"))
+fn malformed(detail: &str) -> MalformedMessage {
+    MalformedMessage(format!("Invalid message: {detail}"))
 }
 
-fn id(mut message: Map<String, Value>) -> Result<String, Malformed> {
+fn id(mut message: Map<String, Value>) -> Result<String, MalformedMessage> {
     match message.remove("id") {
         Some(Value::String(id)) if (1..=MAX_SUBSCRIPTION_ID).contains(&id.len()) => Ok(id),
         _ => Err(malformed(&format!("id must be a string of 1 to {MAX_SUBSCRIPTION_ID} bytes"))),
     }
 }
 
-fn document(mut payload: Map<String, Value>) -> Result<Document, Malformed> {
+fn document(mut payload: Map<String, Value>) -> Result<Document, MalformedMessage> {
     let Some(Value::String(query)) = payload.remove("query") else {
         return Err(malformed("payload.query must be a string"));
     };
@@ -83,7 +83,7 @@ fn document(mut payload: Map<String, Value>) -> Result<Document, Malformed> {
     Ok(Document { query, operation, variables: Value::Object(variables).to_string() })
 }
 
-/// The token in the payload of the first message, where clients put what would be a header: with the scheme or without.
+/// The token in the payload of the first message. Clients write it as in a header, with the scheme or without.
 fn token(payload: &Map<String, Value>) -> Option<String> {
     let (_, value) = payload.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
     let value = value.as_str()?.trim();
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_clients_say() {
-        let init = |token: Option<&str>| Message::Init { token: token.map(str::to_owned) };
+    fn messages_of_the_protocol_are_parsed() {
+        let init = |token: Option<&str>| ClientMessage::Init { token: token.map(str::to_owned) };
         let document = |query: &str, operation: Option<&str>, variables: &str| Document {
             query: query.into(),
             operation: operation.map(str::to_owned),
@@ -115,28 +115,28 @@ mod tests {
             (r#"{"type":"connection_init","payload":{"authorization":"a.b"}}"#, init(Some("a.b"))),
             (r#"{"type":"connection_init","payload":{"authorization":"Basic a"}}"#, init(None)),
             (r#"{"type":"connection_init","payload":{"authorization":7}}"#, init(None)),
-            (r#"{"type":"ping"}"#, Message::Ping),
-            (r#"{"type":"pong","payload":{"id":"1"}}"#, Message::Pong),
-            (r#"{"id":"1","type":"complete"}"#, Message::Complete { id: "1".into() }),
+            (r#"{"type":"ping"}"#, ClientMessage::Ping),
+            (r#"{"type":"pong","payload":{"id":"1"}}"#, ClientMessage::Pong),
+            (r#"{"id":"1","type":"complete"}"#, ClientMessage::Complete { id: "1".into() }),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q"}}"#,
-                Message::Subscribe { id: "1".into(), document: document("q", None, "{}") },
+                ClientMessage::Subscribe { id: "1".into(), document: document("q", None, "{}") },
             ),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q","operationName":"o","variables":{"a":1},"extensions":{}}}"#,
-                Message::Subscribe { id: "1".into(), document: document("q", Some("o"), r#"{"a":1}"#) },
+                ClientMessage::Subscribe { id: "1".into(), document: document("q", Some("o"), r#"{"a":1}"#) },
             ),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q","operationName":null,"variables":null,"extensions":null}}"#,
-                Message::Subscribe { id: "1".into(), document: document("q", None, "{}") },
+                ClientMessage::Subscribe { id: "1".into(), document: document("q", None, "{}") },
             ),
         ] {
-            assert_eq!(Message::parse(text), Ok(expected), "{text}");
+            assert_eq!(ClientMessage::parse(text), Ok(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_is_not_of_the_protocol_is_refused() {
+    fn other_messages_are_refused() {
         let long = format!(r#"{{"id":"{}","type":"complete"}}"#, "x".repeat(129));
         for text in [
             "",
@@ -162,7 +162,7 @@ mod tests {
             r#"{"type":"subscribe","id":"1","payload":{"query":"q","operationName":{}}}"#,
             r#"{"type":"subscribe","id":"1","payload":{"query":"q","extensions":1}}"#,
         ] {
-            assert!(Message::parse(text).is_err(), "{text}");
+            assert!(ClientMessage::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Verifies bearer tokens with an issuer's key set, as API Gateway's JWT authorizer does.
 //!
-//! Knows neither HTTP nor where the key set came from, so that it serves any issuer.
+//! The module knows neither HTTP nor the source of the key set, so that it serves any issuer.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicK
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
 use serde_json::{Map, Value};
 
-/// How far apart the issuer's clock and ours may be, in seconds.
+/// The most that the issuer's clock and ours may differ, in seconds.
 pub const LEEWAY: f64 = 30.0;
 
-/// What a verified token says.
+/// The claims of a verified token.
 pub type Claims = Map<String, Value>;
 
-/// The scopes of a token: one string, or, from some issuers, a list.
+/// The scopes of a token, which most issuers write as one string and some as a list.
 pub fn scopes(claims: &Claims) -> impl Iterator<Item = &str> {
     let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
     values.flat_map(|value| match value {
@@ -25,28 +25,28 @@ pub fn scopes(claims: &Claims) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Why a token was refused.
+/// Why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is no signed JWT, or uses an extension that we do not know.
+pub enum TokenError {
+    /// The token is not a signed JWT, or uses an unknown extension.
     Malformed,
-    /// It names no key, or one that is not in the key set; a newer key set may have it.
+    /// The token names no key, or a key that is not in the key set. A newer key set may have the key.
     UnknownKey,
-    /// Its algorithm is not its key's.
+    /// The token's algorithm is not its key's.
     Algorithm,
-    /// It was not signed with its key.
+    /// The token was not signed with its key.
     Signature,
-    /// It is another issuer's.
+    /// The token is from another issuer.
     Issuer,
-    /// It is for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// Its time is over, or it has no end.
+    /// The token has expired, or never expires.
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     NotYetValid,
 }
 
-impl Refusal {
+impl TokenError {
     /// The reason, for the caller.
     pub fn detail(self) -> &'static str {
         match self {
@@ -77,8 +77,8 @@ struct Key {
 }
 
 impl Verifier {
-    /// A verifier of tokens from `issuer` for any of `audiences`. Of `keys` it takes those with an id that can
-    /// check a signature of a kind it knows; an issuer may have others.
+    /// A verifier of tokens from `issuer` for any of `audiences`. It takes those of the `keys` that have an id and check a
+    /// known kind of signature. An issuer may have other keys.
     pub fn new(issuer: impl Into<String>, audiences: Vec<String>, keys: &JwkSet) -> Self {
         let key = |jwk: &Jwk| {
             let key = Key { public: DecodingKey::from_jwk(jwk).ok()?, algorithm: algorithm(jwk)? };
@@ -87,38 +87,38 @@ impl Verifier {
         Self { issuer: issuer.into(), audiences, keys: keys.keys.iter().filter_map(key).collect() }
     }
 
-    /// Checks a token at the time `now`, in seconds since 1970, and says what it claims.
+    /// Verifies a token at `now`, in seconds since 1970, and returns its claims.
     ///
     /// # Errors
-    /// Why the token is not to be trusted.
-    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, Refusal> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Malformed)?;
+    /// The first check that the token fails.
+    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.crit.is_some() {
-            return Err(Refusal::Malformed);
+            return Err(TokenError::Malformed);
         }
-        let key = header.kid.and_then(|kid| self.keys.get(&kid)).ok_or(Refusal::UnknownKey)?;
-        // The key decides, never the token: otherwise a public key would pass as the secret of an HMAC.
+        let key = header.kid.and_then(|kid| self.keys.get(&kid)).ok_or(TokenError::UnknownKey)?;
+        // The key decides the algorithm, because otherwise a public key would pass as the secret of an HMAC.
         if header.alg != key.algorithm {
-            return Err(Refusal::Algorithm);
+            return Err(TokenError::Algorithm);
         }
         let mut validation = Validation::new(key.algorithm);
-        // What the library would check of the claims is checked below, by the given time.
+        // `check` checks the claims instead of the library, because the time is given.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
         let decoded = jsonwebtoken::decode::<Claims>(token, &key.public, &validation);
-        let refusal = |error: Error| match error.kind() {
-            ErrorKind::InvalidSignature => Refusal::Signature,
-            _ => Refusal::Malformed,
+        let refused = |error: Error| match error.kind() {
+            ErrorKind::InvalidSignature => TokenError::Signature,
+            _ => TokenError::Malformed,
         };
-        let claims = decoded.map_err(refusal)?.claims;
+        let claims = decoded.map_err(refused)?.claims;
         self.check(&claims, now as f64)?;
         Ok(claims)
     }
 
-    fn check(&self, claims: &Claims, now: f64) -> Result<(), Refusal> {
+    fn check(&self, claims: &Claims, now: f64) -> Result<(), TokenError> {
         if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
-            return Err(Refusal::Issuer);
+            return Err(TokenError::Issuer);
         }
         // Some issuers, Cognito among them, put the audience of an access token into client_id.
         let ours =
@@ -129,19 +129,19 @@ impl Verifier {
             None => false,
         };
         if !for_us {
-            return Err(Refusal::Audience);
+            return Err(TokenError::Audience);
         }
         if claims.get("exp").and_then(Value::as_f64).is_none_or(|end| end + LEEWAY <= now) {
-            return Err(Refusal::Expired);
+            return Err(TokenError::Expired);
         }
-        // A start that is no number is not known to be past.
+        // A start that is not a number may be in the future.
         let begun =
             |name| claims.get(name).is_none_or(|start| start.as_f64().is_some_and(|at| at - LEEWAY <= now));
-        if begun("nbf") && begun("iat") { Ok(()) } else { Err(Refusal::NotYetValid) }
+        if begun("nbf") && begun("iat") { Ok(()) } else { Err(TokenError::NotYetValid) }
     }
 }
 
-/// The one algorithm a key is for: the one it names, or else the usual one of its kind.
+/// The only algorithm of a key: the algorithm that it names, or else the usual one of its kind.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return None;
@@ -155,7 +155,7 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => Algorithm::ES384,
         AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
-        // A shared secret is nothing to publish, whatever a key set says.
+        // A key set is public, so that a shared secret in it proves nothing.
         _ => return None,
     };
     named.is_none_or(|named| named == only).then_some(only)

@@ -1,4 +1,4 @@
-//! Messages of the graphql-transport-ws protocol, as they are sent.
+//! Messages of the graphql-transport-ws protocol, as the server sends them.
 
 use serde_json::{Value, json};
 
@@ -15,23 +15,23 @@ pub fn pong() -> String {
     json!({ "type": "pong" }).to_string()
 }
 
-/// That a subscription watches, and from where it goes on if it is lost before it has got anything. The protocol has
-/// nothing for that but the payload of a pong that nobody asked for, which every client may ignore.
+/// A subscription has begun, and resumes at `cursor` if it ends before its first update. It is the payload of an unasked
+/// pong, because the protocol has no message for it, and every client may ignore such a pong.
 pub fn subscribed(id: &str, cursor: &str) -> String {
     json!({ "type": "pong", "payload": { "id": id, "cursor": cursor } }).to_string()
 }
 
-/// Why the connection is about to be closed: API Gateway closes it without saying.
+/// The reason why the server is about to close the connection. API Gateway closes it without a reason.
 pub fn closing(reason: &str) -> String {
     json!({ "type": "pong", "payload": { "closing": reason } }).to_string()
 }
 
-/// A result, which is JSON already.
+/// A result of an operation; `payload` is JSON.
 pub fn next(id: &str, payload: &str) -> String {
     format!(r#"{{"id":{},"type":"next","payload":{payload}}}"#, Value::from(id))
 }
 
-/// The end of an operation that failed, with GraphQL's errors, a list as JSON.
+/// The end of an operation that failed; `errors` is GraphQL's list of errors, as JSON.
 pub fn error(id: &str, errors: &str) -> String {
     format!(r#"{{"id":{},"type":"error","payload":{errors}}}"#, Value::from(id))
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_calls_it_stays_what_it_calls_it() {
+    fn messages_keep_the_id_that_the_client_gave() {
         for id in ["1", "\"", "\u{0}\\", "é\u{2028}"] {
             for message in [next(id, "{}"), error(id, "[]"), complete(id), subscribed(id, "c")] {
                 let message: Value = serde_json::from_str(&message).unwrap();

@@ -9,155 +9,185 @@ use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use aws_sdk_apigatewaymanagement::config::{Builder, Config};
+use aws_sdk_apigatewaymanagement::error::SdkError;
+use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
-use shared::live::ConnectionId;
+use domain::subscription::ConnectionId;
+use store::backoff::{Backoff, Jitter};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// Messages on their way at once, of all connections. Each takes API Gateway some 10 to 30 ms.
-const AT_ONCE: usize = 64;
-/// The longest pause after the first attempt that failed; it doubles with each.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection may keep waiting what is sent to it at once: attempts that fail, the pauses after them, and what is
-/// more than usual of those that succeed. Longer, and it would hold up the others; it catches up when it comes again.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a message may take without trying anybody's patience.
-const USUAL: Duration = Duration::from_millis(200);
-/// Time for a connection to be closed.
-const CLOSING: Duration = Duration::from_secs(4);
+/// Messages in flight, for all connections together. Each takes API Gateway some 10 to 30 ms.
+const MAX_CONCURRENT_MESSAGES: usize = 64;
+/// The longest first pause between the attempts to send a message.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between those attempts.
+const LONGEST_PAUSE: Duration = Duration::from_millis(3_200);
+/// The [`RetryBudget`] of a connection. A longer one would let a slow connection hold up the others. A client that is
+/// disconnected resumes where it was.
+const RETRY_BUDGET: Duration = Duration::from_secs(3);
+/// A message that takes at most this long costs nothing of the [`RetryBudget`].
+const FREE_DURATION: Duration = Duration::from_millis(200);
+/// Time to connect to the API.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for one attempt, whether it connects or not.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time to close a connection, with all attempts.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Sends to connections.
+/// Sends messages to connections, and closes them. Clones share their limit of messages in flight.
 #[derive(Debug, Clone)]
 pub struct Sender {
     client: Client,
-    room: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+    jitter: Arc<Jitter>,
 }
 
 /// Why a message did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum DeliveryError {
     /// The connection is gone.
     Gone,
-    /// It was not taken, however often it was sent.
+    /// The API refused the message, failed until the retry budget was spent, or did not answer before the deadline.
     Refused,
 }
 
-/// Sends through the API at `endpoint`, with region and credentials of the environment, where Lambda puts them.
-pub(crate) async fn connect(endpoint: String) -> Sender {
-    let mut config = config(endpoint).credentials_provider(EnvironmentVariableCredentialsProvider::new());
-    config.set_region(EnvironmentVariableRegionProvider::new().region().await);
-    Sender::new(Client::from_conf(config.build()))
+/// The time that one connection may still take from the others: failed attempts, the pauses after them, and whatever
+/// successful attempts take beyond [`FREE_DURATION`].
+#[derive(Debug)]
+pub(crate) struct RetryBudget(Duration);
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self(RETRY_BUDGET)
+    }
 }
 
-/// What every client of the management API is configured with. It tries nothing again by itself: the SDK's retries share
-/// an allowance, so that a few connections that take nothing would use up that of the others.
+impl RetryBudget {
+    fn spend(&mut self, time: Duration) {
+        self.0 = self.0.saturating_sub(time);
+    }
+
+    /// When the budget is spent if nothing succeeds from now on.
+    fn spent_at(&self) -> Instant {
+        Instant::now() + self.0
+    }
+}
+
+/// The configuration of every client of the management API at `endpoint`, such as
+/// `https://{api}.execute-api.{region}.amazonaws.com/{stage}`, but for its region and its credentials.
+///
+/// The client retries nothing, because the SDK's retries share one allowance. A few connections that refuse messages
+/// would use up the retries of all others.
 pub fn config(endpoint: String) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(ATTEMPT_TIMEOUT);
     Config::builder()
         .behavior_version_latest()
-        .http_client(shared::store::https())
+        .http_client(store::https())
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(1))
-                .read_timeout(Duration::from_secs(3))
-                .operation_timeout(Duration::from_secs(3))
-                .build(),
-        )
+        .timeout_config(timeouts.build())
 }
 
 impl Sender {
-    /// Sends through `client`, which must try nothing again by itself.
-    pub fn new(client: Client) -> Self {
-        Self { client, room: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// A sender through `client`, which [`config`] configured. `rng` decides its pauses between attempts.
+    pub fn new(client: Client, rng: fastrand::Rng) -> Self {
+        let in_flight = Arc::new(Semaphore::new(MAX_CONCURRENT_MESSAGES));
+        Self { client, in_flight, jitter: Arc::new(Jitter::new(rng)) }
     }
 
-    /// Sends a message, again and again until `deadline` if need be, or until the connection has kept it waiting for too
-    /// long. One whose answer was lost may arrive twice.
+    /// A sender through the API at `endpoint`, with the region and the credentials that Lambda puts into the environment.
+    pub(crate) async fn connect(endpoint: String) -> Self {
+        let mut config = config(endpoint).credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        config.set_region(EnvironmentVariableRegionProvider::new().region().await);
+        Self::new(Client::from_conf(config.build()), fastrand::Rng::new())
+    }
+
+    /// Sends a message, with retries until `deadline` or until the connection has used up 3 s. The message may arrive
+    /// twice, because the answer to a successful attempt may be lost.
     ///
     /// # Errors
-    /// Why it was given up. A connection that missed one must not be sent the next.
+    /// Why the message did not arrive. The caller must send nothing more to that connection, because its client would miss
+    /// this message for good.
     pub async fn send(
         &self,
         to: &ConnectionId,
         message: impl Fn() -> String,
         deadline: Instant,
-    ) -> Result<(), Lost> {
-        self.send_next(to, message, &mut Patience::default(), deadline).await
+    ) -> Result<(), DeliveryError> {
+        self.send_within(to, message, &mut RetryBudget::default(), deadline).await
     }
 
-    /// The same for one of several messages, with the patience that those before have left.
-    pub(crate) async fn send_next(
+    /// Sends one of several messages, with the budget that the earlier ones left.
+    pub(crate) async fn send_within(
         &self,
         to: &ConnectionId,
         message: impl Fn() -> String,
-        patience: &mut Patience,
+        budget: &mut RetryBudget,
         deadline: Instant,
-    ) -> Result<(), Lost> {
-        for attempt in 0.. {
-            if patience.0.is_zero() {
-                break;
-            }
-            // Of the room that all share, a pause takes none; and messages are made for it only.
-            let place = self.room.acquire().await;
+    ) -> Result<(), DeliveryError> {
+        let mut backoff = Backoff::new(&self.jitter, FIRST_PAUSE, LONGEST_PAUSE);
+        while !budget.0.is_zero() {
+            // The message is made under the permit, so that no more messages exist than are in flight.
+            let permit = self.in_flight.acquire().await;
             let began = Instant::now();
             let request = self.client.post_to_connection().connection_id(to.as_str());
             let request = request.data(Blob::new(message())).send();
-            let answer = tokio::time::timeout_at(deadline, request).await;
-            drop(place);
+            let answer = timeout_at(deadline, request).await;
+            drop(permit);
             match answer {
                 Ok(Ok(_)) => {
-                    patience.0 = patience.0.saturating_sub(began.elapsed().saturating_sub(USUAL));
+                    budget.spend(began.elapsed().saturating_sub(FREE_DURATION));
                     return Ok(());
                 }
-                Ok(Err(error)) => match error.as_service_error() {
-                    Some(error) if error.is_gone_exception() => return Err(Lost::Gone),
-                    Some(error)
-                        if error.is_forbidden_exception() || error.is_payload_too_large_exception() =>
-                    {
-                        tracing::error!(%error, connection = to.as_str(), "a message was refused");
-                        return Err(Lost::Refused);
-                    }
-                    // Too much at once, for the client or for the API; or the API failed, or did not answer.
-                    _ => tracing::debug!(attempt, connection = to.as_str(), "a message was not taken"),
-                },
-                Err(_) => return Err(Lost::Refused),
+                Ok(Err(error)) => check_retryable(to, &error)?,
+                Err(_) => return Err(DeliveryError::Refused),
             }
-            tokio::time::sleep_until((Instant::now() + pause(attempt)).min(deadline)).await;
-            patience.0 = patience.0.saturating_sub(began.elapsed());
+            budget.spend(began.elapsed());
+            let paused = Instant::now();
+            if !backoff.wait_until(deadline.min(budget.spent_at())).await {
+                return Err(DeliveryError::Refused);
+            }
+            budget.spend(paused.elapsed());
         }
-        Err(Lost::Refused)
+        Err(DeliveryError::Refused)
     }
 
-    /// Closes a connection; false when that did not succeed in some seconds. Its client connects again, and goes on from
-    /// the last message it got.
+    /// Closes a connection, with retries; false when that did not succeed within 4 s. Its client reconnects, and resumes
+    /// after the last message that it received.
     pub async fn close(&self, connection: &ConnectionId) -> bool {
+        let mut backoff = Backoff::new(&self.jitter, FIRST_PAUSE, LONGEST_PAUSE);
         let closed = async {
-            for attempt in 0.. {
+            loop {
                 let request = self.client.delete_connection().connection_id(connection.as_str());
                 match request.send().await {
                     Ok(_) => break,
                     Err(error) if error.as_service_error().is_some_and(|error| error.is_gone_exception()) => {
                         break;
                     }
-                    Err(_) => tokio::time::sleep(pause(attempt)).await,
+                    Err(_) => backoff.wait().await,
                 }
             }
         };
-        tokio::time::timeout(CLOSING, closed).await.is_ok()
+        timeout(CLOSE_TIMEOUT, closed).await.is_ok()
     }
 }
 
-/// What is left of the patience with a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience(Duration);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(PATIENCE)
+/// Checks that another attempt may succeed: the client or the API had too many messages, or the API failed.
+fn check_retryable(to: &ConnectionId, error: &SdkError<PostToConnectionError>) -> Result<(), DeliveryError> {
+    let connection = to.as_str();
+    match error.as_service_error() {
+        Some(error) if error.is_gone_exception() => Err(DeliveryError::Gone),
+        Some(error) if error.is_forbidden_exception() || error.is_payload_too_large_exception() => {
+            tracing::error!(%error, connection, "refused message");
+            Err(DeliveryError::Refused)
+        }
+        _ => {
+            tracing::debug!(connection, "failed attempt to send message");
+            Ok(())
+        }
     }
-}
-
-fn pause(attempt: u32) -> Duration {
-    (PAUSE * 2u32.pow(attempt.min(6))).mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -23,7 +23,7 @@ fn key_set(more: Value) -> JwkSet {
     serde_json::from_value(json!({ "keys": [key] })).unwrap()
 }
 
-fn verify(token: &str) -> Result<Claims, Refusal> {
+fn verify(token: &str) -> Result<Claims, TokenError> {
     Verifier::new(ISSUER, vec!["activity-log".into()], &key_set(json!({}))).verify(token, NOW)
 }
 
@@ -42,8 +42,8 @@ fn signed(header: &Value, claims: &Value) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }
 
-/// What comes of a token whose claim `name` is `value`; null takes it out.
-fn claiming(name: &str, value: Value) -> Result<(), Refusal> {
+/// The result for a token whose claim `name` is `value`; null removes the claim.
+fn with_claim(name: &str, value: Value) -> Result<(), TokenError> {
     let mut claims = claims();
     claims[name] = value;
     claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
@@ -51,50 +51,50 @@ fn claiming(name: &str, value: Value) -> Result<(), Refusal> {
 }
 
 #[test]
-fn a_good_token_tells_its_claims() {
+fn valid_token_yields_its_claims() {
     let read = verify(&signed(&header(), &claims())).unwrap();
     assert_eq!(Value::Object(read), claims());
 }
 
 #[test]
-fn time_is_the_callers_with_some_leeway() {
+fn times_are_checked_with_leeway() {
     for (name, value, expected) in [
         ("exp", json!(NOW - 29), Ok(())),
-        ("exp", json!(NOW - 30), Err(Refusal::Expired)),
-        ("exp", json!((NOW - 31) as f64 + 0.5), Err(Refusal::Expired)),
-        ("exp", json!(-1), Err(Refusal::Expired)),
-        ("exp", json!("1900000000"), Err(Refusal::Expired)),
-        ("exp", Value::Null, Err(Refusal::Expired)),
+        ("exp", json!(NOW - 30), Err(TokenError::Expired)),
+        ("exp", json!((NOW - 31) as f64 + 0.5), Err(TokenError::Expired)),
+        ("exp", json!(-1), Err(TokenError::Expired)),
+        ("exp", json!("1900000000"), Err(TokenError::Expired)),
+        ("exp", Value::Null, Err(TokenError::Expired)),
         ("nbf", json!(NOW + 30), Ok(())),
-        ("nbf", json!(NOW + 31), Err(Refusal::NotYetValid)),
-        ("nbf", json!("soon"), Err(Refusal::NotYetValid)),
+        ("nbf", json!(NOW + 31), Err(TokenError::NotYetValid)),
+        ("nbf", json!("soon"), Err(TokenError::NotYetValid)),
         ("nbf", Value::Null, Ok(())),
-        ("iat", json!(NOW + 31), Err(Refusal::NotYetValid)),
+        ("iat", json!(NOW + 31), Err(TokenError::NotYetValid)),
         ("iat", Value::Null, Ok(())),
     ] {
-        assert_eq!(claiming(name, value.clone()), expected, "{name} {value}");
+        assert_eq!(with_claim(name, value.clone()), expected, "{name} {value}");
     }
 }
 
 #[test]
 fn issuer_and_audience_must_be_ours() {
     for (name, value, expected) in [
-        ("iss", json!("https://issuer.example/"), Err(Refusal::Issuer)),
-        ("iss", json!(["https://issuer.example"]), Err(Refusal::Issuer)),
-        ("iss", Value::Null, Err(Refusal::Issuer)),
+        ("iss", json!("https://issuer.example/"), Err(TokenError::Issuer)),
+        ("iss", json!(["https://issuer.example"]), Err(TokenError::Issuer)),
+        ("iss", Value::Null, Err(TokenError::Issuer)),
         ("aud", json!(["other", "activity-log"]), Ok(())),
-        ("aud", json!("other"), Err(Refusal::Audience)),
-        ("aud", json!("activity-log "), Err(Refusal::Audience)),
-        ("aud", json!([]), Err(Refusal::Audience)),
-        ("aud", json!({ "activity-log": true }), Err(Refusal::Audience)),
-        ("aud", Value::Null, Err(Refusal::Audience)),
+        ("aud", json!("other"), Err(TokenError::Audience)),
+        ("aud", json!("activity-log "), Err(TokenError::Audience)),
+        ("aud", json!([]), Err(TokenError::Audience)),
+        ("aud", json!({ "activity-log": true }), Err(TokenError::Audience)),
+        ("aud", Value::Null, Err(TokenError::Audience)),
     ] {
-        assert_eq!(claiming(name, value.clone()), expected, "{name} {value}");
+        assert_eq!(with_claim(name, value.clone()), expected, "{name} {value}");
     }
     let mut claims = claims();
     claims["client_id"] = json!("activity-log");
     claims["aud"] = json!("other");
-    assert_eq!(verify(&signed(&header(), &claims)), Err(Refusal::Audience), "aud goes first");
+    assert_eq!(verify(&signed(&header(), &claims)), Err(TokenError::Audience), "aud goes first");
     claims.as_object_mut().unwrap().remove("aud");
     assert!(verify(&signed(&header(), &claims)).is_ok());
 }
@@ -105,33 +105,33 @@ fn the_key_decides_the_algorithm() {
         let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
         format!("{}.{}.", encode(json!({ "alg": alg, "kid": "ec-1" })), encode(claims()))
     };
-    assert_eq!(verify(&unsigned("none")), Err(Refusal::Malformed));
-    assert_eq!(verify(&unsigned("ES256")), Err(Refusal::Signature));
+    assert_eq!(verify(&unsigned("none")), Err(TokenError::Malformed));
+    assert_eq!(verify(&unsigned("ES256")), Err(TokenError::Signature));
     // The public key in every form that could pass for a secret.
     let point = private().verifying_key().to_encoded_point(false);
     let jwk = serde_json::to_vec(&key_set(json!({})).keys[0]).unwrap();
     for secret in [point.as_bytes(), &point.as_bytes()[1..], jwk.as_slice()] {
         let header = Header { kid: Some("ec-1".into()), ..Header::new(Algorithm::HS256) };
         let token = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret)).unwrap();
-        assert_eq!(verify(&token), Err(Refusal::Algorithm));
+        assert_eq!(verify(&token), Err(TokenError::Algorithm));
     }
     for alg in ["ES384", "RS256", "EdDSA"] {
         let token = signed(&json!({ "alg": alg, "kid": "ec-1" }), &claims());
-        assert_eq!(verify(&token), Err(Refusal::Algorithm), "{alg}");
+        assert_eq!(verify(&token), Err(TokenError::Algorithm), "{alg}");
     }
 }
 
 #[test]
-fn the_key_must_be_known() {
+fn unknown_key_is_refused() {
     assert_eq!(
         verify(&signed(&json!({ "alg": "ES256", "kid": "ec-2" }), &claims())),
-        Err(Refusal::UnknownKey)
+        Err(TokenError::UnknownKey)
     );
-    assert_eq!(verify(&signed(&json!({ "alg": "ES256" }), &claims())), Err(Refusal::UnknownKey));
+    assert_eq!(verify(&signed(&json!({ "alg": "ES256" }), &claims())), Err(TokenError::UnknownKey));
 }
 
 #[test]
-fn a_key_brought_along_is_no_key() {
+fn key_inside_token_is_ignored() {
     let own = SigningKey::from_slice(&[9; 32]).unwrap();
     let point = own.verifying_key().to_encoded_point(false);
     let (x, y) = (URL_SAFE_NO_PAD.encode(point.x().unwrap()), URL_SAFE_NO_PAD.encode(point.y().unwrap()));
@@ -141,20 +141,20 @@ fn a_key_brought_along_is_no_key() {
     let message = unsigned.rsplit_once('.').unwrap().0;
     let signature: Signature = own.sign(message.as_bytes());
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()));
-    assert_eq!(verify(&token), Err(Refusal::Signature));
+    assert_eq!(verify(&token), Err(TokenError::Signature));
 }
 
 #[test]
-fn nothing_signed_may_change() {
+fn changed_token_is_refused() {
     let token = signed(&header(), &claims());
     let mut parts = token.split('.');
     let (head, payload, signature) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
     let mut other = claims();
     other["sub"] = json!("grace");
     let other = URL_SAFE_NO_PAD.encode(other.to_string());
-    assert_eq!(verify(&format!("{head}.{other}.{signature}")), Err(Refusal::Signature));
+    assert_eq!(verify(&format!("{head}.{other}.{signature}")), Err(TokenError::Signature));
     let longer = URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "kid": "ec-1", "x": 1 }).to_string());
-    assert_eq!(verify(&format!("{longer}.{payload}.{signature}")), Err(Refusal::Signature));
+    assert_eq!(verify(&format!("{longer}.{payload}.{signature}")), Err(TokenError::Signature));
     let swapped: String = signature.chars().rev().collect();
     assert!(verify(&format!("{head}.{payload}.{swapped}")).is_err());
 }
@@ -181,12 +181,12 @@ fn garbage_is_refused() {
         &signed(&header(), &json!("text")),
         &signed(&header(), &json!([1])),
     ] {
-        assert_eq!(verify(garbage).map(|_| ()), Err(Refusal::Malformed), "{garbage}");
+        assert_eq!(verify(garbage).map(|_| ()), Err(TokenError::Malformed), "{garbage}");
     }
 }
 
 #[test]
-fn keys_that_check_no_signature_of_ours_are_left_out() {
+fn unusable_keys_are_ignored() {
     let token = signed(&header(), &claims());
     let with = |more: Value| {
         Verifier::new(ISSUER, vec!["activity-log".into()], &key_set(more)).verify(&token, NOW).map(|_| ())
@@ -202,13 +202,13 @@ fn keys_that_check_no_signature_of_ours_are_left_out() {
         json!({ "kty": "unheard-of" }),
         json!({ "kid": null }),
     ] {
-        assert_eq!(with(more.clone()), Err(Refusal::UnknownKey), "{more}");
+        assert_eq!(with(more.clone()), Err(TokenError::UnknownKey), "{more}");
     }
 }
 
-/// Made by OpenSSL.
+/// OpenSSL made the key and the token.
 #[test]
-fn rsa_issuers_are_understood() {
+fn rsa_tokens_are_verified() {
     let n = "uR-_lGJW2EJ9GGYyf4QyEg0dMHu2JWs8PyT_wue-ZQCXryUM9L3fiCyqjXe9iZmIS2cGIK94lnFvUSI4KQmF60jgzsBhh2i9u9Qa\
              Ol4qSZr_j4xaplTlaEoKYtknOUe3ISVuJjca6NSP8Oj6983Qaqa8tbhyuHgdWhGofSWwObg8oSHjL6I3OeoywwMCHTD_2LQAgEMH\
              g9ecaEpds1IC0dcftMw2y561Ir8babLD03FDBpAXzRKBeUOHMfqiCbhoWuCzLCSpnSZdc7vWxsLOCETQoiGv9uuoowqaWcKKGmmH\
@@ -227,10 +227,10 @@ fn rsa_issuers_are_understood() {
     };
     assert_eq!(verify(json!({}), token), Ok(()));
     assert_eq!(verify(json!({ "alg": "RS256" }), token), Ok(()));
-    assert_eq!(verify(json!({ "alg": "RS512" }), token), Err(Refusal::Algorithm));
-    assert_eq!(verify(json!({ "alg": "PS256" }), token), Err(Refusal::Algorithm));
-    assert_eq!(verify(json!({ "alg": "ES256" }), token), Err(Refusal::UnknownKey));
-    assert_eq!(verify(json!({}), &token.replace("eyJpc3Mi", "eyJJc3Mi")), Err(Refusal::Signature));
+    assert_eq!(verify(json!({ "alg": "RS512" }), token), Err(TokenError::Algorithm));
+    assert_eq!(verify(json!({ "alg": "PS256" }), token), Err(TokenError::Algorithm));
+    assert_eq!(verify(json!({ "alg": "ES256" }), token), Err(TokenError::UnknownKey));
+    assert_eq!(verify(json!({}), &token.replace("eyJpc3Mi", "eyJJc3Mi")), Err(TokenError::Signature));
 }
 
 #[test]

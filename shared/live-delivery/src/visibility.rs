@@ -1,0 +1,92 @@
+//! Decides which updates a subscriber may see.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use domain::Result;
+use domain::access::{self, Caller, READ, View};
+use domain::directory::{Role, Workspace};
+use domain::ids::{ActorId, WorkspaceId};
+use domain::subscription::{Session, Subscription, Topic};
+use store::Store;
+
+use crate::dispatcher::Update;
+
+/// The part of the directory that decides who sees some updates, as it was when they were delivered.
+pub(crate) struct DirectorySnapshot {
+    workspaces: HashMap<WorkspaceId, Arc<Workspace>>,
+    roles: HashMap<(ActorId, WorkspaceId), Role>,
+}
+
+impl DirectorySnapshot {
+    /// Reads the roles of all subscribers in the workspaces of all updates; `workspaces` has those that exist.
+    pub(crate) async fn read(
+        store: &Store,
+        subscriptions: &[Subscription],
+        updates: &[Update],
+        workspaces: HashMap<WorkspaceId, Workspace>,
+    ) -> Result<Self> {
+        let ids: HashSet<&WorkspaceId> =
+            updates.iter().map(|update| &update.row.activity.workspace_id).collect();
+        let sessions: HashSet<&Session> =
+            subscriptions.iter().map(|subscription| &subscription.session).collect();
+        let users: HashSet<ActorId> = sessions
+            .iter()
+            .filter_map(|session| session.caller().ok().filter(|caller| !caller.has(READ))?.user)
+            .collect();
+        let wanted = users.iter().flat_map(|user| ids.iter().map(|&id| (user.clone(), id.clone())));
+        let roles = store.roles(&wanted.collect::<Vec<_>>()).await?;
+        let workspaces = workspaces.into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect();
+        Ok(Self { workspaces, roles })
+    }
+
+    /// The entry of a workspace, if the workspace exists.
+    pub(crate) fn workspace(&self, id: &WorkspaceId) -> Option<Arc<Workspace>> {
+        self.workspaces.get(id).cloned()
+    }
+
+    /// The indexes of the updates that a subscriber to `topic` may see.
+    ///
+    /// # Errors
+    /// Those of [`access::decide`], when the topic is a workspace.
+    pub(crate) fn visible_updates(
+        &self,
+        topic: &Topic,
+        session: &Session,
+        updates: &[Update],
+    ) -> Result<Vec<usize>> {
+        let caller = session.caller()?;
+        let mut views: HashMap<&WorkspaceId, View> = HashMap::new();
+        let mut visible = Vec::new();
+        for (index, Update { row, .. }) in updates.iter().enumerate() {
+            let workspace = &row.activity.workspace_id;
+            let view = match views.get(workspace) {
+                Some(view) => *view,
+                None => {
+                    let view = self.view(topic, &caller, workspace)?;
+                    views.insert(workspace, view);
+                    view
+                }
+            };
+            if view.shows(row.staff) {
+                visible.push(index);
+            }
+        }
+        Ok(visible)
+    }
+
+    fn view(&self, topic: &Topic, caller: &Caller, workspace: &WorkspaceId) -> Result<View> {
+        let entry = self.workspaces.get(workspace).map(Arc::as_ref);
+        let role = caller.user.as_ref().and_then(|user| self.roles.get(&(user.clone(), workspace.clone())));
+        let decided = access::decide(caller, entry, role.copied());
+        match topic {
+            Topic::Workspace(_) => decided,
+            // A subscriber to an organization sees those of its workspaces that they may read. The workspace may have left
+            // the organization since the batch was listed.
+            Topic::Organization(organization) => {
+                let belongs = entry.is_some_and(|entry| entry.organization.as_ref() == Some(organization));
+                Ok(decided.ok().filter(|_| belongs).unwrap_or(View::Nothing))
+            }
+        }
+    }
+}
