@@ -1,14 +1,19 @@
-//! The subscription. Who watches is told of an activity by another process than the one they asked, so there are two
-//! ways through here: one that finds out what is asked for, and one that has what there is to tell.
+//! The subscription `subscribeToActivity`.
+//!
+//! No process executes a subscription from its beginning to its end. One execution, without updates, finds its arguments
+//! when the client subscribes. Later executions, in other processes, each render some updates.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_graphql::{Context, Enum, SimpleObject, Subscription};
+use domain::subscription::{JournalPosition, Topic};
+use domain::{Error, Result};
+use feeds::reader::Reader;
 use futures_util::stream::{self, Stream};
 
 use crate::types::Node;
 
-/// What became of an activity.
+/// The kind of change to an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(crate) enum ActivityMutation {
     /// It was recorded.
@@ -25,36 +30,79 @@ pub(crate) enum ActivityMutation {
 /// An activity, as soon as it is recorded.
 #[derive(Debug, SimpleObject)]
 pub(crate) struct ActivitySubscriptionPayload {
-    /// What became of it.
+    /// The kind of change.
     mutation: ActivityMutation,
     /// The activity.
     node: Node,
 }
 
-/// What a subscription is about.
+/// The arguments of a subscription.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Arguments {
-    /// The organization's id or slug.
-    pub company: Option<String>,
-    /// The workspace's id or slug.
-    pub project: Option<String>,
-    /// Where the last one was left.
-    pub after: Option<String>,
+pub struct SubscriptionArguments {
+    /// The organization's id or slug, `companyId`.
+    organization: Option<String>,
+    /// The workspace's id or slug, `projectId`.
+    workspace: Option<String>,
+    /// The cursor of the last update that the client got.
+    after: Option<String>,
 }
 
-/// Of a request: what it asks for, once that is known, and what there is to tell.
+impl SubscriptionArguments {
+    /// The topic, which the reader may read at least in part.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when neither a workspace nor an organization is given; otherwise those of
+    /// [`Reader::by_id_or_slug`] and [`Reader::organization`].
+    pub async fn topic(&self, reader: &Reader) -> Result<Topic> {
+        let organization = self.organization.as_deref();
+        if let Some(workspace) = &self.workspace {
+            let read = |id| async move { reader.workspace(&id, organization).await };
+            let visible = reader.by_id_or_slug(workspace, organization, read).await?;
+            return Ok(Topic::Workspace(visible.workspace));
+        }
+        let organization =
+            organization.ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
+        Ok(Topic::Organization(reader.organization(organization).await?.0))
+    }
+
+    /// The position in the topic's journal to resume at; `None` to begin with the next update.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the cursor `after` was not made for this topic.
+    pub fn resume_at(&self, topic: &Topic) -> Result<Option<JournalPosition>> {
+        self.after.as_deref().map(|after| JournalPosition::from_cursor("after", after, topic)).transpose()
+    }
+}
+
+/// The data of one execution: the arguments, which the execution finds, and the updates that it renders.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) arguments: OnceLock<Arguments>,
-    pub(crate) nodes: Mutex<Vec<Node>>,
+pub(crate) struct UpdateFeed {
+    arguments: OnceLock<SubscriptionArguments>,
+    updates: Mutex<Vec<Node>>,
 }
 
-/// What can be watched.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Subscription;
+impl UpdateFeed {
+    /// A feed of these updates.
+    pub(crate) fn new(updates: Vec<Node>) -> Self {
+        Self { arguments: OnceLock::new(), updates: Mutex::new(updates) }
+    }
 
-#[Subscription]
-impl Subscription {
+    /// The arguments; `None` when the execution did not come to the subscription.
+    pub(crate) fn arguments(&self) -> Option<SubscriptionArguments> {
+        self.arguments.get().cloned()
+    }
+
+    fn take_updates(&self) -> Vec<Node> {
+        std::mem::take(&mut self.updates.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The root of subscriptions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SubscriptionRoot;
+
+#[Subscription(name = "Subscription")]
+impl SubscriptionRoot {
     /// The activities of a project, or of what the caller may see of a company, from now on. Each message has in its
     /// `extensions` a `cursor`, after which another subscription goes on.
     async fn subscribe_to_activity(
@@ -63,14 +111,14 @@ impl Subscription {
         #[graphql(desc = "The company's id or slug.")] company_id: Option<String>,
         #[graphql(desc = "The project's id or slug.")] project_id: Option<String>,
         #[graphql(
-            desc = "First all that came after this cursor, of the last day, of the same subscription."
+            desc = "A cursor of the same subscription, at most a day old. The activities after it come first."
         )]
         after: Option<String>,
     ) -> async_graphql::Result<impl Stream<Item = Option<ActivitySubscriptionPayload>>> {
-        let told: &std::sync::Arc<Told> = ctx.data()?;
-        told.arguments.set(Arguments { company: company_id, project: project_id, after }).ok();
-        let nodes = std::mem::take(&mut *told.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        let feed: &Arc<UpdateFeed> = ctx.data()?;
+        let arguments = SubscriptionArguments { organization: company_id, workspace: project_id, after };
+        feed.arguments.set(arguments).ok();
         let payload = |node| Some(ActivitySubscriptionPayload { mutation: ActivityMutation::Created, node });
-        Ok(stream::iter(nodes.into_iter().map(payload)))
+        Ok(stream::iter(feed.take_updates().into_iter().map(payload)))
     }
 }

@@ -1,155 +1,191 @@
-//! What the functions behind the WebSocket need of the schema: what a document subscribes to, and what it makes of
-//! activities.
+//! The schema over WebSocket: begins the operations that clients send, and renders updates as subscriptions select them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_graphql::parser::types::{OperationType, Selection};
 use async_graphql::{ErrorExtensionValues, Request, Response, ServerError, Value, Variables};
+use domain::access::Caller;
+use domain::activity::Activity;
+use domain::directory::Workspace;
+use domain::subscription::Document;
+use domain::{Error, Result};
+use feeds::Budget;
+use feeds::reader::Reader;
 use futures_util::StreamExt as _;
 use serde::Serialize;
-use shared::access::Caller;
-use shared::activity::Activity;
-use shared::directory::Workspace;
-use shared::feed::Budget;
-use shared::live::Document;
-use shared::reader::Reader;
-use shared::{Error, Result};
 
-use crate::limits::Room;
-use crate::subscription::{Arguments, Told};
+use crate::limits::ResponseBudget;
+use crate::subscription::{SubscriptionArguments, UpdateFeed};
 use crate::types::Node;
-use crate::{App, RequestId, document, error, http, limits};
+use crate::{App, RequestId, document, error, limits, response};
 
-/// The most bytes of what is sent of one activity. API Gateway sends 128 KB at once, with what is around this.
+/// The most bytes of a result. API Gateway sends messages of at most 128 KB, and the rest of a message takes some of them.
 pub const MAX_PAYLOAD: usize = 127 * 1024;
 
-/// What a document asks for.
+/// An operation that was begun.
 #[derive(Debug)]
-pub enum Asked {
-    /// To be told of what is recorded.
-    Subscription(Arguments),
-    /// A query, which has been answered: a GraphQL response as JSON.
-    Answer(String),
+pub enum Operation {
+    /// A subscription to begin, which has not been checked beyond its document.
+    Subscription(SubscriptionArguments),
+    /// A query that was answered, with a GraphQL response as JSON.
+    Answered(String),
 }
 
-/// Why a document is not taken: GraphQL's errors, a list as JSON.
+/// GraphQL's errors, of a document that was refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(pub String);
+pub struct GraphqlErrors(String);
 
-impl Refused {
-    /// The errors of what is wrong with a request as a whole.
-    pub fn of(error: Error) -> Self {
-        Self::all(vec![error::of_request(error)])
+impl From<Error> for GraphqlErrors {
+    fn from(error: Error) -> Self {
+        Self::new(vec![error::of_request(error)])
     }
+}
 
-    /// The error of who is nobody, for a reason that was found out before.
+impl GraphqlErrors {
+    /// The error of a client whose token was refused earlier, for `reason`.
     pub fn unauthenticated(reason: String) -> Self {
         let mut error = error::of_request(Error::Unauthenticated(""));
         error.message = reason;
-        Self::all(vec![error])
+        Self::new(vec![error])
     }
 
-    fn all(mut errors: Vec<ServerError>) -> Self {
-        http::code(&mut errors, None);
+    fn new(mut errors: Vec<ServerError>) -> Self {
+        response::complete_errors(&mut errors, None);
         Self(serde_json::to_string(&errors).unwrap_or_else(|_| "[]".to_owned()))
+    }
+
+    /// The list of errors, as JSON.
+    pub fn as_json(&self) -> &str {
+        &self.0
     }
 }
 
-/// An activity to be told, and where that leaves who is told.
+/// An update to render.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct GraphqlUpdate {
     /// The activity.
     pub activity: Activity,
-    /// Its workspace, as it is now.
+    /// The current entry of its workspace.
     pub workspace: Option<Arc<Workspace>>,
-    /// The cursor that goes with it.
+    /// The cursor after it.
     pub cursor: String,
 }
 
 impl App {
-    /// Finds out what a document asks for, and, of a query, answers it to `caller`.
+    /// Begins the operation of a document: answers a query to `caller`, or finds the arguments of a subscription.
     ///
     /// # Errors
-    /// What is wrong with the document.
-    pub async fn ask(&self, document: &Document, caller: Caller, request_id: &str) -> Result<Asked, Refused> {
-        let (request, kind) = parse(document).map_err(Refused::of)?;
-        if kind == OperationType::Subscription {
-            return self.arguments(request).await.map(Asked::Subscription);
+    /// The errors of the document. A query's errors of fields are in its answer instead.
+    pub async fn run(
+        &self,
+        document: &Document,
+        caller: Caller,
+        request_id: &str,
+    ) -> Result<Operation, GraphqlErrors> {
+        let (request, kind) = parse(document)?;
+        match kind {
+            OperationType::Subscription => self.arguments(request).await.map(Operation::Subscription),
+            _ => self.answer(request, caller, request_id).await.map(Operation::Answered),
         }
-        let room = Arc::<Room>::default();
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        caller: Caller,
+        request_id: &str,
+    ) -> Result<String, GraphqlErrors> {
+        let budget = Arc::<ResponseBudget>::default();
         let request = request.data(Reader::new(self.store.clone(), caller)).data(self.store.clone());
-        let request = request.data(Budget::start()).data(Arc::clone(&room));
+        let request = request.data(Budget::start()).data(Arc::clone(&budget));
         let request = request.data(RequestId(Some(request_id.to_owned())));
         let mut answer = Box::pin(self.schema.execute(request)).await;
-        http::log(&answer.errors, Some(request_id));
-        http::code(&mut answer.errors, Some(request_id));
+        response::log_errors(&answer.errors, Some(request_id));
+        response::complete_errors(&mut answer.errors, Some(request_id));
         let payload = payload(&answer, None);
-        if room.is_full() || payload.len() > MAX_PAYLOAD {
+        if budget.is_full() || payload.len() > MAX_PAYLOAD {
             let detail =
                 "would be answered with more than a message holds, 128 KB; ask for less, or over HTTP";
-            return Err(Refused::of(Error::too_large("query", detail)));
+            return Err(Error::too_large("query", detail).into());
         }
-        // Where nothing was begun there is no answer, only what is wrong with the question.
-        if http::is_begun(&answer) { Ok(Asked::Answer(payload)) } else { Err(Refused::all(answer.errors)) }
+        // The protocol has no result for an operation that was not executed.
+        if response::is_executed(&answer) { Ok(payload) } else { Err(GraphqlErrors::new(answer.errors)) }
     }
 
-    async fn arguments(&self, request: Request) -> Result<Arguments, Refused> {
-        let told = Arc::<Told>::default();
-        let mut answers = self.schema.execute_stream(request.data(Arc::clone(&told)));
-        // With nothing to tell, all it can say is what is wrong.
+    async fn arguments(&self, request: Request) -> Result<SubscriptionArguments, GraphqlErrors> {
+        let feed = Arc::<UpdateFeed>::default();
+        let mut answers = self.schema.execute_stream(request.data(Arc::clone(&feed)));
+        // The feed has no updates, so that the only answer can be errors.
         if let Some(answer) = answers.next().await {
-            return Err(Refused::all(answer.errors));
+            return Err(GraphqlErrors::new(answer.errors));
         }
-        told.arguments.get().cloned().ok_or_else(|| {
-            // It is skipped by a directive.
-            Refused::of(Error::bad_input("query", "must select subscribeToActivity"))
-        })
+        // A directive may skip the field.
+        feed.arguments().ok_or_else(|| Error::bad_input("query", "must select subscribeToActivity").into())
     }
 
-    /// What a subscription's document makes of activities, a GraphQL response as JSON for each. What would be larger than
-    /// [`MAX_PAYLOAD`] says instead where it can be fetched.
+    /// Renders updates as a subscription's document selects them: a GraphQL response as JSON for each, in their order. A
+    /// response of more than [`MAX_PAYLOAD`] is replaced by one with a reference to the activity.
     ///
     /// # Errors
-    /// What is wrong with the document, which was taken by another version of this program.
-    pub async fn tell(&self, document: &Document, events: Vec<Event>) -> Result<Vec<String>, Refused> {
-        let (request, _) = parse(document).map_err(Refused::of)?;
-        let told = Arc::<Told>::default();
-        let (mut nodes, mut rest) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-        for Event { activity, workspace, cursor } in events {
-            rest.push((reference(&activity), cursor, Arc::<Room>::default()));
-            let room = rest.last().map(|(_, _, room)| Arc::clone(room)).unwrap_or_default();
-            nodes.push(Node { activity, workspace, room, html: OnceLock::new(), text: OnceLock::new() });
+    /// The errors of the document, which another version of this program accepted.
+    pub async fn render_updates(
+        &self,
+        document: &Document,
+        updates: Vec<GraphqlUpdate>,
+    ) -> Result<Vec<String>, GraphqlErrors> {
+        let (request, _) = parse(document)?;
+        let (mut nodes, mut pending) = (Vec::with_capacity(updates.len()), Vec::with_capacity(updates.len()));
+        for GraphqlUpdate { activity, workspace, cursor } in updates {
+            let budget = Arc::<ResponseBudget>::default();
+            pending.push(PendingUpdate {
+                reference: reference(&activity),
+                cursor,
+                budget: Arc::clone(&budget),
+            });
+            nodes.push(Node::new(activity, workspace, budget));
         }
-        *told.nodes.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = nodes;
-        let mut answers = self.schema.execute_stream(request.data(told));
-        let mut payloads = Vec::with_capacity(rest.len());
-        for (reference, cursor, room) in rest {
-            // Others are being told at the same time.
+        let feed = Arc::new(UpdateFeed::new(nodes));
+        let mut answers = self.schema.execute_stream(request.data(feed));
+        let mut payloads = Vec::with_capacity(pending.len());
+        for update in pending {
+            // Rendering never waits, and would otherwise hold up the messages in flight.
             tokio::task::yield_now().await;
             match answers.next().await {
-                Some(mut answer) if answer.data != Value::Null => {
-                    http::code(&mut answer.errors, None);
-                    let mut text = payload(&answer, Some(&cursor));
-                    if room.is_full() || text.len() > MAX_PAYLOAD {
-                        text = payload(&split_off(answer, reference), Some(&cursor));
-                    }
-                    payloads.push(text);
-                }
-                Some(answer) => return Err(Refused::all(answer.errors)),
-                None => return Err(Refused::of(Error::internal("an activity was not told"))),
+                Some(answer) if answer.data != Value::Null => payloads.push(update.payload(answer)),
+                Some(answer) => return Err(GraphqlErrors::new(answer.errors)),
+                None => return Err(Error::internal("an update was not rendered").into()),
             }
         }
         Ok(payloads)
     }
 }
 
-/// Reads a document, and finds which kind its operation is of. Of a subscription, exactly one field may be selected.
+/// An update whose response has not been rendered yet.
+struct PendingUpdate {
+    reference: String,
+    cursor: String,
+    budget: Arc<ResponseBudget>,
+}
+
+impl PendingUpdate {
+    fn payload(&self, mut answer: Response) -> String {
+        response::complete_errors(&mut answer.errors, None);
+        let text = payload(&answer, Some(&self.cursor));
+        if !self.budget.is_full() && text.len() <= MAX_PAYLOAD {
+            return text;
+        }
+        payload(&too_large(answer, &self.reference), Some(&self.cursor))
+    }
+}
+
+/// Parses a document, and finds the kind of its operation. A subscription must select exactly one field.
 fn parse(Document { query, operation, variables }: &Document) -> Result<(Request, OperationType)> {
     let size = query.len() + variables.len();
-    let is_longer_than = |most| Error::too_large("payload", format!("must be at most {most} bytes"));
-    if size > limits::BODY {
-        return Err(is_longer_than(limits::BODY));
-    }
+    let check_size = |most| {
+        let detail = || format!("must be at most {most} bytes");
+        if size > most { Err(Error::too_large("payload", detail())) } else { Ok(()) }
+    };
+    check_size(limits::BODY)?;
     let variables = serde_json::from_str(variables).map_err(Error::internal)?;
     let mut variables = Variables::from_json(variables);
     let mut request = Request::new(query);
@@ -158,33 +194,34 @@ fn parse(Document { query, operation, variables }: &Document) -> Result<(Request
     }
     document::check_text(query)?;
     let mut kind = OperationType::Query;
-    // Of what is no document, or names none of its operations, the execution says what is wrong.
+    // The execution reports a document that does not parse, or that lacks the operation.
     if let Ok(document) = request.parsed_query()
         && let Some(definition) = document::operation(document, operation.as_deref())
     {
         kind = definition.ty;
-        let is_watched = kind == OperationType::Subscription;
-        if is_watched && size > limits::WATCHED_BODY {
-            return Err(is_longer_than(limits::WATCHED_BODY));
-        }
-        document::check(document, if is_watched { limits::WATCHED_SELECTIONS } else { limits::SELECTIONS })?;
-        let selected = definition.selection_set.node.items.as_slice();
-        if is_watched && !matches!(selected, [field] if matches!(field.node, Selection::Field(_))) {
-            let detail = "must select exactly one field of the subscription, and that in no fragment";
-            return Err(Error::bad_input("query", detail));
+        if kind == OperationType::Subscription {
+            check_size(limits::SUBSCRIPTION_BODY)?;
+            document::check(document, limits::SUBSCRIPTION_SELECTIONS)?;
+            let selected = definition.selection_set.node.items.as_slice();
+            if !matches!(selected, [field] if matches!(field.node, Selection::Field(_))) {
+                let detail = "must select exactly one field of the subscription, and that in no fragment";
+                return Err(Error::bad_input("query", detail));
+            }
+        } else {
+            document::check(document, limits::SELECTIONS)?;
         }
         document::fill(&mut variables, definition);
     }
     Ok((request.variables(variables), kind))
 }
 
-/// Where an activity can be fetched.
+/// The path of an activity in the REST API.
 fn reference(activity: &Activity) -> String {
     format!("/api/v1/workspaces/{}/activity/{}", activity.workspace_id, activity.id)
 }
 
-/// What is sent instead of what is too large.
-fn split_off(answer: Response, reference: String) -> Response {
+/// The response in place of one that is larger than a message.
+fn too_large(answer: Response, reference: &str) -> Response {
     let Value::Object(fields) = answer.data else { return answer };
     let Some(field) = fields.into_keys().next() else { return Response::new(Value::Null) };
     let detail = "is larger than a message; fetch the activity from the reference, or select less of it";
@@ -192,12 +229,12 @@ fn split_off(answer: Response, reference: String) -> Response {
     error.path = vec![async_graphql::PathSegment::Field(field.to_string())];
     error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("reference", reference);
     let data = Value::Object([(field, Value::Null)].into_iter().collect());
-    let mut split = Response::new(data);
-    split.errors = vec![error];
-    split
+    let mut replacement = Response::new(data);
+    replacement.errors = vec![error];
+    replacement
 }
 
-/// A response as it is sent in a message.
+/// A response as JSON, with the cursor among its extensions.
 fn payload(answer: &Response, cursor: Option<&str>) -> String {
     #[derive(Serialize)]
     struct Payload<'a> {
@@ -214,7 +251,7 @@ fn payload(answer: &Response, cursor: Option<&str>) -> String {
     let extensions = cursor.map(|cursor| Extensions { cursor });
     let payload = Payload { errors: &answer.errors, data: &answer.data, extensions };
     serde_json::to_string(&payload).unwrap_or_else(|error| {
-        tracing::error!(%error, "a message could not be written");
+        tracing::error!(%error, "failed to serialise response");
         r#"{"errors":[{"message":"internal error","extensions":{"code":"INTERNAL"}}],"data":null}"#.to_owned()
     })
 }
