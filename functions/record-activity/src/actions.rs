@@ -12,15 +12,15 @@ use serde_json::Value;
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KnownAction {
-    /// What was done, as events say it.
+    /// The action, as events name it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "issue.created"))]
     pub action: &'static str,
     /// Its name in GraphQL, which no other action has.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "CREATE_TODO"))]
     pub category: &'static str,
-    /// Who may see it.
+    /// Its audience.
     pub audience: Audience,
-    /// What happened when it is recorded.
+    /// Its meaning for producers.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub description: &'static str,
     /// JSON Schema (2020-12) of an event of this action as it is posted, complete in itself.

@@ -41,7 +41,8 @@ impl App {
         Self { recorder: Recorder::new(store, jitter), clock, sink }
     }
 
-    /// What stands in for absent members of an event whose source gives only an id. `origin` is what errors call the id.
+    /// The values that stand in for absent members of an event whose source gives only an id. Errors call the id
+    /// `origin`.
     fn defaults(&self, id: String, origin: &'static str) -> Defaults {
         let now = (self.clock)();
         Defaults { id: (id, origin), workspace: None, created_at: now, now }

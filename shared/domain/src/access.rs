@@ -1,4 +1,4 @@
-//! Who may see what. It is decided at read time, from the directory as it is then.
+//! Access: how much a caller sees. It is decided at read time, from the directory as it is then.
 
 use std::collections::HashSet;
 

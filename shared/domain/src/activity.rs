@@ -1,4 +1,4 @@
-//! The activity: one immutable record of who did what, where and when.
+//! The activity: one immutable record of an act, its actor, its place and its time.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use crate::position::{CategoryPosition, TimePosition};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
-/// Who can act.
+/// The kinds of actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -38,20 +38,20 @@ impl ActorType {
     }
 }
 
-/// What was done: a dotted type of the form `noun.verb`, such as `issue.created`.
+/// An action: a dotted type of the form `noun.verb`, such as `issue.created`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Action(String);
 
 /// The longest action, in bytes.
 pub const MAX_ACTION_LEN: usize = 64;
-/// What [`Action::parse`] says of an action's characters, as a regular expression.
+/// The characters that [`Action::parse`] takes, as a regular expression.
 pub const ACTION_PATTERN: &str = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$";
 
 #[cfg(feature = "openapi")]
 crate::schema::text!(
     Action,
-    "What was done: a dotted type of the form `noun.verb`.",
+    "An action: a dotted type of the form `noun.verb`.",
     ACTION_PATTERN,
     MAX_ACTION_LEN
 );
@@ -80,7 +80,7 @@ impl Action {
     }
 }
 
-/// A person or agent as an activity names them: with the name they had at the time.
+/// A person or agent that an activity names, as they were at the time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Party {
@@ -96,23 +96,23 @@ pub struct Party {
     pub email: Option<String>,
 }
 
-/// One entry of the log. Serialized, it is the entry of the REST reference: its eight fields in its order,
-/// then those that are only there when set.
+/// One entry of the log. Serialized, it is the entry of the REST reference: its eight fields in its order, then the
+/// optional ones that are set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Activity {
     /// Unique in the workspace, for ever.
     pub id: ActivityId,
-    /// Where it happened.
+    /// The workspace where it happened.
     pub workspace_id: WorkspaceId,
     /// The issue it belongs to, or null.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub issue_id: Option<IssueId>,
     /// Whether a person or an agent acted.
     pub actor_type: ActorType,
-    /// Who acted.
+    /// The id of the actor.
     pub actor_id: ActorId,
-    /// What was done.
+    /// The action.
     #[cfg_attr(feature = "openapi", schema(example = "issue.created"))]
     pub action: Action,
     /// Data of the action, as its producer sent it.
@@ -125,7 +125,7 @@ pub struct Activity {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Party>,
-    /// Who was affected.
+    /// The person or agent that was affected.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affected: Option<Party>,

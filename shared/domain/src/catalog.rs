@@ -1,6 +1,6 @@
-//! The catalog: what is known of each action, as data in one place, [`entries`].
+//! The catalog: everything known of each action, as data in one place, [`entries`].
 //!
-//! An action that is not here is recorded as it is: platforms grow. To add one, add a row.
+//! An action without a row is recorded as it is, because platforms grow. To add an action, add a row.
 
 mod detail;
 mod rows;
@@ -15,14 +15,14 @@ use crate::{Error, Result};
 pub use detail::{Detail, Kind};
 pub use sentence::{html, text};
 
-/// Who may see an action.
+/// The audience of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// Everyone who may read the workspace.
     Everyone,
-    /// Not those with the role client.
+    /// Everyone but members with the role client.
     Staff,
 }
 
@@ -31,13 +31,13 @@ pub enum Audience {
 pub struct Entry {
     /// The action, `issue.created`.
     pub action: &'static str,
-    /// Its name in GraphQL, `CREATE_TODO`: of this action only.
+    /// Its name in GraphQL, `CREATE_TODO`, which no other action has.
     pub category: &'static str,
-    /// Who may see it.
+    /// Its audience.
     pub audience: Audience,
-    /// What has happened when a producer records it, and which members say so.
+    /// The meaning of the action for producers, and which members they set.
     pub description: &'static str,
-    /// What it says to people.
+    /// Its sentence for people.
     sentence: &'static str,
     /// Whether an event must name an issue.
     pub on_issue: bool,
@@ -47,7 +47,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The JSON Schema of the details. Members that the row does not know are left to their producers.
+    /// The JSON Schema of the details. Producers may add members that the row does not know.
     pub(crate) fn details_schema(&self) -> Value {
         let properties: Map<String, Value> =
             self.details.iter().map(|detail| (detail.name.to_owned(), detail.schema())).collect();
@@ -67,10 +67,10 @@ impl Entry {
 
 /// The roles a member can have.
 pub const ROLES: &[&str] = &["owner", "admin", "member", "client"];
-/// Who sees a workspace's feed: all its members, or owners and admins only.
+/// The readers of a workspace's feed: all its members, or owners and admins only.
 pub const PRIVACY: &[&str] = &["members", "admins"];
 
-/// All the rows, grouped by what they are about.
+/// All rows, grouped by subject.
 pub fn entries() -> &'static [Entry] {
     rows::CATALOG
 }
@@ -93,7 +93,7 @@ pub fn category(action: &Action) -> &'static str {
     find(action).map_or(OTHER, |entry| entry.category)
 }
 
-/// Who may see `action`; everyone, when it is not in the catalog.
+/// The audience of `action`; everyone, when it is not in the catalog.
 pub fn audience(action: &Action) -> Audience {
     find(action).map_or(Audience::Everyone, |entry| entry.audience)
 }
@@ -104,7 +104,10 @@ pub fn audience(action: &Action) -> Audience {
 /// [`Error::BadInput`] when the catalog has no such category.
 pub fn parse_category(field: &str, text: &str) -> Result<&'static str> {
     let known = entries().iter().map(|entry| entry.category).chain([OTHER]);
-    known.into_iter().find(|category| *category == text).ok_or_else(|| Error::bad_input(field, "must be a category"))
+    known
+        .into_iter()
+        .find(|category| *category == text)
+        .ok_or_else(|| Error::bad_input(field, "must be a category"))
 }
 
 /// Checks an activity against its action's row.

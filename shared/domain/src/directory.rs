@@ -9,7 +9,7 @@ use crate::activity::Activity;
 use crate::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
 use crate::position::TimePosition;
 
-/// What a member may do.
+/// The role of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Owns the workspace.
@@ -35,7 +35,7 @@ impl Role {
     }
 }
 
-/// Who sees a workspace's feed.
+/// The readers of a workspace's feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
     /// All its members.
@@ -60,11 +60,11 @@ pub struct Workspace {
     /// Whether the organization's partition may lack some of its activities, because they were recorded before the
     /// organization was known or while it was another.
     pub unclaimed: bool,
-    /// Whether its activities are shown at all; true unless switched off.
+    /// Whether people see its activities at all; true unless switched off.
     pub activity_enabled: bool,
-    /// Who sees them; its members unless restricted.
+    /// The readers of its activities: its members, unless restricted.
     pub privacy: Privacy,
-    /// Whether it is archived, which changes nothing for its readers.
+    /// Whether it is archived, which makes no difference to its readers.
     pub archived: bool,
 }
 
@@ -85,7 +85,7 @@ impl Workspace {
     }
 }
 
-/// What the recorder has to know of a workspace.
+/// Everything the recorder has to know of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrgStanding {
     /// Whether the workspace is known.
@@ -218,14 +218,15 @@ pub fn is_changed_by(activity: &Activity) -> bool {
     own_change(activity).is_some()
 }
 
-/// What recording `activity` changes in the directory. The catalog has checked its details.
+/// The changes that recording `activity` makes to the directory. The catalog has checked its details.
 pub fn changes(activity: &Activity) -> Vec<EntryChange> {
     let Some(own) = own_change(activity) else { return Vec::new() };
     if activity.action.as_str() != WORKSPACE_CREATED {
         return vec![own];
     }
     // Listings are never removed: the workspace's own entry says whether they still hold.
-    let listings: Vec<EntryChange> = own.fields.iter().filter_map(|change| listing(&own.entry, change)).collect();
+    let listings: Vec<EntryChange> =
+        own.fields.iter().filter_map(|change| listing(&own.entry, change)).collect();
     std::iter::once(own).chain(listings).collect()
 }
 
@@ -245,7 +246,7 @@ fn listing(entry: &EntryKey, change: &FieldChange) -> Option<EntryChange> {
     Some(EntryChange { entry, fields: vec![change.clone()], unclaimed: false })
 }
 
-/// What an activity changes in the one entry that it is about.
+/// The changes that an activity makes to the one entry that it is about.
 fn own_change(activity: &Activity) -> Option<EntryChange> {
     let detail = |field: Field| activity.details.get(field.name()).filter(|value| !value.is_null()).cloned();
     let given = |fields: &[Field]| fields.iter().filter_map(|&field| Some((field, detail(field)?))).collect();

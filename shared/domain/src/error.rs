@@ -16,7 +16,7 @@ pub enum Error {
     BadInput {
         /// The parameter, header or member at fault, such as `limit` or `details.title`.
         field: String,
-        /// What was wrong and what is allowed.
+        /// The fault, and what is allowed.
         detail: String,
     },
     /// The request is well formed, but no feed can be read that way.
@@ -42,7 +42,7 @@ pub enum Error {
     /// The body or one of its events exceeds a limit.
     #[error("{field}: {detail}")]
     TooLarge {
-        /// What is too large.
+        /// The name of the part that is too large.
         field: String,
         /// The limit, with its unit.
         detail: String,
@@ -90,7 +90,9 @@ pub enum Forbidden {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// A total would take more reads than a request may make.
-    #[error("would read more of this feed than a request may; narrow it to a shorter time or fewer workspaces")]
+    #[error(
+        "would read more of this feed than a request may; narrow it to a shorter time or fewer workspaces"
+    )]
     TotalTooLarge,
     /// An offset would skip more activities than a request may read.
     #[error(

@@ -51,17 +51,17 @@ members! {
         issue_id: Option<IssueId>,
         /// Whether a person or an agent acted.
         actor_type: ActorType,
-        /// Who acted.
+        /// The id of the actor.
         actor_id: ActorId,
         /// The actor as they are at the time.
         actor: Option<Actor>,
         /// The user an agent acted for; not for users.
         on_behalf_of: Option<Party>,
-        /// What was done: a dotted type of the form `noun.verb`.
+        /// The action: a dotted type of the form `noun.verb`.
         action: Action,
         /// Data of the action.
         details: Option<Map<String, Value>>,
-        /// Who was affected.
+        /// The person or agent that was affected.
         affected: Option<Party>,
         /// Labels to filter by, each once.
         tags: Option<Vec<Tag>>,
@@ -73,6 +73,7 @@ members! {
 
 members! {
     /// The actor of an event, whose id is a member of the event itself.
+    #[derive(Default)]
     pub(crate) struct Actor {
         /// Their name at the time.
         name: Option<Line<MAX_NAME_LEN>>,
@@ -98,7 +99,7 @@ pub fn members() -> &'static [Member] {
     EventMembers::MEMBERS
 }
 
-/// What stands in for members an event does not have. Each source sets its own.
+/// The values that stand in for members an event does not have. Each source sets its own.
 #[derive(Debug, Clone)]
 pub struct Defaults {
     /// The id, and what errors call its origin, such as `Idempotency-Key`.
@@ -114,7 +115,7 @@ pub struct Defaults {
 /// A parsed event: an activity that asks to be recorded.
 #[derive(Debug, Clone)]
 pub struct InputEvent {
-    /// What to record.
+    /// The activity to record.
     pub activity: Activity,
     /// Whether the producer gave the time. Our own time differs between two deliveries of one event, so it is no part
     /// of the content.
@@ -216,7 +217,7 @@ mod tests {
             "id": "act-1", "workspace_id": "ws-1", "issue_id": "issue-1", "actor_type": "agent",
             "actor_id": "agent-1", "actor": {"name": "Ada", "email": "ada@example.com"},
             "on_behalf_of": {"id": "user-1"}, "action": "issue.created",
-            "details": {"title": "Fix login bug", "identifier": "ISS-1"},
+            "details": {"identifier": "ISS-1", "title": "Fix login bug"},
             "affected": {"id": "user-2", "name": "Bob"}, "tags": ["bug", "p1"],
             "created_at": "2025-01-01T00:00:00Z"
         })
@@ -307,16 +308,13 @@ mod tests {
     fn content_is_everything_but_the_time() {
         let of = |value| InputEvent::parse(value, &defaults()).unwrap().fingerprint;
         let base = of(event());
-        // What is stored must be told from a repeat for ever.
+        // The table keeps fingerprints for ever, so they must never change.
         assert_eq!(base, "1.-KDKgMwGVoC1QyRbqJ4uuw");
         let reversed = |value: &Value| {
-            let members: Vec<String> = value
-                .as_object()
-                .unwrap()
-                .iter()
-                .rev()
-                .map(|(name, value)| format!("{name:?} : {value}"))
-                .collect();
+            let mut members: Vec<(&String, &Value)> = value.as_object().unwrap().iter().collect();
+            members.sort_by_key(|(name, _)| std::cmp::Reverse(*name));
+            let members: Vec<String> =
+                members.into_iter().map(|(name, value)| format!("{name:?} : {value}")).collect();
             format!("{{ {} }}", members.join(", "))
         };
         let details = reversed(&event()["details"]);

@@ -1,4 +1,4 @@
-//! What a feed shows of its activities, and in which order.
+//! Filters of feeds, and their order.
 //!
 //! A filter is one row of the table below. Query parameters, the conditions in DynamoDB, cursors and in-memory checks
 //! all walk the table.
@@ -12,9 +12,9 @@ use crate::{Result, catalog};
 /// The order of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
-    /// By instant; then by id, then by workspace.
+    /// Ordered by instant; then by id, then by workspace.
     Time,
-    /// By category, alphabetically; then as by time. Within the category OTHER, actions come first.
+    /// Ordered by category, alphabetically; then as by time. Within the category OTHER, actions come first.
     Category,
 }
 
@@ -62,7 +62,7 @@ macro_rules! filters {
         $(#[doc = $doc:literal])+
         $field:ident / $kind:ident: $type:ty, $matching:expr, $parse:expr, $text:expr, $has:expr;
     )+) => {
-        /// What a feed shows. An empty list shows everything; any value of a longer list may match.
+        /// The filters of a feed. An empty list shows everything; any value of a longer list may match.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
         pub struct Filter {
             $($(#[doc = $doc])+ pub $field: Vec<$type>,)+

@@ -1,17 +1,17 @@
-//! Identifiers, parsed once at the edge. Past it, an id that exists is valid.
+//! Identifiers. They are parsed once at the edge, so that every value of these types is valid.
 
 use crate::{Error, Result};
 
 /// The longest identifier, in bytes: with three of them a key stays far below DynamoDB's 1,024.
 pub const MAX_ID_LEN: usize = 128;
 
-/// What [`is_valid`] says of an id's characters, as a regular expression. `.` and `..` are left out without
-/// lookahead, which not every language has: past two dots at most there is another character, or a third dot.
+/// The characters that [`is_valid`] takes, as a regular expression. It excludes `.` and `..` without lookahead, which
+/// some languages lack: after at most two dots comes another character, or a third dot.
 pub const PATTERN: &str = r"^(\.{0,2}[A-Za-z0-9_:@-][A-Za-z0-9._:@-]*|\.{3}[A-Za-z0-9._:@-]*)$";
 
 /// Whether `text` is 1 to [`MAX_ID_LEN`] of `A-Z a-z 0-9 . _ : @ -`.
 ///
-/// `.` and `..` are none: clients take them out of a path before they send it.
+/// `.` and `..` are not valid, because clients remove them from a path before they send it.
 ///
 /// Every one of these sorts between `-` and `z`, and none is `#`, which joins the parts of a key:
 /// The keys of the tables rely on both.

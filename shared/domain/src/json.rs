@@ -1,4 +1,4 @@
-//! JSON of callers, read strictly: a member given twice is an error, not a silent choice of one of them.
+//! JSON of callers, parsed strictly: a member that is given twice is an error, not a silent choice of one value.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -15,7 +15,7 @@ pub fn parse(body: &[u8]) -> Result<Value> {
     read.map(|read| read.0).map_err(|error| Error::bad_input("body", format!("must be JSON: {error}")))
 }
 
-/// A JSON value that is read strictly wherever it is read.
+/// A JSON value that is always parsed strictly.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exact(pub Value);
 
@@ -55,8 +55,8 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // Past 2^53 a double no longer tells neighbouring integers apart; keeping another number than the one
-        // sent would falsify the record.
+        // Past 2^53 a double does not tell neighbouring integers apart, and keeping another number than the one sent
+        // would falsify the record.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() > EXACT {
             return Err(E::custom("a number is too large to be kept exactly; send it as a string"));
@@ -152,7 +152,7 @@ fn write_canonical(text: &mut String, value: &Value) {
     }
 }
 
-/// An object's members, taken one by one; what is left at the end was unknown.
+/// An object's members, taken one by one. Those left at the end are unknown.
 pub struct Members {
     prefix: String,
     map: Map<String, Value>,
@@ -173,7 +173,7 @@ impl Members {
         Ok(Self { prefix: String::new(), ..members })
     }
 
-    /// What errors call the member `name`.
+    /// The name of the member `name` in errors.
     pub fn field(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -202,7 +202,7 @@ impl Members {
     /// Ends the reading.
     ///
     /// # Errors
-    /// [`Error::BadInput`] of a member nobody took, naming those `allowed`.
+    /// [`Error::BadInput`] of a member that was not taken; it names those `allowed`.
     pub fn end(self, allowed: &str) -> Result<()> {
         match self.map.iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),

@@ -176,7 +176,7 @@ impl Bound {
     }
 }
 
-/// What a bound is compared by, part by part. A part that one of two bounds lacks ends that bound.
+/// The parts by which bounds are compared, one after the other. A bound ends at the first part that it lacks.
 #[derive(Default)]
 struct Parts<'a> {
     category: Option<&'a str>,

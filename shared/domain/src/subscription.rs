@@ -110,7 +110,7 @@ pub struct Subscription {
     pub id: String,
     /// The subscriber.
     pub session: Session,
-    /// What the subscriber wants to have of each activity.
+    /// The document that makes a message of each activity.
     pub document: Document,
     /// Tells it apart from an earlier or later subscription with the same id.
     pub nonce: String,
@@ -161,7 +161,8 @@ impl JournalPosition {
                 entry: u32::from_be_bytes(entry.try_into().ok()?),
             })
         });
-        position.ok_or_else(|| Error::bad_input(field, "must be a cursor that a subscription to the same gave"))
+        position
+            .ok_or_else(|| Error::bad_input(field, "must be a cursor that a subscription to the same gave"))
     }
 }
 

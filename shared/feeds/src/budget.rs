@@ -41,10 +41,7 @@ impl Budget {
     }
 
     /// The results of the reads, in their order, or the first error. A read must not wait for other reads here.
-    pub(crate) async fn read_all<T>(
-        &self,
-        reads: Vec<impl Future<Output = Result<T>>>,
-    ) -> Result<Vec<T>> {
+    pub(crate) async fn read_all<T>(&self, reads: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
         let read = |read| async {
             let _permit = self.in_flight.acquire().await.map_err(Error::internal)?;
             read.await

@@ -1,11 +1,11 @@
 //! Counting what no counter counts: by reading, in parallel, within a budget.
 
+use domain::Result;
 use domain::access::{View, VisibleWorkspace};
 use domain::error::QueryError;
 use domain::filter::{Order, Sort};
 use domain::position::Bound;
 use domain::time::Timestamp;
-use domain::Result;
 use store::{Continuation, Residual, Source, Span, Store};
 
 use crate::budget::{Budget, MAX_CONCURRENT_READS};

@@ -32,7 +32,9 @@ pub fn decode(query: &Query, field: &str, text: &str) -> Result<Bound> {
 fn binding(query: &Query) -> String {
     // Naming every field lets the compiler ask, of each new one, whether it makes another feed.
     let Query { scope, filter, since, until, sort, order, .. } = query;
-    let Query { after: _, before: _, backward: _, skip: _, limit: _, max_bytes: _, total: _, behind: _, .. } = query;
+    let Query {
+        after: _, before: _, backward: _, skip: _, limit: _, max_bytes: _, total: _, behind: _, ..
+    } = query;
     let scope = match scope {
         Scope::Workspace(workspace) => serde_json::json!(["workspace", workspace]),
         Scope::Issue(workspace, issue) => serde_json::json!(["issue", workspace, issue]),

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use domain::Result;
 use domain::access::{View, VisibleWorkspace};
 use domain::error::QueryError;
 use domain::filter::{FilterKind, Order, Sort};
 use domain::ids::WorkspaceId;
 use domain::position::{Bound, Edge};
-use domain::Result;
 use store::{Continuation, Row, Source, Store};
 
 use crate::Render;
@@ -51,7 +51,14 @@ struct Stream {
 
 impl Stream {
     fn new(source: Source) -> Self {
-        Self { source, rows: VecDeque::new(), progress: Progress::Start, reached: None, scanned: 0, matched: 0 }
+        Self {
+            source,
+            rows: VecDeque::new(),
+            progress: Progress::Start,
+            reached: None,
+            scanned: 0,
+            matched: 0,
+        }
     }
 
     /// The partitions of a plan, taken out of it.
@@ -345,11 +352,7 @@ fn resume_after_last<T>(entries: Vec<(T, Bound)>) -> Taken<T> {
 }
 
 /// Whether the reader sees an activity that was read from this partition.
-fn is_shown(
-    by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>,
-    source: &Source,
-    row: &Row,
-) -> bool {
+fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, row: &Row) -> bool {
     let Some(visible) = by_id.get(&row.activity.workspace_id) else { return false };
     // A workspace that the organization's partition does not have whole is read from its own.
     let is_here = source.partition.workspace().is_some() || visible.shared_with().is_some();
@@ -382,7 +385,8 @@ impl ReadContext<'_> {
         let before = stream.rows.len();
         for row in chunk.rows {
             let position = self.position(&row);
-            if window.admits(&position) && is_shown(self.by_id, &stream.source, &row) && self.is_wanted(&row) {
+            if window.admits(&position) && is_shown(self.by_id, &stream.source, &row) && self.is_wanted(&row)
+            {
                 stream.rows.push_back((position, row));
             }
         }

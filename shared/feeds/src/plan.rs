@@ -185,9 +185,11 @@ impl<'a> Planner<'a> {
     fn by_action(&self) -> Option<Vec<(&'static str, Action)>> {
         let filter = &self.query.filter;
         let actions: Vec<_> = match (filter.actions.as_slice(), filter.categories.as_slice()) {
-            (actions, []) if !actions.is_empty() => {
-                actions.iter().flat_map(categories_of).map(|(category, action)| (category, action.clone())).collect()
-            }
+            (actions, []) if !actions.is_empty() => actions
+                .iter()
+                .flat_map(categories_of)
+                .map(|(category, action)| (category, action.clone()))
+                .collect(),
             ([], categories) if !categories.is_empty() => {
                 let of = |category: &&'static str| {
                     // OTHER has many actions, one after the other, so it is not in the order of time.

@@ -240,8 +240,7 @@ impl Reader {
         let slug = Slug::parse("slug", text)?;
         let listed = self.store.workspaces_with_organization_slug(&slug, MAX_CANDIDATES).await?;
         let entries = self.store.workspaces(&listed).await?;
-        let with_it =
-            entries.into_values().filter(|entry| entry.organization_slug.as_deref() == Some(text));
+        let with_it = entries.into_values().filter(|entry| entry.organization_slug.as_deref() == Some(text));
         let mut found: BTreeSet<OrganizationId> = with_it.filter_map(|entry| entry.organization).collect();
         if found.len() > 1 {
             return Err(QueryError::AmbiguousOrganization.into());

@@ -59,8 +59,11 @@ fn start_log(function: &'static str) {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     let ours = LIBRARIES.iter().copied().chain([function]);
-    let targets =
-        Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours.map(|name| (name, level)));
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        // The runtime's span gives its own lines, such as that of a panic, the request id.
+        .with_target("lambda_runtime", level.min(LevelFilter::INFO))
+        .with_targets(ours.map(|name| (name, level)));
     let lines =
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(targets)).init();

@@ -141,11 +141,7 @@ impl Batch {
     }
 
     /// Notes that newer activities decided fields of a change. Returns whether that leaves less to change.
-    pub(crate) fn newer_decided(
-        &mut self,
-        change: &EntryChange,
-        fields: Vec<(Field, TimePosition)>,
-    ) -> bool {
+    pub(crate) fn newer_decided(&mut self, change: &EntryChange, fields: Vec<(Field, TimePosition)>) -> bool {
         let mut less = false;
         for (field, at) in fields {
             less |= change.fields.iter().any(|change| change.field == field && change.at <= at);

@@ -96,7 +96,8 @@ impl Recorder {
         for (workspace, events) in by_workspace {
             writes.push(Writer::new(self, &call, workspace).run(events));
         }
-        let results: Vec<_> = stream::iter(writes).buffer_unordered(MAX_CONCURRENT_WORKSPACES).collect().await;
+        let results: Vec<_> =
+            stream::iter(writes).buffer_unordered(MAX_CONCURRENT_WORKSPACES).collect().await;
         let mut results: Vec<_> = results.into_iter().flatten().collect();
         results.sort_by_key(|(index, _)| *index);
         Report {

@@ -36,7 +36,8 @@ impl<'a> Writer<'a> {
         events.sort_by_key(|(_, event)| event.activity.created_at);
         let mut placement = self.recorder.placement(self.call, &self.workspace).await;
         if matches!(&placement, Ok(placement) if placement.partition == OrgPartition::Unclaimed) {
-            let (naming, rest) = events.into_iter().partition(|(_, event)| organization_of(&event.activity).is_some());
+            let (naming, rest) =
+                events.into_iter().partition(|(_, event)| organization_of(&event.activity).is_some());
             events = rest;
             if self.record_organization(naming).await {
                 placement = self.recorder.placement(self.call, &self.workspace).await;

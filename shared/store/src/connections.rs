@@ -127,8 +127,10 @@ impl Connections {
     pub async fn subscribe(&self, new: &Subscription) -> Result<Result<(), SubscribeError>> {
         let (at, now) = (keys::subscription(&new.connection, &new.id), new.began);
         let expires = number(now + CONNECTION_SECONDS);
-        let subscription =
-            Item::from([(TOPIC.into(), string(keys::topic_name(&new.topic))), (EXPIRES.into(), expires.clone())]);
+        let subscription = Item::from([
+            (TOPIC.into(), string(keys::topic_name(&new.topic))),
+            (EXPIRES.into(), expires.clone()),
+        ]);
         if !self.put_new(at.clone(), subscription, &new.nonce, Unless::Unexpired(now)).await? {
             if self.0.item(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
                 return Ok(Err(SubscribeError::IdTaken));
@@ -273,13 +275,7 @@ impl Connections {
 
     /// Puts an item with a nonce, unless another is at its key; says whether it did. The nonce lets a retry whose first
     /// answer was lost find its own item.
-    async fn put_new(
-        &self,
-        at: ItemKey,
-        mut item: Item,
-        nonce: &str,
-        unless: Unless,
-    ) -> Result<bool> {
+    async fn put_new(&self, at: ItemKey, mut item: Item, nonce: &str, unless: Unless) -> Result<bool> {
         item.extend(key(at.clone()));
         item.insert(NONCE.into(), string(nonce));
         let put = self.0.client.put_item().table_name(&self.0.table).set_item(Some(item));

@@ -118,8 +118,9 @@ impl Store {
         wanted: &[T],
         key_of: impl Fn(&T) -> ItemKey,
     ) -> Result<Vec<Item>> {
-        let chunks =
-            wanted.chunks(MAX_BATCH_KEYS).map(|chunk| chunk.iter().map(|wanted| key(key_of(wanted))).collect());
+        let chunks = wanted
+            .chunks(MAX_BATCH_KEYS)
+            .map(|chunk| chunk.iter().map(|wanted| key(key_of(wanted))).collect());
         let requests = chunks.map(|keys| self.items(keys)).collect();
         Ok(try_all(MAX_CONCURRENT_BATCHES, requests).await?.into_iter().flatten().collect())
     }
@@ -149,7 +150,7 @@ impl Store {
         Err(Error::Throttled("keys of the directory were left unread".into()))
     }
 
-    /// What the recorder has to know of a workspace before it records there.
+    /// Everything the recorder has to know of a workspace before it records there.
     pub async fn org_standing(&self, workspace: &WorkspaceId) -> Result<OrgStanding> {
         let found = self.item(keys::directory(&EntryKey::workspace(workspace))).await?;
         let Some(item) = found else { return Ok(OrgStanding::default()) };

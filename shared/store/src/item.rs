@@ -18,7 +18,8 @@ pub(super) const STAFF: &str = "staff";
 
 /// The item of an activity without the attributes that depend on its organization.
 pub(super) fn encode(activity: &Activity) -> Result<Item> {
-    let mut item = super::key((keys::workspace(&activity.workspace_id), keys::activity(&activity.position())));
+    let mut item =
+        super::key((keys::workspace(&activity.workspace_id), keys::activity(&activity.position())));
     encode_members(activity, &mut item)?;
     if is_staff(activity) {
         item.insert(STAFF.into(), AttributeValue::Bool(true));
@@ -100,7 +101,16 @@ macro_rules! members {
 }
 
 members!(
-    issue_id, actor_type, actor_id, action, details, on_behalf_of, affected, tags, actor_name, actor_email
+    issue_id,
+    actor_type,
+    actor_id,
+    action,
+    details,
+    on_behalf_of,
+    affected,
+    tags,
+    actor_name,
+    actor_email
 );
 
 macro_rules! stored_text {

@@ -30,7 +30,7 @@ pub(crate) const SK: &str = "sk";
 /// with one, 1.9 with two, 2.5 with four.
 pub const COUNTER_SHARDS: u64 = 2;
 
-/// What an activity's sort key starts with.
+/// The prefix of activities' sort keys.
 pub(crate) const ACTIVITY_PREFIX: &str = "AT#";
 
 /// A global secondary index of the `log` table. It projects all attributes.
@@ -110,7 +110,7 @@ pub(crate) fn activity(position: &TimePosition) -> String {
     format!("{ACTIVITY_PREFIX}{}", time_position(position))
 }
 
-/// What the sort keys of activities at `time` or later are not less than.
+/// The least sort key that an activity at `time` or later can have.
 pub(crate) fn activities_from(time: Timestamp) -> String {
     format!("{ACTIVITY_PREFIX}{}", time.key())
 }
@@ -130,12 +130,12 @@ pub(crate) fn actor(workspace: &WorkspaceId, actor: &ActorId) -> String {
     format!("WS#{workspace}#ACTOR#{actor}")
 }
 
-/// by-action: what the sort keys of one category start with; the action follows.
+/// by-action: the prefix of the sort keys of one category; the action follows.
 pub(crate) fn category_prefix(category: &str) -> String {
     format!("{category}#")
 }
 
-/// by-action: what the sort keys of one action start with; the position follows.
+/// by-action: the prefix of the sort keys of one action; the position follows.
 pub(crate) fn action_prefix(category: &str, action: &Action) -> String {
     format!("{}{}#", category_prefix(category), action.as_str())
 }
@@ -209,7 +209,8 @@ pub fn parse_bound(text: &str, sort: Sort, several_workspaces: bool) -> Option<B
             Some(position(text)?.in_workspace(&WorkspaceId::parse("workspace", workspace).ok()?))
         }
         None => {
-            let (time, edge) = text.strip_suffix('~').map_or((text, Edge::Before), |time| (time, Edge::After));
+            let (time, edge) =
+                text.strip_suffix('~').map_or((text, Edge::Before), |time| (time, Edge::After));
             let parsed = Timestamp::parse("time", time).ok()?;
             (parsed.key() == time).then(|| Bound::new(Prefix::Instant(parsed), edge))
         }
@@ -254,7 +255,7 @@ pub(crate) fn organization_slug_workspaces(slug: &Slug) -> String {
     format!("DIR#ORGSLUG#{slug}")
 }
 
-/// What the sort keys of workspaces start with in such a partition, or in a user's.
+/// The prefix of the sort keys of workspaces in such a partition, or in a user's.
 pub(crate) const LISTED_PREFIX: &str = "WS#";
 
 /// Partition of a workspace's counters.
@@ -262,7 +263,7 @@ pub(crate) fn counters(workspace: &WorkspaceId) -> String {
     format!("COUNT#{workspace}")
 }
 
-/// What every month counter's sort key starts with.
+/// The prefix of the sort keys of month counters.
 pub(crate) const MONTH_PREFIX: &str = "M#";
 
 /// Sort key of one shard of a month's counter, which holds a number for each day.
@@ -270,7 +271,7 @@ pub(crate) fn month_counter(day: NaiveDate, shard: u64) -> String {
     format!("{MONTH_PREFIX}{}#{shard}", day.format("%Y-%m"))
 }
 
-/// What the sort keys of a day's counters start with; the shard follows.
+/// The prefix of the sort keys of a day's counters; the shard follows.
 pub(crate) fn day_counter_prefix(day: NaiveDate) -> String {
     format!("D#{}#", day.format("%Y-%m-%d"))
 }
@@ -348,9 +349,13 @@ mod tests {
             assert_eq!(parse_bound(&text, sort, several).as_ref(), Some(&whole), "{text}");
             assert_eq!(parse_bound(&text, sort, !several), None, "{text}");
         }
-        for bad in
-            ["", "~", "2025-01-01T00:00:00.000000", "2025-01-01T00:00:00Z#a", "2025-01-01T00:00:00.000000#a b"]
-        {
+        for bad in [
+            "",
+            "~",
+            "2025-01-01T00:00:00.000000",
+            "2025-01-01T00:00:00Z#a",
+            "2025-01-01T00:00:00.000000#a b",
+        ] {
             assert_eq!(parse_bound(bad, Sort::Time, false), None, "{bad}");
         }
     }
@@ -360,7 +365,8 @@ mod tests {
         let edge = prop_oneof![Just(Edge::Before), Just(Edge::At), Just(Edge::After)];
         (0u8..4, 0i64..3, id, "(A|AB)", "[a-c]\\.[a-c]", edge, prop::option::of(id)).prop_map(
             move |(shape, micros, id, category, action, edge, workspace)| {
-                let created_at = Timestamp::truncate(chrono::DateTime::from_timestamp_micros(micros).unwrap());
+                let created_at =
+                    Timestamp::truncate(chrono::DateTime::from_timestamp_micros(micros).unwrap());
                 let time = TimePosition { created_at, id: ActivityId::parse("id", id).unwrap() };
                 let action = Action::parse("action", action).unwrap();
                 let outside = if edge == Edge::At { Edge::Before } else { edge };

@@ -26,7 +26,8 @@ use domain::{Error, Result};
 
 pub use client::{config, connect, https};
 pub use connections::{
-    ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead, SubscribeError, new_nonce,
+    ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead, SubscribeError,
+    new_nonce,
 };
 pub use counters::{Days, Slots, Tally};
 pub use keys::{COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, parse_bound as parse_cursor_text};
@@ -60,7 +61,7 @@ impl Store {
         Self { jitter: Arc::new(Jitter::new(rng)), ..self }
     }
 
-    /// What decides its pauses between attempts.
+    /// The source of its pauses between attempts.
     pub fn jitter(&self) -> &Jitter {
         &self.jitter
     }

@@ -22,9 +22,9 @@ pub enum Partition {
     Workspace(WorkspaceId),
     /// An issue, by time.
     Issue(WorkspaceId, IssueId),
-    /// What an actor did in a workspace, by time.
+    /// The activities of an actor in a workspace, by time.
     Actor(WorkspaceId, ActorId),
-    /// What was recorded of one action in a workspace, in one category, by time.
+    /// The activities of one action in a workspace that were recorded in one category, by time.
     Action {
         /// The workspace.
         workspace: WorkspaceId,
@@ -43,7 +43,7 @@ pub enum Partition {
 struct Address {
     index: Option<Index>,
     pk: String,
-    /// What comes before the position in its sort keys.
+    /// The prefix of its sort keys, before the position.
     sk_prefix: String,
 }
 
@@ -73,9 +73,7 @@ impl Partition {
             Self::Action { workspace, .. } | Self::Categories(workspace) => {
                 (Some(Index::Action), keys::workspace(workspace))
             }
-            Self::Organization(organization) => {
-                (Some(Index::Organization), keys::organization(organization))
-            }
+            Self::Organization(organization) => (Some(Index::Organization), keys::organization(organization)),
         };
         let sk_prefix = match self {
             Self::Action { category, action, .. } => keys::action_prefix(category, action),
@@ -277,17 +275,21 @@ impl Expression {
         for &kind in FilterKind::ALL {
             let values = residual.filter.values(kind).into_iter();
             match kind.matching() {
-                Matching::Equals(attribute) => filter
-                    .any(attribute, values.map(str::to_owned), |name, value| format!("{name} = {value}")),
+                Matching::Equals(attribute) => {
+                    filter
+                        .any(attribute, values.map(str::to_owned), |name, value| format!("{name} = {value}"))
+                }
                 Matching::Contains(attribute) => {
                     filter.any(attribute, values.map(str::to_owned), |name, value| {
                         format!("contains({name}, {value})")
                     });
                 }
                 Matching::Category => {
-                    filter.any(Index::Action.attribute(), values.map(keys::category_prefix), |name, value| {
-                        format!("begins_with({name}, {value})")
-                    });
+                    filter.any(
+                        Index::Action.attribute(),
+                        values.map(keys::category_prefix),
+                        |name, value| format!("begins_with({name}, {value})"),
+                    );
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Checks that everything in a table agrees with everything else.
 //!
-//! What the table must be follows from its activities. What counts as which day and slot is worked out anew here, from
-//! the text of the keys, so that a fault in the code that counts is not repeated.
+//! The activities decide what the rest of the table must be. The check derives days and slots anew, from the text of the
+//! keys, so that it does not repeat a fault of the code that counts.
 
 mod counters;
 mod directory;
@@ -28,7 +28,7 @@ pub use fault::{Fault, Wrong};
 /// How many items are read between two lines of progress in the log.
 const PROGRESS: usize = 100_000;
 
-/// What a table holds, and what is wrong with it.
+/// The contents of a table, and its faults.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The ids of each workspace's activities, in the order of the ids.

@@ -67,7 +67,7 @@ impl PreparedEvent {
         (self.event, self.stored)
     }
 
-    /// What it changes in the directory.
+    /// The changes that it makes to the directory.
     pub fn changes(&self) -> &[EntryChange] {
         &self.changes
     }
@@ -83,17 +83,17 @@ impl PreparedEvent {
 pub struct Transaction<'a> {
     /// Their workspace.
     pub workspace: &'a WorkspaceId,
-    /// What to record.
+    /// The events to record.
     pub events: Vec<&'a PreparedEvent>,
     /// Their partition in by-organization.
     pub partition: OrgPartition,
-    /// What changes in the directory, at most one change for each entry.
+    /// The changes of the directory, at most one for each entry.
     pub directory: Vec<EntryChange>,
     /// The shard of the counters to add to.
     pub shard: u64,
 }
 
-/// What the table remembers of an id.
+/// The content of an id item: everything the table remembers of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredId {
     /// Digest of the content recorded under it.
@@ -119,7 +119,7 @@ pub enum TransactionOutcome {
     },
 }
 
-/// What an item of the transaction is for.
+/// The purpose of an item of the transaction.
 enum Part {
     Activity,
     Id(usize),
@@ -138,7 +138,7 @@ impl Transaction<'_> {
         self.events.is_empty()
     }
 
-    /// What to add to which attribute of which counter.
+    /// The numbers to add to each attribute of each counter.
     fn counters(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let mut counters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for event in &self.events {

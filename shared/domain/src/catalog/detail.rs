@@ -1,4 +1,4 @@
-//! What the details of an action must be: checked here, and said as JSON Schema.
+//! The rules for the details of an action: checked here, and described as JSON Schema.
 
 use serde_json::{Map, Value, json};
 
@@ -8,12 +8,12 @@ use crate::{Error, Result, ids};
 /// The most characters of a [`Kind::Text`].
 const MAX_TEXT_LEN: usize = 1000;
 
-/// What a member of an action's details must be.
+/// The kind of value that a member of an action's details must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A string of 1 to 1,000 characters.
     Text,
-    /// A string of any length but none: only the event's own limit ends it.
+    /// A string that is not empty, up to the event's own limit.
     Prose,
     /// An identifier.
     Id,
@@ -25,11 +25,11 @@ pub enum Kind {
     Number,
     /// One of these strings.
     OneOf(&'static [&'static str]),
-    /// Anything, and null is a value of its own.
+    /// Any value, null among them.
     Any,
 }
 
-/// A member of an action's details that is known.
+/// A known member of an action's details.
 #[derive(Debug, Clone, Copy)]
 pub struct Detail {
     pub(super) name: &'static str,
@@ -56,7 +56,7 @@ impl Detail {
         Err(Error::bad_input(format!("details.{}", self.name), problem))
     }
 
-    /// A value that passes, made of `text` if it may be any.
+    /// A value that passes; `text` where any text does.
     #[cfg(test)]
     pub(super) fn sample(&self, text: &str) -> Value {
         match self.kind {
@@ -106,7 +106,7 @@ impl Kind {
     }
 }
 
-/// What a value of this kind is, for errors.
+/// A description of such a value, for errors.
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

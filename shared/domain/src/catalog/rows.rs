@@ -1,7 +1,7 @@
 //! The rows. An issue is a todo in GraphQL, and a workspace a project.
 //!
-//! What an action is about, if it is not an issue, is named in the details, its id under its noun: `comment`, `file`.
-//! The detail `user` is who was affected; the event's own member `affected` can add their name.
+//! The details name the subject of an action, unless it is an issue: its id is under its noun, `comment` or `file`.
+//! The detail `user` names the affected user; the event's own member `affected` can add their name.
 //!
 //! An event that lacks what is required is refused: to require more of an action in use breaks those who record it.
 
@@ -57,7 +57,7 @@ impl Entry {
     }
 }
 
-/// What an issue was called at the time.
+/// The title of an issue at the time.
 const TITLE: Detail = optional("title", Text);
 /// How long a run took, or a call.
 const SECONDS: Detail = optional("seconds", Number);
@@ -238,7 +238,7 @@ pub(super) static CATALOG: &[Entry] = &[
         "{actor} deleted a status update",
     )
     .with(&[required("status_update", Id)]),
-    // Workspaces and members. What changes the directory is decided in `directory::changes`.
+    // Workspaces and members. `directory::changes` decides what changes the directory.
     row(
         "workspace.created",
         "CREATE_PROJECT",
@@ -321,7 +321,7 @@ pub(super) static CATALOG: &[Entry] = &[
         "{actor} withdrew an invitation[ of {email}]",
     )
     .with(&[required("invitation", Id), optional("email", Text)]),
-    // What a workspace is made of.
+    // Parts of a workspace.
     staff(
         "custom_field.created",
         "CREATE_CUSTOM_FIELD",

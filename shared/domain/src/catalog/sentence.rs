@@ -1,4 +1,4 @@
-//! What an activity says to people: its row's sentence, filled in.
+//! The sentence of an activity for people: its row's sentence, filled in.
 //!
 //! In a sentence, `{title}` stands for a member of the details, `{actor}` and `{user}` for people, `{*}` for all of
 //! the details; `{title|a page}` says what stands for a member that is not there, and what is in brackets is left out
@@ -13,7 +13,7 @@ use crate::activity::Activity;
 
 /// The most characters of one value that a sentence shows: a comment may have 60,000.
 const MAX_SHOWN: usize = 280;
-/// What is said of an action without a row.
+/// The sentence of an action without a row.
 const UNKNOWN: &str = "{actor} recorded {action}";
 
 /// The sentence of an activity as HTML: people in `strong`, what they dealt with in `em`, everything escaped.
@@ -33,7 +33,7 @@ pub(super) enum Part<'a> {
     Words(&'a str),
     /// A placeholder, and what stands for it when there is nothing.
     Value(&'a str, Option<&'a str>),
-    /// What is left out when a value in it is not there.
+    /// A part that is left out when a value in it is missing.
     Optional(Vec<Part<'a>>),
 }
 
@@ -65,7 +65,7 @@ fn filled(activity: &Activity, html: bool) -> String {
     let sentence = find(&activity.action).map_or(UNKNOWN, |entry: &Entry| entry.sentence);
     let mut out = String::new();
     for part in &parts(sentence) {
-        // What a row promises and an older event lacks is left out.
+        // An older event may lack a value that its row promises today, and the part is left out.
         fill(&mut out, part, activity, html);
     }
     out
@@ -98,7 +98,7 @@ fn fill(out: &mut String, part: &Part<'_>, activity: &Activity, html: bool) -> b
     true
 }
 
-/// What stands for a placeholder.
+/// The value that stands for a placeholder.
 fn value(name: &str, activity: &Activity) -> Option<String> {
     let named = |name: &Option<String>, id: &str| name.clone().unwrap_or_else(|| id.to_owned());
     let value = match name {
@@ -117,7 +117,7 @@ fn value(name: &str, activity: &Activity) -> Option<String> {
         "*" => {
             let mut members = String::new();
             for (name, value) in &activity.details {
-                // What comes after is not shown.
+                // The sentence is cut before the rest.
                 if members.len() > 4 * MAX_SHOWN {
                     break;
                 }

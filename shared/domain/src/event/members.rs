@@ -17,7 +17,7 @@ const MAX_ACTOR_TYPE_LEN: usize = 16;
 pub struct Member {
     /// Its name.
     pub name: &'static str,
-    /// What it says, as Markdown.
+    /// Its meaning, as Markdown.
     pub description: &'static str,
     /// Whether it must be there.
     pub required: bool,
@@ -72,11 +72,12 @@ impl<T: ReadValue> ReadMember for Option<T> {
 
 /// Defines a struct whose fields are the members of a JSON object. A field that is no `Option` is required.
 macro_rules! members {
-    ($(#[doc = $doc:literal])+ pub(crate) struct $name:ident {
+    ($(#[doc = $doc:literal])+ $(#[derive($derive:ident)])? pub(crate) struct $name:ident {
         $($(#[doc = $description:literal])+ $member:ident: $type:ty,)+
     }) => {
         $(#[doc = $doc])+
         #[derive(Debug)]
+        $(#[derive($derive)])?
         pub(crate) struct $name {
             $($(#[doc = $description])+ pub(crate) $member: $type,)+
         }
@@ -114,7 +115,8 @@ pub(super) use members;
 pub(super) fn object(members: &[Member]) -> Value {
     let properties: Map<String, Value> =
         members.iter().map(|member| (member.name.to_owned(), (member.schema)())).collect();
-    let required: Vec<&str> = members.iter().filter(|member| member.required).map(|member| member.name).collect();
+    let required: Vec<&str> =
+        members.iter().filter(|member| member.required).map(|member| member.name).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
         schema["required"] = required.into();
@@ -209,12 +211,6 @@ impl ReadValue for Actor {
 
     fn schema() -> Value {
         object(Self::MEMBERS)
-    }
-}
-
-impl Default for Actor {
-    fn default() -> Self {
-        Self { name: None, email: None }
     }
 }
 

@@ -56,8 +56,10 @@ impl Connections {
         for _ in 0..ATTEMPTS {
             let found = self.0.item(connection_keys::head(topic)).await?;
             let expires = found.as_ref().and_then(|head| integer::<i64>(head, EXPIRES));
-            let last =
-                found.as_ref().and_then(|head| JournalHead::read(head, now + LAST_SECONDS)).map(|head| head.last);
+            let last = found
+                .as_ref()
+                .and_then(|head| JournalHead::read(head, now + LAST_SECONDS))
+                .map(|head| head.last);
             if let Some(last) = last
                 && expires.is_some_and(|expires| expires >= until)
             {
@@ -216,7 +218,13 @@ impl Connections {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    fn batch(&self, topic: &Topic, number_of: u64, entries: &AttributeValue, now: i64) -> Result<TransactWriteItem> {
+    fn batch(
+        &self,
+        topic: &Topic,
+        number_of: u64,
+        entries: &AttributeValue,
+        now: i64,
+    ) -> Result<TransactWriteItem> {
         let mut item = key(connection_keys::batch(topic, number_of));
         item.insert(ENTRIES.into(), entries.clone());
         item.insert(EXPIRES.into(), number(now + JOURNAL_SECONDS));
@@ -258,7 +266,8 @@ impl Connections {
             for (index, entry) in (0u32..).zip(listed) {
                 if (JournalPosition { batch: expected, entry: index }) > after {
                     let is_last = index as usize + 1 == listed.len();
-                    entries.push(JournalEntry::parse(JournalPosition::after(expected, index, is_last), entry)?);
+                    entries
+                        .push(JournalEntry::parse(JournalPosition::after(expected, index, is_last), entry)?);
                 }
             }
             reached = JournalPosition::end_of(expected);

@@ -11,9 +11,9 @@ pub(crate) const SUBSCRIBER_SHARDS: u64 = 4;
 
 /// Sort key of a connection's session.
 pub(crate) const SESSION: &str = "SESSION";
-/// What the sort key of a connection's subscription starts with; its id follows.
+/// The prefix of the sort keys of a connection's subscriptions; the id follows.
 pub(crate) const SUBSCRIPTION_PREFIX: &str = "SUB#";
-/// What the sort key of a batch of the journal starts with; its number follows.
+/// The prefix of the sort keys of a journal's batches; the number follows.
 pub(crate) const BATCH_PREFIX: &str = "BATCH#";
 
 /// Partition of a connection: its session and its subscriptions.

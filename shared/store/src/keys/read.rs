@@ -9,7 +9,7 @@ use domain::time::Timestamp;
 
 use super::{ACTIVITY_PREFIX, LISTED_PREFIX, day_counter, directory, id_item, month_counter};
 
-/// What an item of the table is, as its key says.
+/// The kind of an item of the table, as its key says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// An activity.

@@ -1,4 +1,4 @@
-//! What can be wrong with a table.
+//! The faults that a table can have.
 
 use domain::directory::{EntryKey, EntryKind};
 use domain::ids::{ActivityId, WorkspaceId};
@@ -24,7 +24,7 @@ pub enum Fault {
         workspace: WorkspaceId,
         /// Its id.
         id: ActivityId,
-        /// What is wrong with it.
+        /// The fault.
         wrong: Wrong,
     },
     /// A counter that does not count what is there.
@@ -59,7 +59,7 @@ pub enum Fault {
     StrayEntry(EntryKey),
 }
 
-/// What can be wrong with an activity.
+/// The faults that an activity can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     /// It does not decode, for this reason. Its effects on its id item and the directory are not known.

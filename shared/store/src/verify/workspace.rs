@@ -20,7 +20,7 @@ use crate::{Item, string, write};
 /// Everything that was read of one workspace.
 #[derive(Default)]
 pub(super) struct WorkspaceCheck {
-    /// By id, then time, so that items which belong together meet in whatever order they are read.
+    /// Everything known of each id and time, so that items which belong together meet in whatever order they are read.
     entries: BTreeMap<(ActivityId, Timestamp), Entry>,
     /// Activities whose id items cannot be read.
     unreadable: BTreeSet<ActivityId>,
