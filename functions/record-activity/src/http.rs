@@ -7,7 +7,7 @@ use domain::event::{Defaults, InputEvent};
 use domain::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
 use domain::{Error, Result, json};
 use http_api::problem::Problem;
-use http_api::{listing, wire};
+use http_api::{listing, response_size};
 use lambda_http::http::header::{CONTENT_TYPE, LOCATION};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Request, RequestExt as _, Response};
@@ -112,7 +112,7 @@ fn several(results: Vec<Result<WriteOutcome>>, request_id: Option<&str>) -> Resu
     let mut results: Vec<BatchResult> =
         results.into_iter().map(|result| batch_result(result, request_id)).collect();
     let mut response = json_response(&results)?;
-    if wire::size(response.body()) > wire::MAX {
+    if response_size::of_text(response.body()) > response_size::MAX {
         // The caller has the activities, because it sent them.
         results.iter_mut().for_each(|result| result.activity = None);
         response = json_response(&results)?;
