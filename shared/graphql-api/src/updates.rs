@@ -9,15 +9,13 @@ use domain::activity::Activity;
 use domain::directory::Workspace;
 use domain::subscription::Document;
 use domain::{Error, Result};
-use feeds::Budget;
-use feeds::reader::Reader;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use crate::limits::ResponseBudget;
 use crate::subscription::{SubscriptionArguments, UpdateFeed};
 use crate::types::Node;
-use crate::{App, RequestId, document, error, limits, response};
+use crate::{App, document, error, limits, response};
 
 /// The most bytes of a result. API Gateway sends messages of at most 128 KB, and the rest of a message takes some of them.
 pub const MAX_PAYLOAD: usize = 127 * 1024;
@@ -95,18 +93,19 @@ impl App {
         caller: Caller,
         request_id: &str,
     ) -> Result<String, GraphqlErrors> {
-        let budget = Arc::<ResponseBudget>::default();
-        let request = request.data(Reader::new(self.store.clone(), caller)).data(self.store.clone());
-        let request = request.data(Budget::start()).data(Arc::clone(&budget));
-        let request = request.data(RequestId(Some(request_id.to_owned())));
-        let mut answer = Box::pin(self.schema.execute(request)).await;
+        let too_large = || {
+            let detail =
+                "would be answered with more than a message holds, 128 KB; ask for less, or over HTTP";
+            GraphqlErrors::from(Error::too_large("query", detail))
+        };
+        // The only error of an execution is that its response is too large, even for HTTP.
+        let executed = self.execute(request, caller, Some(request_id)).await;
+        let mut answer = executed.map_err(|_| too_large())?;
         response::log_errors(&answer.errors, Some(request_id));
         response::complete_errors(&mut answer.errors, Some(request_id));
         let payload = payload(&answer, None);
-        if budget.is_full() || payload.len() > MAX_PAYLOAD {
-            let detail =
-                "would be answered with more than a message holds, 128 KB; ask for less, or over HTTP";
-            return Err(Error::too_large("query", detail).into());
+        if payload.len() > MAX_PAYLOAD {
+            return Err(too_large());
         }
         // The protocol has no result for an operation that was not executed.
         if response::is_executed(&answer) { Ok(payload) } else { Err(GraphqlErrors::new(answer.errors)) }
