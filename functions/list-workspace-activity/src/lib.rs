@@ -2,30 +2,36 @@
 
 use std::convert::Infallible;
 
+use domain::ids::{ActivityId, WorkspaceId};
+use domain::{Error, Result};
+use http_api::listing::{self, ListRequest};
 use lambda_http::http::header::IF_NONE_MATCH;
 use lambda_http::{Request, RequestExt as _, Response};
-use shared::ids::{ActivityId, WorkspaceId};
-use shared::store::Store;
-use shared::{Error, Result, listing};
+use store::Store;
 
-/// Answers a page of a workspace's feed, or one activity of it.
+/// Answers with a page of a workspace's feed, or with one activity of the workspace.
 ///
 /// # Errors
 /// None: every failure is an answer.
 pub async fn handle(store: &Store, request: Request) -> Result<Response<String>, Infallible> {
-    shell::answer(&request, async {
-        let caller = shell::caller(&request)?;
-        let workspace = WorkspaceId::parse("ws_id", shell::path_parameter(&request, "ws_id")?)?;
-        let if_none_match = shell::header(&request, IF_NONE_MATCH.as_str())?;
-        let query = shell::query(&request);
-        if request.path_parameters_ref().is_some_and(|parameters| parameters.first("activity_id").is_some()) {
-            let id = ActivityId::parse("activity_id", shell::path_parameter(&request, "activity_id")?)?;
-            if !query.is_empty() {
-                return Err(Error::bad_input("query", "must be empty: one activity takes no parameters"));
-            }
-            return Box::pin(listing::one(store, &caller, &workspace, &id, if_none_match)).await;
+    lambda_support::answer(&request, async {
+        let caller = lambda_support::caller(&request)?;
+        let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
+        let if_none_match = lambda_support::header(&request, IF_NONE_MATCH.as_str())?;
+        let query = lambda_support::query(&request);
+        if !has_activity_id(&request) {
+            let request = ListRequest { caller, workspace, issue: None, query, if_none_match };
+            return listing::list(store, request).await;
         }
-        listing::list(store, listing::Request { caller, workspace, issue: None, query, if_none_match }).await
+        let id = ActivityId::parse("activity_id", lambda_support::path_parameter(&request, "activity_id")?)?;
+        if !query.is_empty() {
+            return Err(Error::bad_input("query", "must be empty: one activity takes no parameters"));
+        }
+        Box::pin(listing::show(store, &caller, &workspace, &id, if_none_match)).await
     })
     .await
+}
+
+fn has_activity_id(request: &Request) -> bool {
+    request.path_parameters_ref().is_some_and(|parameters| parameters.first("activity_id").is_some())
 }

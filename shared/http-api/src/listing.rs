@@ -1,27 +1,33 @@
-//! Lists over HTTP: what the listing functions have in common.
+//! Lists of activities over HTTP, and single activities.
 
+use domain::access::{Caller, VisibleWorkspace};
+use domain::activity::Activity;
+use domain::error::Missing;
+use domain::ids::{ActivityId, IssueId, WorkspaceId};
+use domain::{Error, Result};
+use feeds::{Budget, Scope};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
+use store::Store;
 
-use crate::access::{Caller, Place};
-use crate::feed::{self, Budget, Scope};
-use crate::ids::{ActivityId, IssueId, WorkspaceId};
 use crate::params::Params;
-use crate::store::Store;
-use crate::{Error, Result};
+use crate::response_size;
 
-/// Header of a list's total.
+/// The header with the number of all entries of a list.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
-/// A request for a page.
+/// The bytes of an entity tag's digest.
+const TAG_LEN: usize = 8;
+
+/// A request for a page of a feed.
 #[derive(Debug)]
-pub struct Request<'a> {
-    /// Who asks.
+pub struct ListRequest<'a> {
+    /// The caller.
     pub caller: Caller,
-    /// Whose feed.
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// One issue's only.
+    /// The issue, when the feed is that of an issue.
     pub issue: Option<IssueId>,
     /// The query string.
     pub query: &'a str,
@@ -29,50 +35,50 @@ pub struct Request<'a> {
     pub if_none_match: Option<&'a str>,
 }
 
-/// Answers a page of a feed: an array of activities, with `Link`, `X-Total-Count` and `ETag`.
+/// Answers with a page of a feed: an array of activities, with `Link`, `X-Total-Count` and `ETag`.
 ///
 /// # Errors
-/// Those of [`Params`], of access, and of [`feed::read`].
-pub async fn list(store: &Store, request: Request<'_>) -> Result<Response<String>> {
-    let Request { caller, workspace, issue, .. } = request;
-    let params = Params::parse(request.query)?;
+/// Those of [`Params`], of access, and of [`feeds::read`].
+pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<String>> {
+    let ListRequest { caller, workspace, issue, query, if_none_match } = request;
+    let params = Params::parse(query)?;
     let path = path(&workspace, issue.as_ref());
     let query = params.query(match issue {
         None => Scope::Workspace(workspace.clone()),
         Some(issue) => Scope::Issue(workspace.clone(), issue),
     })?;
-    let access = async { Ok(vec![place(store, &caller, &workspace).await?]) };
-    let page = Box::pin(feed::read(store, &Budget::start(), &query, access)).await?;
-    let mut response = Response::new(serde_json::to_string(&page.activities).map_err(Error::internal)?);
+    let access = async { Ok(vec![visible_workspace(store, &caller, &workspace).await?]) };
+    let page = Box::pin(feeds::read(store, &Budget::start(), &query, serialize, access)).await?;
+    let mut response = Response::new(json_array(&page.entries));
     if let Some(next) = &page.next {
-        let link = format!("<{path}?{}>; rel=\"next\"", params.next(&query, next));
+        let link = format!("<{path}?{}>; rel=\"next\"", params.next_page(&query, next));
         response.headers_mut().insert(LINK, HeaderValue::from_str(&link).map_err(Error::internal)?);
     }
     if let Some(total) = page.total {
         response.headers_mut().insert(TOTAL_COUNT, total.into());
     }
-    tagged(response, request.if_none_match)
+    tagged(response, if_none_match)
 }
 
-/// Answers one activity.
+/// Answers with one activity.
 ///
 /// # Errors
-/// Those of access; [`Error::NotFound`] when there is none that the caller may see.
-pub async fn one(
+/// Those of access; [`Error::NotFound`] when no activity that the caller may see has the id.
+pub async fn show(
     store: &Store,
     caller: &Caller,
     workspace: &WorkspaceId,
     id: &ActivityId,
     if_none_match: Option<&str>,
 ) -> Result<Response<String>> {
-    let (place, row) = tokio::join!(place(store, caller, workspace), store.activity(workspace, id));
-    let view = place?.view;
-    let visible = row?.filter(|row| view.shows(row.staff));
-    let activity = visible.ok_or(Error::NotFound("Activity not found"))?.activity;
-    tagged(Response::new(serde_json::to_string(&activity).map_err(Error::internal)?), if_none_match)
+    let (visible, row) =
+        tokio::join!(visible_workspace(store, caller, workspace), store.activity(workspace, id));
+    let view = visible?.view;
+    let row = row?.filter(|row| view.shows(row.staff)).ok_or(Error::NotFound(Missing::Activity))?;
+    tagged(Response::new(serialize(row.activity)?.0), if_none_match)
 }
 
-/// Where a feed is served.
+/// The path of a feed.
 pub fn path(workspace: &WorkspaceId, issue: Option<&IssueId>) -> String {
     match issue {
         None => format!("/api/v1/workspaces/{workspace}/activity"),
@@ -80,15 +86,37 @@ pub fn path(workspace: &WorkspaceId, issue: Option<&IssueId>) -> String {
     }
 }
 
-async fn place(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<Place> {
+async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<VisibleWorkspace> {
     let (workspace, role) = store.access(id, caller.user.as_ref()).await?;
-    Place::of(caller, id, workspace.as_ref(), role)
+    VisibleWorkspace::of(caller, id, workspace.as_ref(), role)
 }
 
-/// Adds a weak entity tag of all the response says, or answers that the caller has it already.
+/// The JSON of an activity, and its size in a response.
+fn serialize(activity: Activity) -> Result<(String, usize)> {
+    let text = serde_json::to_string(&activity).map_err(Error::internal)?;
+    let size = response_size::of_text(&text);
+    Ok((text, size))
+}
+
+fn json_array(entries: &[String]) -> String {
+    let len: usize = entries.iter().map(|entry| entry.len() + 1).sum();
+    let mut array = String::with_capacity(len + 2);
+    array.push('[');
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            array.push(',');
+        }
+        array.push_str(entry);
+    }
+    array.push(']');
+    array
+}
+
+/// Adds a weak entity tag of the body and of the headers that describe it. When the caller has that response already,
+/// the status becomes 304 and the body empty.
 ///
 /// # Errors
-/// None of the caller's.
+/// [`Error::Internal`] when the tag is no header value, which no response causes.
 pub fn tagged(mut response: Response<String>, if_none_match: Option<&str>) -> Result<Response<String>> {
     let header = |name| response.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes);
     let digest = Sha256::new()
@@ -98,13 +126,13 @@ pub fn tagged(mut response: Response<String>, if_none_match: Option<&str>) -> Re
         .chain_update([0])
         .chain_update(response.body())
         .finalize();
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest.iter().take(TAG_LEN).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("W/\"{hex}\"");
-    let known = |candidate: &str| {
+    let is_known = |candidate: &str| {
         let candidate = candidate.trim();
         candidate == "*" || candidate.trim_start_matches("W/") == &tag[2..]
     };
-    if if_none_match.is_some_and(|tags| tags.split(',').any(known)) {
+    if if_none_match.is_some_and(|tags| tags.split(',').any(is_known)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.body_mut().clear();
     } else {
@@ -112,7 +140,7 @@ pub fn tagged(mut response: Response<String>, if_none_match: Option<&str>) -> Re
     }
     let headers = response.headers_mut();
     headers.insert(ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
-    // Access is checked at each read, so nobody may keep an answer without asking again.
+    // Nobody may use a kept response without asking again, because each read checks access.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }

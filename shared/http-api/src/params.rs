@@ -1,36 +1,32 @@
-//! The parameters of a list, from the query string.
+//! The parameters of a list, in the query string.
+
+mod table;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
-use crate::activity::{Action, ActorType};
-use crate::feed::{Filter, Order, Query, Scope, cursor};
-use crate::ids::{ActorId, Tag};
-use crate::keys::Position;
-use crate::time::Timestamp;
-use crate::{Error, Result};
+use domain::filter::{Filter, FilterKind};
+use domain::position::Bound;
+use domain::time::Timestamp;
+use domain::{Error, Result};
+use feeds::{Query, Scope, cursor};
 
-/// Entries of a page when nothing is said.
+use crate::response_size;
+use table::{CURSOR, Kind, OFFSET, Values};
+
+pub use table::{PARAMETERS, Parameter};
+
+/// The number of entries of a page when the request does not say.
 pub const DEFAULT_LIMIT: usize = 50;
 /// The most entries of a page.
 pub const MAX_LIMIT: usize = 200;
-/// The most values of a repeatable parameter: each is a partition to merge, or a condition to check.
+/// The most values of one filter. Each value is a partition to merge, or a condition to check.
 pub const MAX_VALUES: usize = 20;
 
-const NAMES: &[&str] = &[
-    "limit",
-    "offset",
-    "cursor",
-    "order",
-    "actor_type",
-    "actor_id",
-    "action",
-    "tag",
-    "since",
-    "until",
-    "include",
-];
+/// The longest part of an unknown parameter's name that an error repeats, in characters.
+const MAX_SHOWN_NAME: usize = 64;
 
-/// A query string's parameters, decoded.
+/// The parameters of one request, decoded.
 #[derive(Debug, Clone)]
 pub struct Params(Vec<(String, String)>);
 
@@ -38,71 +34,70 @@ impl Params {
     /// Decodes a query string.
     ///
     /// # Errors
-    /// [`Error::BadInput`] of a parameter that no list has: a misspelt filter must not return everything.
+    /// [`Error::BadInput`] for a parameter that is not in [`PARAMETERS`], because a misspelt filter must not return
+    /// everything.
     pub fn parse(query: &str) -> Result<Self> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        match pairs.iter().find(|(name, _)| !NAMES.contains(&name.as_str())) {
+        let is_known = |name: &str| PARAMETERS.iter().any(|parameter| parameter.name == name);
+        match pairs.iter().find(|(name, _)| !is_known(name)) {
             None => Ok(Self(pairs)),
-            Some((name, _)) => {
-                let name: String = name.chars().take(64).collect();
-                Err(Error::bad_input(
-                    name,
-                    format!("is not a parameter here; allowed are {}", NAMES.join(", ")),
-                ))
+            Some((unknown, _)) => {
+                let unknown: String = unknown.chars().take(MAX_SHOWN_NAME).collect();
+                let known: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.name).collect();
+                let detail = format!("is not a parameter here; allowed are {}", known.join(", "));
+                Err(Error::bad_input(unknown, detail))
             }
         }
     }
 
-    /// The page they ask for.
+    /// The query for the page of `scope` that they describe.
     ///
     /// # Errors
     /// [`Error::BadInput`] of the parameter at fault.
     pub fn query(&self, scope: Scope) -> Result<Query> {
-        let limit = self.number("limit", 1, MAX_LIMIT as u64)?.map_or(Ok(DEFAULT_LIMIT), usize::try_from);
-        let order = match self.single("order")? {
-            None | Some("desc") => Order::Descending,
-            Some("asc") => Order::Ascending,
-            Some(_) => return Err(Error::bad_input("order", "must be desc or asc")),
-        };
-        let total = match self.single("include")? {
-            None => false,
-            Some("total") => true,
-            Some(_) => return Err(Error::bad_input("include", "must be total")),
-        };
-        let time = |name| self.single(name)?.map(|text| Timestamp::parse(name, text)).transpose();
-        let (since, until) = (time("since")?, time("until")?);
-        if since.zip(until).is_some_and(|(since, until)| since >= until) {
+        let mut query = Query { max_bytes: response_size::MAX, ..Query::new(scope, DEFAULT_LIMIT) };
+        for parameter in PARAMETERS {
+            self.read(parameter, &mut query)?;
+        }
+        if query.since.zip(query.until).is_some_and(|(since, until)| since >= until) {
             return Err(Error::bad_input("since", "must be before until"));
         }
-        let filter = Filter {
-            actor_type: self
-                .single("actor_type")?
-                .map(|text| ActorType::parse("actor_type", text))
-                .transpose()?,
-            actors: self.many("actor_id", |text| ActorId::parse("actor_id", text))?,
-            actions: self.many("action", |text| Action::parse("action", text))?,
-            tags: self.many("tag", |text| Tag::parse("tag", text))?,
-            ..Filter::default()
-        };
-        let offset = self.number("offset", 0, u64::MAX)?;
-        let limit = limit.map_err(Error::internal)?;
-        let skip = offset.unwrap_or(0);
-        let mut query = Query { filter, since, until, order, skip, total, ..Query::new(scope, limit) };
-        if let Some(text) = self.single("cursor")? {
-            if offset.is_some() {
-                return Err(Error::bad_input("offset", "must not be given together with cursor"));
+        if let Some(text) = self.single(CURSOR)? {
+            if self.values(OFFSET).next().is_some() {
+                return Err(Error::bad_input(OFFSET, "must not be given together with cursor"));
             }
-            query.after = Some(cursor::decode(&query, "cursor", text)?);
+            query.after = Some(cursor::decode(&query, CURSOR, text)?);
         }
         Ok(query)
     }
 
+    fn read(&self, Parameter { name, kind, .. }: &Parameter, query: &mut Query) -> Result<()> {
+        if let Kind::Filter(filter, Values::AnyOf, _) = kind {
+            return add_values(&mut query.filter, *filter, name, self.values(name));
+        }
+        let Some(text) = self.single(name)? else { return Ok(()) };
+        match kind {
+            Kind::Limit(range) => {
+                query.limit = usize::try_from(number(name, text, range)?).map_err(Error::internal)?;
+            }
+            Kind::Offset(range) => query.skip = number(name, text, range)?,
+            Kind::Order(choices) => query.order = choose(name, text, choices)?,
+            Kind::Since => query.since = Some(Timestamp::parse(name, text)?),
+            Kind::Until => query.until = Some(Timestamp::parse(name, text)?),
+            Kind::Include(choices) => query.total = choose(name, text, choices)?,
+            Kind::Filter(filter, ..) => query.filter.add(*filter, name, [text])?,
+            // A cursor is decoded after all other parameters, because it is bound to their values.
+            Kind::Cursor => {}
+        }
+        Ok(())
+    }
+
     /// The same query string, for the page that begins at `next`.
-    pub fn next(&self, query: &Query, next: &Position) -> String {
-        let same = self.0.iter().filter(|(name, _)| name != "offset" && name != "cursor");
+    pub fn next_page(&self, query: &Query, next: &Bound) -> String {
+        let same = self.0.iter().filter(|(name, _)| name != OFFSET && name != CURSOR);
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(same)
-            .append_pair("cursor", &cursor::encode(query, next))
+            .append_pair(CURSOR, &cursor::encode(query, next))
             .finish()
     }
 
@@ -114,33 +109,54 @@ impl Params {
         }
     }
 
-    fn many<T: Ord>(&self, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
-        // A value given twice selects nothing more.
-        let values: BTreeSet<T> = self.values(name).map(parse).collect::<Result<_>>()?;
-        if values.len() > MAX_VALUES {
-            return Err(Error::bad_input(name, format!("must have at most {MAX_VALUES} values")));
-        }
-        Ok(values.into_iter().collect())
-    }
-
-    fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>> {
-        let Some(text) = self.single(name)? else { return Ok(None) };
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits && (least..=most).contains(&number) => Ok(Some(number)),
-            _ => Err(Error::bad_input(name, format!("must be a whole number from {least} to {most}"))),
-        }
-    }
-
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
+/// Adds the values of one filter, any of which may match.
+///
+/// # Errors
+/// [`Error::BadInput`] of `field` when there are more than [`MAX_VALUES`] different values, or one is malformed.
+pub fn add_values<'a>(
+    filter: &mut Filter,
+    kind: FilterKind,
+    field: &str,
+    values: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    let values: BTreeSet<&str> = values.collect();
+    if values.len() > MAX_VALUES {
+        return Err(Error::bad_input(field, format!("must have at most {MAX_VALUES} values")));
+    }
+    filter.add(kind, field, values)
+}
+
+fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64> {
+    // `parse` would take a sign.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if is_digits && range.contains(&number) => Ok(number),
+        _ => {
+            let (min, max) = (range.start(), range.end());
+            Err(Error::bad_input(name, format!("must be a whole number from {min} to {max}")))
+        }
+    }
+}
+
+fn choose<T: Copy>(name: &str, text: &str, choices: &[(&'static str, T)]) -> Result<T> {
+    match choices.iter().find(|(choice, _)| *choice == text) {
+        Some((_, value)) => Ok(*value),
+        None => Err(Error::bad_input(name, format!("must be {}", table::names(choices).join(" or ")))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use domain::filter::Order;
+    use domain::ids::{ActivityId, WorkspaceId};
+    use domain::position::TimePosition;
+
     use super::*;
-    use crate::ids::WorkspaceId;
 
     fn scope() -> Scope {
         Scope::Workspace(WorkspaceId::parse("w", "ws-1").unwrap())
@@ -151,26 +167,31 @@ mod tests {
     }
 
     #[test]
-    fn has_defaults() {
+    fn parameters_have_defaults() {
         let query = query("").unwrap();
         assert_eq!((query.limit, query.skip, query.order), (50, 0, Order::Descending));
-        assert!(!query.total);
+        assert_eq!((query.total, query.max_bytes), (false, response_size::MAX));
+        assert!(query.filter.is_empty());
     }
 
     #[test]
-    fn reads_every_parameter() {
+    fn every_parameter_is_read() {
         let text = "limit=200&offset=7&order=asc&actor_type=agent&actor_id=b&actor_id=a&actor_id=a&\
                     action=issue.created&tag=x&since=2025-01-01T00%3A00%3A00%2B01%3A00&until=2025-02-01T00:00:00&\
                     include=total";
         let query = query(text).unwrap();
         assert_eq!((query.limit, query.skip, query.order), (200, 7, Order::Ascending));
-        assert_eq!(query.filter.actors.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let values = |kind| query.filter.values(kind);
+        assert_eq!(values(FilterKind::ActorType), ["agent"]);
+        assert_eq!(values(FilterKind::Actor), ["a", "b"]);
+        assert_eq!((values(FilterKind::Action), values(FilterKind::Tag)), (vec!["issue.created"], vec!["x"]));
         assert_eq!(query.since.unwrap().to_string(), "2024-12-31T23:00:00");
+        assert_eq!(query.until.unwrap().to_string(), "2025-02-01T00:00:00");
         assert!(query.total);
     }
 
     #[test]
-    fn names_the_parameter_at_fault() {
+    fn error_names_the_parameter_at_fault() {
         let many: String = (0..21).map(|n| format!("tag=t{n}&")).collect();
         for (text, start) in [
             ("limit=0", "limit: must be a whole number from 1 to 200"),
@@ -179,12 +200,13 @@ mod tests {
             ("limit=%2B5", "limit: "),
             ("limit=", "limit: "),
             ("limit=1&limit=1", "limit: must be given once"),
-            ("offset=-1", "offset: "),
+            ("offset=-1", "offset: must be a whole number from 0 to 18446744073709551615"),
             ("offset=1.5", "offset: "),
             ("offset=18446744073709551616", "offset: "),
-            ("order=DESC", "order: "),
-            ("include=all", "include: "),
-            ("actor_type=bot", "actor_type: "),
+            ("order=DESC", "order: must be desc or asc"),
+            ("include=all", "include: must be total"),
+            ("actor_type=bot", "actor_type: must be user or agent"),
+            ("actor_type=user&actor_type=agent", "actor_type: must be given once"),
             ("actor_id=a%23b", "actor_id: "),
             ("actor_id=", "actor_id: "),
             ("action=created", "action: "),
@@ -194,7 +216,10 @@ mod tests {
             ("since=2025-01-02T00:00:00Z&until=2025-01-02T00:00:00Z", "since: must be before until"),
             ("cursor=abc", "cursor: "),
             ("cursor=abc&offset=0", "offset: must not be given together with cursor"),
-            ("Limit=5", "Limit: is not a parameter here"),
+            (
+                "Limit=5",
+                "Limit: is not a parameter here; allowed are limit, offset, cursor, order, actor_type, ",
+            ),
             ("actorid=a", "actorid: is not a parameter here"),
         ] {
             let message = query(text).unwrap_err().to_string();
@@ -203,13 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_keeps_the_filters() {
+    fn next_page_keeps_the_filters() {
         let params = Params::parse("limit=2&offset=4&action=issue.created&action=issue.updated").unwrap();
         let query = params.query(scope()).unwrap();
-        let place = Position::parse("2025-01-01T00:00:00.000000#act-1").unwrap();
-        let next = params.next(&query, &place);
+        let created_at = Timestamp::parse("t", "2025-01-01T00:00:00Z").unwrap();
+        let bound = Bound::from(TimePosition { created_at, id: ActivityId::parse("id", "act-1").unwrap() });
+        let next = params.next_page(&query, &bound);
         assert!(next.starts_with("limit=2&action=issue.created&action=issue.updated&cursor="), "{next}");
         let again = Params::parse(&next).unwrap().query(scope()).unwrap();
-        assert_eq!(again.after, Some(place));
+        assert_eq!(again.after, Some(bound));
     }
 }

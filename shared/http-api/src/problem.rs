@@ -1,16 +1,16 @@
-//! Errors as HTTP: RFC 9457 problem details. The one place that knows status codes.
+//! Errors as RFC 9457 problem details. Only this module knows the status of an error.
 
+use domain::Error;
+use domain::error::{Forbidden, Missing, QueryError};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
-
-use crate::Error;
 
 /// The body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// What kind of problem; always `about:blank`, which means that the status says it.
+    /// The kind of problem: always `about:blank`, because the status says it.
     #[serde(rename = "type")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: &'static str,
@@ -19,21 +19,21 @@ pub struct Problem {
     pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// What to do about it, for programs.
+    /// The way to go on, for programs.
     pub code: Code,
-    /// What was wrong and what is allowed, for people.
+    /// The fault, and what is allowed instead, for people.
     pub detail: String,
     /// The parameter, header or member at fault.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// Names this request in our logs.
+    /// The name of this request in our logs.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// What to do about a problem.
+/// The way to go on after a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -59,31 +59,52 @@ pub enum Code {
 }
 
 impl Problem {
-    /// The problem that an error is to its caller. Causes stay inside.
+    /// The problem of an error. It leaves out the error's causes, because callers must not see them.
     pub fn new(error: &Error, request_id: Option<&str>) -> Self {
-        let (status, code, field) = match error {
-            Error::BadInput { field, .. } => {
-                (StatusCode::BAD_REQUEST, Code::BadUserInput, Some(field.clone()))
+        let of_field = |field: &str, detail: &str| (Some(field.to_owned()), format!("{field} {detail}"));
+        let without_field = |detail: &dyn ToString| (None, detail.to_string());
+        let (status, code, (field, detail)) = match error {
+            Error::BadInput { field, detail } => {
+                (StatusCode::BAD_REQUEST, Code::BadUserInput, of_field(field, detail))
             }
-            Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated, None),
-            Error::Forbidden(_) => (StatusCode::FORBIDDEN, Code::Forbidden, None),
-            Error::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound, None),
-            Error::Conflict { field, .. } => {
-                (StatusCode::CONFLICT, Code::Conflict, Some((*field).to_owned()))
+            Error::Query(error) => {
+                let words = of_field(parameter(*error), &error.to_string());
+                (StatusCode::BAD_REQUEST, Code::BadUserInput, words)
             }
-            Error::TooLarge { field, .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, Some(field.clone()))
+            Error::Unauthenticated(detail) => {
+                (StatusCode::UNAUTHORIZED, Code::Unauthenticated, without_field(detail))
             }
-            Error::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, Code::Throttled, None),
-            Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, None),
-            Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None),
-        };
-        let detail = match error {
-            Error::BadInput { field, detail } | Error::TooLarge { field, detail } => {
-                format!("{field} {detail}")
+            Error::Forbidden(forbidden) => {
+                let detail = match forbidden {
+                    Forbidden::ReadWorkspace => {
+                        "You do not have permission to view activities for this project"
+                    }
+                    Forbidden::ReadOrganization => {
+                        "You do not have permission to view activities for this organization"
+                    }
+                    Forbidden::Record => "Recording needs the scope activity:write",
+                };
+                (StatusCode::FORBIDDEN, Code::Forbidden, without_field(&detail))
             }
-            Error::Conflict { detail, .. } => detail.clone(),
-            other => other.to_string(),
+            Error::NotFound(missing) => {
+                let detail = match missing {
+                    Missing::Workspace => "Project not found",
+                    Missing::Organization => "Organization not found",
+                    Missing::Activity => "Activity not found",
+                };
+                (StatusCode::NOT_FOUND, Code::NotFound, without_field(&detail))
+            }
+            Error::Conflict { field, detail } => {
+                (StatusCode::CONFLICT, Code::Conflict, (Some((*field).to_owned()), detail.clone()))
+            }
+            Error::TooLarge { field, detail } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, of_field(field, detail))
+            }
+            Error::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, Code::Throttled, without_field(error)),
+            Error::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, without_field(error))
+            }
+            Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, without_field(error)),
         };
         Self {
             kind: "about:blank",
@@ -113,9 +134,28 @@ impl Problem {
     }
 }
 
+/// The REST API's name for the part of a query that is at fault.
+fn parameter(error: QueryError) -> &'static str {
+    match error {
+        QueryError::TotalTooLarge => "total",
+        QueryError::SkipTooDeep | QueryError::SkipWithinSlot => "offset",
+        // No list of the REST API has these faults, because its path names one workspace by its id.
+        QueryError::TooManyWorkspaces
+        | QueryError::AmbiguousWorkspace
+        | QueryError::AmbiguousOrganization
+        | QueryError::ScopeRequired => "ws_id",
+        QueryError::ResumeExpired => "cursor",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(error: impl Into<Error>) -> (u16, Option<String>, String) {
+        let Problem { status, field, detail, .. } = Problem::new(&error.into(), None);
+        (status, field, detail)
+    }
 
     #[test]
     fn nothing_internal_leaks() {
@@ -129,10 +169,33 @@ mod tests {
     }
 
     #[test]
-    fn the_field_at_fault_is_named() {
-        let problem = Problem::new(&Error::bad_input("limit", "must be a whole number from 1 to 200"), None);
-        assert_eq!(problem.status, 400);
-        assert_eq!(problem.field.as_deref(), Some("limit"));
-        assert_eq!(problem.detail, "limit must be a whole number from 1 to 200");
+    fn field_at_fault_is_named() {
+        let error = Error::bad_input("limit", "must be a whole number from 1 to 200");
+        let detail = "limit must be a whole number from 1 to 200";
+        assert_eq!(of(error), (400, Some("limit".into()), detail.into()));
+    }
+
+    #[test]
+    fn query_errors_name_the_parameter() {
+        let (status, field, detail) = of(QueryError::SkipTooDeep);
+        assert_eq!((status, field.as_deref()), (400, Some("offset")));
+        assert!(detail.starts_with("offset is too deep to be skipped by reading; "), "{detail}");
+        assert_eq!(of(QueryError::TotalTooLarge).1.as_deref(), Some("total"));
+    }
+
+    #[test]
+    fn refusals_have_the_words_of_the_reference() {
+        for (error, status, detail) in [
+            (Error::NotFound(Missing::Workspace), 404, "Project not found"),
+            (Error::NotFound(Missing::Activity), 404, "Activity not found"),
+            (
+                Error::Forbidden(Forbidden::ReadWorkspace),
+                403,
+                "You do not have permission to view activities for this project",
+            ),
+            (Error::Forbidden(Forbidden::Record), 403, "Recording needs the scope activity:write"),
+        ] {
+            assert_eq!(of(error), (status, None, detail.into()));
+        }
     }
 }
