@@ -1,81 +1,45 @@
-//! `POST /graphql`: the query `activityList`, of one request with one document; and the schema for those who tell of
-//! activities live.
-//!
-//! `query` answers, from the `arguments`; `subscription` is told by others, through `live`. The other modules are the
-//! types of the schema, and how a request travels.
-
-mod arguments;
-mod category;
-mod date_time;
-mod document;
-mod error;
-mod http;
-mod limits;
-mod live;
-mod query;
-mod subscription;
-mod types;
+//! `POST /graphql`: one request with one document.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, Schema};
-use lambda_http::{Request, Response};
-use shared::feed::Budget;
-use shared::reader::Reader;
-use shared::store::Store;
+use domain::Result;
+use graphql_api::App;
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::{Body, Request, Response};
+use tracing::Instrument as _;
 
-use limits::Room;
-pub use live::{Asked, Event, MAX_PAYLOAD, Refused};
-pub use query::Query;
-pub use subscription::{Arguments, Subscription};
-
-/// The schema, and the table behind it.
-#[derive(Clone)]
-pub struct App {
-    schema: Schema<Query, EmptyMutation, Subscription>,
-    store: Store,
-}
-
-impl App {
-    /// The schema on `store`.
-    pub fn new(store: Store) -> Self {
-        Self { schema: schema(), store }
-    }
-}
-
-/// What names the request in the logs.
-#[derive(Debug)]
-struct RequestId(Option<String>);
-
-fn schema() -> Schema<Query, EmptyMutation, Subscription> {
-    Schema::build(Query, EmptyMutation, Subscription)
-        .limit_complexity(limits::COMPLEXITY)
-        .limit_directives(limits::DIRECTIVES)
-        .finish()
-}
-
-/// The schema in GraphQL's own language, as `schema.graphql` holds it.
-pub fn sdl() -> String {
-    let options = async_graphql::SDLExportOptions::new().sorted_enum_items().include_specified_by();
-    schema().sdl_with_options(options)
-}
+/// The media type of responses whose status says whether the document was executed. A client asks for it in `Accept`.
+const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 
 /// Answers one request.
 ///
 /// # Errors
-/// None: every failure is an answer, and has the form of GraphQL's errors.
+/// None: every failure is an answer, in the form of GraphQL's errors.
 pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Infallible> {
-    let request_id = shell::request_id(&request).map(str::to_owned);
-    let answer = async {
-        let caller = shell::caller(&request)?;
-        let query = http::parse(&request)?;
-        let room = Arc::<Room>::default();
-        let query = query.data(Reader::new(app.store.clone(), caller)).data(app.store.clone());
-        let query = query.data(Budget::start()).data(Arc::clone(&room)).data(RequestId(request_id.clone()));
-        let answer = Box::pin(app.schema.execute(query)).await;
-        if room.is_full() { Err(http::too_long()) } else { Ok(answer) }
+    let request_id = lambda_support::request_id(&request);
+    let answered = async {
+        let executed = execute(app, &request, request_id).await;
+        let accept = lambda_support::header(&request, ACCEPT.as_str()).ok().flatten();
+        let goes_by_status = accept.is_some_and(|accept| accept.contains(GRAPHQL_RESPONSE));
+        let (status, body) = graphql_api::respond(executed, goes_by_status, request_id);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let media_type = if goes_by_status { GRAPHQL_RESPONSE } else { "application/json" };
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        // Nobody may keep a response, because each read checks access.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        response
     };
-    let answered: shared::Result<_> = answer.await;
-    Ok(http::answer(answered, shell::header(&request, "accept").ok().flatten(), request_id.as_deref()))
+    Ok(answered.instrument(lambda_support::invocation_span(request_id.unwrap_or_default())).await)
+}
+
+async fn execute(app: &App, request: &Request, request_id: Option<&str>) -> Result<graphql_api::Response> {
+    let caller = lambda_support::caller(request)?;
+    let body = match request.body() {
+        Body::Text(text) => text.as_bytes(),
+        Body::Binary(bytes) => bytes,
+        _ => &[],
+    };
+    Box::pin(app.execute(graphql_api::parse(body)?, caller, request_id)).await
 }

@@ -1,18 +1,18 @@
-//! The arguments of `activityList`, checked once.
-
-use std::collections::BTreeSet;
+//! The arguments of `activityList`.
 
 use async_graphql::Enum;
-use shared::feed::{Filter, Order, Query, Scope, Sort, cursor};
-use shared::ids::{ActorId, Tag};
-use shared::params::{DEFAULT_LIMIT, MAX_LIMIT, MAX_VALUES};
-use shared::time::Timestamp;
-use shared::{Error, Result};
+use domain::filter::{Filter, FilterKind, Order, Sort};
+use domain::ids::ActorId;
+use domain::position::Bound;
+use domain::time::Timestamp;
+use domain::{Error, Result};
+use feeds::{Query, Scope, cursor};
+use http_api::params::{DEFAULT_LIMIT, MAX_LIMIT, add_values};
+use http_api::response_size;
 
-use crate::category::Category;
 use crate::date_time::DateTime;
 
-/// In what order activities are listed. Activities are never changed, so by `updatedAt` is by `createdAt`.
+/// The orders of a list. An activity never changes, so that the orders by `updatedAt` are those by `createdAt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "ActivityOrderByInput")]
 pub(crate) enum OrderBy {
@@ -47,15 +47,55 @@ impl OrderBy {
     }
 }
 
-/// What is asked for, beyond whose it is.
+/// The arguments of one list, without its scope. [`ListArguments::query`] checks them late, because a caller who may not
+/// read the scope must get that error first.
 #[derive(Debug)]
-pub(crate) struct Arguments {
-    pub(crate) user_id: Option<String>,
-    pub(crate) user_ids: Option<Vec<String>>,
-    pub(crate) tag_ids: Option<Vec<String>>,
-    pub(crate) categories: Option<Vec<Category>>,
-    pub(crate) start_date: Option<DateTime>,
-    pub(crate) end_date: Option<DateTime>,
+pub(crate) struct ListArguments {
+    pub(crate) filters: Filters,
+    pub(crate) dates: DateRange,
+    pub(crate) paging: Paging,
+}
+
+impl ListArguments {
+    /// The query for a page of `scope`.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] of the argument at fault.
+    pub(crate) fn query(&self, scope: Scope) -> Result<Query> {
+        let Paging { first, last, after, before, .. } = &self.paging;
+        let (limit, backward) = match (*first, *last) {
+            (Some(_), Some(_)) => {
+                return Err(Error::bad_input("first", "must not be given together with last"));
+            }
+            (None, None) => (DEFAULT_LIMIT, false),
+            (Some(first), None) => (number("first", first, 1, MAX_LIMIT)?, false),
+            (None, Some(last)) => (number("last", last, 1, MAX_LIMIT)?, true),
+        };
+        let skip = self.paging.skip.map_or(Ok(0), |skip| number("skip", skip, 0, usize::MAX))?;
+        let (sort, order) = self.paging.order_by.unwrap_or(OrderBy::CreatedAtDesc).parts();
+        let mut query = Query {
+            filter: self.filters.filter()?,
+            since: self.dates.since,
+            until: self.dates.until,
+            sort,
+            order,
+            backward,
+            skip: skip as u64,
+            max_bytes: response_size::MAX,
+            ..Query::new(scope, limit)
+        };
+        let bound = |argument, cursor: &Option<String>| -> Result<Option<Bound>> {
+            cursor.as_ref().map(|text| cursor::decode(&query, argument, text)).transpose()
+        };
+        let (after, before) = (bound("after", after)?, bound("before", before)?);
+        (query.after, query.before) = (after, before);
+        Ok(query)
+    }
+}
+
+/// The arguments that choose a page.
+#[derive(Debug)]
+pub(crate) struct Paging {
     pub(crate) skip: Option<i32>,
     pub(crate) first: Option<i32>,
     pub(crate) last: Option<i32>,
@@ -64,89 +104,112 @@ pub(crate) struct Arguments {
     pub(crate) order_by: Option<OrderBy>,
 }
 
-/// What a feed is asked for, and whether it can show anything at all.
+/// The times of the activities that a list shows.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) query: Query,
-    /// No user is both the one and among the others.
-    pub(crate) is_empty: bool,
+pub(crate) struct DateRange {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
-impl Arguments {
-    /// Whether the range of dates ends before it begins, or as it does.
-    pub(crate) fn are_reversed(&self) -> bool {
-        self.start_date.zip(self.end_date).is_some_and(|(start, end)| start.0 >= end.0)
+impl DateRange {
+    /// The range from one date to another, both included; `None` unless the start is before the end.
+    pub(crate) fn new(start: Option<DateTime>, end: Option<DateTime>) -> Option<Self> {
+        let (since, last) = (start.map(|date| date.0), end.map(|date| date.0));
+        let is_reversed = since.zip(last).is_some_and(|(since, last)| since >= last);
+        (!is_reversed).then(|| Self { since, until: last.map(|last| last.plus(Timestamp::RESOLUTION)) })
     }
+}
 
-    /// What they ask of `scope`.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] of the argument at fault.
-    pub(crate) fn of(&self, scope: Scope) -> Result<Asked> {
-        let start = self.start_date.map(|date| date.0);
-        // Both dates are included.
-        let end = self.end_date.map(|date| date.0.plus(Timestamp::RESOLUTION));
-        let (limit, backward) = match (self.first, self.last) {
-            (Some(_), Some(_)) => {
-                return Err(Error::bad_input("first", "must not be given together with last"));
+/// The filters of a list, collected from their arguments. It keeps the first error until [`Filters::filter`].
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    filter: Filter,
+    excludes_all: bool,
+    error: Option<Error>,
+}
+
+impl Filters {
+    /// Shows only activities that match any of `values`. A null argument filters nothing. An empty list is an error,
+    /// because it could mean all activities as well as none.
+    pub(crate) fn any_of<T: AsRef<str>>(
+        self,
+        kind: FilterKind,
+        argument: &str,
+        values: Option<Vec<T>>,
+    ) -> Self {
+        self.with(values, |filters, values| {
+            if values.is_empty() {
+                let detail = "must not be empty; leave it out, or give null, to show all";
+                return Err(Error::bad_input(argument, detail));
             }
-            (None, None) => (DEFAULT_LIMIT, false),
-            (Some(first), None) => (number("first", first, 1, MAX_LIMIT)?, false),
-            (None, Some(last)) => (number("last", last, 1, MAX_LIMIT)?, true),
-        };
-        let skip = self.skip.map_or(Ok(0), |skip| number("skip", skip, 0, usize::MAX))?;
-        let (sort, order) = self.order_by.unwrap_or(OrderBy::CreatedAtDesc).parts();
-        let mut actors = many("userIds", self.user_ids.as_deref(), |id| ActorId::parse("userIds", id))?;
-        let mut is_empty = false;
-        if let Some(user) = &self.user_id {
-            let user = ActorId::parse("userId", user)?;
-            is_empty = !actors.is_empty() && !actors.contains(&user);
-            actors = vec![user];
+            add_values(&mut filters.filter, kind, argument, values.iter().map(AsRef::as_ref))
+        })
+    }
+
+    /// Shows only what one actor did, out of the actors that the filter shows so far.
+    pub(crate) fn only_actor(self, argument: &str, id: Option<String>) -> Self {
+        self.with(id, |filters, id| {
+            let id = ActorId::parse(argument, id)?;
+            let actors = &mut filters.filter.actors;
+            filters.excludes_all = !actors.is_empty() && !actors.contains(&id);
+            *actors = vec![id];
+            Ok(())
+        })
+    }
+
+    fn with<T>(mut self, value: Option<T>, add: impl FnOnce(&mut Self, T) -> Result<()>) -> Self {
+        if let (Some(value), None) = (value, &self.error) {
+            self.error = add(&mut self, value).err();
         }
-        let categories =
-            self.categories.as_deref().map(|all| all.iter().map(|category| category.0).collect::<Vec<_>>());
-        let filter = Filter {
-            actors,
-            categories: many("categories", categories.as_deref(), |name| Ok(*name))?,
-            tags: many("tagIds", self.tag_ids.as_deref(), |id| Tag::parse("tagIds", id))?,
-            ..Filter::default()
-        };
-        let mut query = Query {
-            filter,
-            since: start,
-            until: end,
-            sort,
-            order,
-            backward,
-            skip: skip as u64,
-            ..Query::new(scope, limit)
-        };
-        let place = |name, text: &Option<String>| {
-            text.as_ref().map(|text| cursor::decode(&query, name, text)).transpose()
-        };
-        let (after, before) = (place("after", &self.after)?, place("before", &self.before)?);
-        (query.after, query.before) = (after, before);
-        Ok(Asked { query, is_empty })
+        self
+    }
+
+    /// Whether no activity can pass.
+    pub(crate) fn excludes_all(&self) -> bool {
+        self.excludes_all
+    }
+
+    fn filter(&self) -> Result<Filter> {
+        self.error.as_ref().map_or_else(|| Ok(self.filter.clone()), |error| Err(error.duplicate()))
     }
 }
 
-fn number(name: &str, value: i32, least: usize, most: usize) -> Result<usize> {
+fn number(argument: &str, value: i32, min: usize, max: usize) -> Result<usize> {
     match usize::try_from(value) {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ if most == usize::MAX => Err(Error::bad_input(name, format!("must be {least} or more"))),
-        _ => Err(Error::bad_input(name, format!("must be from {least} to {most}"))),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ if max == usize::MAX => Err(Error::bad_input(argument, format!("must be {min} or more"))),
+        _ => Err(Error::bad_input(argument, format!("must be from {min} to {max}"))),
     }
 }
 
-/// A list of which any may match. None says nothing; of an empty list, nobody knows whether it means all or nothing.
-fn many<T, U: Ord>(name: &str, values: Option<&[T]>, parse: impl Fn(&T) -> Result<U>) -> Result<Vec<U>> {
-    let Some(values) = values else { return Ok(Vec::new()) };
-    let values: BTreeSet<U> = values.iter().map(parse).collect::<Result<_>>()?;
-    if values.is_empty() {
-        return Err(Error::bad_input(name, "must not be empty; leave it out, or give null, to show all"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[&str]) -> Option<Vec<String>> {
+        Some(ids.iter().map(|&id| id.to_owned()).collect())
     }
-    if values.len() > MAX_VALUES {
-        return Err(Error::bad_input(name, format!("must have at most {MAX_VALUES} values")));
+
+    fn only(actors: &[&str], actor: &str) -> (Result<Filter>, bool) {
+        let filters = Filters::default().any_of(FilterKind::Actor, "userIds", ids(actors));
+        let filters = filters.only_actor("userId", Some(actor.to_owned()));
+        (filters.filter(), filters.excludes_all())
     }
-    Ok(values.into_iter().collect())
+
+    #[test]
+    fn one_user_is_taken_out_of_several() {
+        let (filter, excludes_all) = only(&["b", "a"], "a");
+        assert_eq!((filter.unwrap().values(FilterKind::Actor), excludes_all), (vec!["a"], false));
+        assert!(only(&["b", "c"], "a").1);
+    }
+
+    #[test]
+    fn first_error_of_a_filter_is_kept() {
+        let filters = Filters::default()
+            .any_of::<String>(FilterKind::Tag, "tagIds", None)
+            .any_of(FilterKind::Actor, "userIds", ids(&[]))
+            .only_actor("userId", Some("a b".to_owned()));
+        assert!(filters.filter().unwrap_err().to_string().starts_with("userIds: must not be empty"));
+        assert!(only(&["a"], "a b").0.unwrap_err().to_string().starts_with("userId: "));
+    }
 }

@@ -1,4 +1,4 @@
-//! The enum of categories, made of the catalog.
+//! The enum of categories, which the catalog defines.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,11 +10,11 @@ use async_graphql::resolver_utils::{EnumItem, EnumType, enum_value, parse_enum};
 use async_graphql::{
     ContextSelectionSet, InputType, InputValueResult, OutputType, Positioned, ServerResult, Value,
 };
-use shared::catalog;
+use domain::catalog;
 
 const NAME: &str = "ActivityCategory";
 
-/// What kind of activity it is: those of the catalog, and OTHER.
+/// A category of the catalog, or OTHER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Category(pub(crate) &'static str);
 
@@ -22,6 +22,12 @@ static ITEMS: LazyLock<Vec<EnumItem<Category>>> = LazyLock::new(|| {
     let names = catalog::entries().iter().map(|entry| entry.category).chain([catalog::OTHER]);
     names.map(|name| EnumItem { name, value: Category(name) }).collect()
 });
+
+impl AsRef<str> for Category {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}
 
 impl EnumType for Category {
     fn items() -> &'static [EnumItem<Self>] {
@@ -50,7 +56,7 @@ fn register(registry: &mut Registry) -> String {
         });
         MetaType::Enum {
             name: NAME.to_owned(),
-            description: Some("What kind of activity it is.".to_owned()),
+            description: Some("The kind of an activity.".to_owned()),
             enum_values: values.collect::<IndexMap<_, _>>(),
             visible: None,
             inaccessible: false,

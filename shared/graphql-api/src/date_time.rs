@@ -1,14 +1,14 @@
 //! The scalar of instants.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use shared::Error;
-use shared::time::Timestamp;
+use domain::Error;
+use domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
-/// An instant: RFC 3339 with three or six fraction digits, `2024-12-31T23:59:59.999Z`. As an argument it may have any
-/// offset; without one it is UTC.
+/// An instant: RFC 3339 with three or six fraction digits, `2024-12-31T23:59:59.999Z`. An argument may have any offset;
+/// without one it is UTC.
 #[Scalar(name = "DateTime", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {

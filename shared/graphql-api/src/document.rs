@@ -1,5 +1,7 @@
-//! What a document may be, as it stands. This comes before anything follows it: the checks of the library go through a
-//! fragment wherever it is spread, and a few hundred that spread each other are more than it ever gets done.
+//! The limits of a document, checked before the library follows it.
+//!
+//! The library's own checks visit a fragment wherever it is spread. A few hundred fragments that spread each other
+//! would keep them busy for ever.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,26 +10,32 @@ use async_graphql::parser::types::{
     SelectionSet,
 };
 use async_graphql::{Name, Positioned, Variables};
-use shared::{Error, Result};
+use domain::{Error, Result};
 
 use crate::limits::{LEVELS, NESTING};
 
 /// Fields of introspection that lead from a type to many. Within one another, they would list the schema many times
 /// over.
-const LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"];
+const INTROSPECTION_LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"];
 
-/// Checks a document that was parsed.
+/// Checks a parsed document.
 ///
 /// # Errors
-/// [`Error::BadInput`] when it selects more than `most`, is deeper than the limit, or asks for one name twice.
-pub(crate) fn check(document: &ExecutableDocument, most: usize) -> Result<()> {
-    let mut walk = Walk { fragments: &document.fragments, most, left: most, spread: HashSet::new() };
+/// [`Error::BadInput`] when the document has more than `max_selections`, is too deep, selects one list twice under one
+/// name, or lists the fields of types within each other.
+pub(crate) fn check(document: &ExecutableDocument, max_selections: usize) -> Result<()> {
+    let mut walk = Walk {
+        fragments: &document.fragments,
+        max_selections,
+        selections_left: max_selections,
+        spread: HashSet::new(),
+    };
     for (_, operation) in document.operations.iter() {
         let root = &operation.node.selection_set.node;
         walk.visit(root, 0, false)?;
-        walk.is_distinct(root, &mut HashSet::new())?;
+        walk.check_lists_are_distinct(root, &mut HashSet::new())?;
     }
-    // Those that nothing spreads are validated too.
+    // The library validates unused fragments too.
     for (name, fragment) in &document.fragments {
         if !walk.spread.contains(name) {
             walk.visit(&fragment.node.selection_set.node, 0, false)?;
@@ -36,7 +44,7 @@ pub(crate) fn check(document: &ExecutableDocument, most: usize) -> Result<()> {
     Ok(())
 }
 
-/// The operation that is asked for, if it is told which.
+/// The operation to execute; `None` when the document does not have it, or has several and no `name` is given.
 pub(crate) fn operation<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
@@ -51,8 +59,8 @@ pub(crate) fn operation<'a>(
     }
 }
 
-/// Gives each variable of an operation that is not given the default that the document has for it: the library's `@skip`
-/// and `@include` look at what is given only.
+/// Gives each variable that the request leaves out the default of its operation, because the library's `@skip` and
+/// `@include` look at given variables only.
 pub(crate) fn fill(variables: &mut Variables, operation: &OperationDefinition) {
     for definition in &operation.variable_definitions {
         let definition = &definition.node;
@@ -62,10 +70,10 @@ pub(crate) fn fill(variables: &mut Variables, operation: &OperationDefinition) {
     }
 }
 
-/// Checks a document before it is parsed: its lists and objects are followed without limit.
+/// Checks the text of a document before it is parsed, because the parser follows lists and objects to any depth.
 ///
 /// # Errors
-/// [`Error::BadInput`] when it nests deeper than [`NESTING`].
+/// [`Error::BadInput`] when it nests more than [`NESTING`] brackets.
 pub(crate) fn check_text(document: &str) -> Result<()> {
     let mut depth = 0_usize;
     let mut rest = document;
@@ -76,7 +84,7 @@ pub(crate) fn check_text(document: &str) -> Result<()> {
             "{" | "[" | "(" => depth += 1,
             "#" => rest = after.split_once(['\n', '\r']).map_or("", |(_, rest)| rest),
             "\"" => rest = after_string(after),
-            // One too many is for the parser to refuse, which gets no further.
+            // The parser refuses a document with too many closing brackets, and reads no further.
             _ => depth = depth.saturating_sub(1),
         }
         if depth > NESTING {
@@ -86,13 +94,13 @@ pub(crate) fn check_text(document: &str) -> Result<()> {
     Ok(())
 }
 
-/// What follows a string, of which `text` is all but the first quote.
+/// The text after a string. `text` is everything after the string's first quote.
 fn after_string(text: &str) -> &str {
     let Some(mut block) = text.strip_prefix("\"\"") else {
-        let mut escaped = false;
+        let mut is_escaped = false;
         let ends = |(_, character): &(usize, char)| {
-            let ends = !escaped && matches!(character, '"' | '\n' | '\r');
-            escaped = !escaped && *character == '\\';
+            let ends = !is_escaped && matches!(character, '"' | '\n' | '\r');
+            is_escaped = !is_escaped && *character == '\\';
             ends
         };
         return text.char_indices().find(ends).map_or("", |(at, _)| &text[at + 1..]);
@@ -108,44 +116,42 @@ fn after_string(text: &str) -> &str {
 
 struct Walk<'a> {
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
-    /// Selections that may be visited.
-    most: usize,
-    /// Those that still may.
-    left: usize,
-    /// Fragments that were.
+    max_selections: usize,
+    selections_left: usize,
+    /// The fragments that were visited where something spreads them.
     spread: HashSet<&'a Name>,
 }
 
 impl<'a> Walk<'a> {
-    /// Visits everything that is selected, as often as it is.
+    /// Visits each selection as often as it is selected.
     fn visit(&mut self, set: &'a SelectionSet, level: usize, in_list: bool) -> Result<()> {
         if level > LEVELS {
             return Err(refused(format!("must be at most {LEVELS} levels deep, fragments included")));
         }
         for selection in &set.items {
-            let most = self.most;
-            let refused_more =
-                || refused(format!("must select at most {most} fields, fragments where they are spread"));
-            self.left = self.left.checked_sub(1).ok_or_else(refused_more)?;
-            let lists = match &selection.node {
-                Selection::Field(field) => LISTS.contains(&field.node.name.node.as_str()),
+            let max = self.max_selections;
+            let too_many =
+                || refused(format!("must select at most {max} fields, fragments where they are spread"));
+            self.selections_left = self.selections_left.checked_sub(1).ok_or_else(too_many)?;
+            let is_list = match &selection.node {
+                Selection::Field(field) => INTROSPECTION_LISTS.contains(&field.node.name.node.as_str()),
                 _ => false,
             };
-            if lists && in_list {
+            if is_list && in_list {
                 return Err(refused("must not list the fields of types within each other".to_owned()));
             }
             if let Selection::FragmentSpread(spread) = &selection.node {
                 self.spread.insert(&spread.node.fragment_name.node);
             }
             if let Some(set) = self.selected(&selection.node) {
-                self.visit(set, level + 1, in_list || lists)?;
+                self.visit(set, level + 1, in_list || is_list)?;
             }
         }
         Ok(())
     }
 
-    /// Refuses two lists of one name: each would be read, and their activities mixed.
-    fn is_distinct(&self, set: &'a SelectionSet, seen: &mut HashSet<&'a str>) -> Result<()> {
+    /// Refuses two lists under one name, because both would be read and their activities mixed.
+    fn check_lists_are_distinct(&self, set: &'a SelectionSet, seen: &mut HashSet<&'a str>) -> Result<()> {
         for selection in &set.items {
             match &selection.node {
                 Selection::Field(field) => {
@@ -157,7 +163,7 @@ impl<'a> Walk<'a> {
                 }
                 other => {
                     if let Some(set) = self.selected(other) {
-                        self.is_distinct(set, seen)?;
+                        self.check_lists_are_distinct(set, seen)?;
                     }
                 }
             }
@@ -165,7 +171,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What is selected within a selection. What names no fragment is for the library to refuse.
+    /// The selections within a selection. The library refuses the spread of a fragment that does not exist.
     fn selected(&self, selection: &'a Selection) -> Option<&'a SelectionSet> {
         match selection {
             Selection::Field(field) => Some(&field.node.selection_set.node),
@@ -190,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_count_where_they_are_code() {
+    fn only_brackets_of_code_are_counted() {
         let deep = "{".repeat(NESTING + 1);
         let (open, closed) = ("{".repeat(NESTING), "}".repeat(NESTING));
         for good in [
@@ -209,7 +215,7 @@ mod tests {
         }
         for bad in [
             deep.clone(),
-            // What closes is no code.
+            // The closing brackets are in comments.
             format!("{}{deep}", "{#}\n".repeat(3)),
             "{#}\n".repeat(NESTING + 1),
             "{\"}\"".repeat(NESTING + 1),

@@ -1,49 +1,118 @@
-//! Errors as GraphQL has them: a message, and a code for programs.
+//! Errors in GraphQL's words: a message for people, and a code for programs.
 
 use std::sync::Arc;
 
 use async_graphql::{ErrorExtensions as _, Pos, ServerError};
-use shared::Error;
-use shared::problem::Problem;
+use domain::Error;
+use domain::error::{Forbidden, Missing, QueryError};
+use http_api::problem::Problem;
 
-/// An error of a field. Its causes go with it to the log, and no further.
+/// An error of a field. It carries the causes to the log; a response leaves them out.
 pub(crate) fn of_field(error: Error) -> async_graphql::Error {
-    let error = match error {
-        Error::BadInput { field, detail } => Error::bad_input(argument(field), detail),
-        error => error,
+    let (argument, message) = match &error {
+        Error::Query(error) => {
+            let (argument, detail) = words(*error);
+            let detail = detail.map_or_else(|| error.to_string(), str::to_owned);
+            (Some(argument), format!("{argument}: {detail}"))
+        }
+        Error::NotFound(Missing::Organization) => (None, "Company not found".to_owned()),
+        Error::Forbidden(Forbidden::ReadOrganization) => {
+            (None, "You do not have permission to view activities for this company".to_owned())
+        }
+        Error::NotFound(_) | Error::Forbidden(_) => (None, Problem::new(&error, None).detail),
+        error => (None, error.to_string()),
     };
-    refusal(error.to_string(), error)
+    with_code(message, argument, error)
 }
 
-/// What the reference says of dates that are in the wrong order.
-pub(crate) fn reversed() -> async_graphql::Error {
+/// The error of dates in the wrong order, in the words of the reference.
+pub(crate) fn reversed_dates() -> async_graphql::Error {
     let error = Error::bad_input("startDate", "must be before endDate");
-    refusal("Start date must be before end date".into(), error)
+    with_code("Start date must be before end date".to_owned(), None, error)
 }
 
-/// An error of the whole request, which is at no place of a document.
+/// An error of the whole request, which has no location in a document.
 pub(crate) fn of_request(error: Error) -> ServerError {
     let error = of_field(error).into_server_error(Pos::default());
     ServerError { locations: Vec::new(), ..error }
 }
 
-fn refusal(message: String, error: Error) -> async_graphql::Error {
-    let problem = Problem::new(&error, None);
-    let refusal =
-        async_graphql::Error { source: Some(Arc::new(error)), ..async_graphql::Error::new(message) };
-    refusal.extend_with(|_, extensions| {
-        extensions.set("code", async_graphql::to_value(problem.code).unwrap_or_default());
-        if let Some(field) = problem.field {
+/// The argument or field at fault, and what is wrong with it, where the error's own text does not say it in GraphQL's
+/// words.
+fn words(error: QueryError) -> (&'static str, Option<&'static str>) {
+    match error {
+        QueryError::TotalTooLarge => ("totalCount", None),
+        QueryError::SkipTooDeep | QueryError::SkipWithinSlot => ("skip", None),
+        QueryError::TooManyWorkspaces => {
+            ("projectId", Some("is required: together, more than 400 workspaces cannot be read like this"))
+        }
+        QueryError::AmbiguousWorkspace => {
+            ("projectId", Some("is the slug of several projects; give the project's id, or companyId too"))
+        }
+        QueryError::AmbiguousOrganization => {
+            ("companyId", Some("is the slug of several companies; give the company's id"))
+        }
+        QueryError::ScopeRequired => {
+            ("companyId", Some("or projectId is required with a token of the scope activity:read"))
+        }
+        QueryError::ResumeExpired => {
+            ("after", Some("is too old: what follows it is listed for a day only; read activityList instead"))
+        }
+    }
+}
+
+/// An error with the code of its problem. `argument` replaces the field that the REST API would name.
+fn with_code(message: String, argument: Option<&str>, error: Error) -> async_graphql::Error {
+    let Problem { code, field, .. } = Problem::new(&error, None);
+    let field = argument.map(str::to_owned).or(field);
+    let error = async_graphql::Error { source: Some(Arc::new(error)), ..async_graphql::Error::new(message) };
+    error.extend_with(|_, extensions| {
+        extensions.set("code", async_graphql::to_value(code).unwrap_or_default());
+        if let Some(field) = field {
             extensions.set("field", field);
         }
     })
 }
 
-/// The argument that a feed calls otherwise.
-fn argument(field: String) -> String {
-    match field.as_str() {
-        "offset" => "skip".into(),
-        "total" => "totalCount".into(),
-        _ => field,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_have_the_words_of_graphql() {
+        for (error, message, code, field) in [
+            (QueryError::TotalTooLarge.into(), "totalCount: would read more", "BAD_USER_INPUT", "totalCount"),
+            (QueryError::SkipTooDeep.into(), "skip: is too deep", "BAD_USER_INPUT", "skip"),
+            (QueryError::ScopeRequired.into(), "companyId: or projectId is", "BAD_USER_INPUT", "companyId"),
+            (QueryError::ResumeExpired.into(), "after: is too old: what", "BAD_USER_INPUT", "after"),
+            (Error::NotFound(Missing::Workspace), "Project not found", "NOT_FOUND", ""),
+            (Error::NotFound(Missing::Organization), "Company not found", "NOT_FOUND", ""),
+            (
+                Error::Forbidden(Forbidden::ReadWorkspace),
+                "You do not have permission to view activities for this project",
+                "FORBIDDEN",
+                "",
+            ),
+            (
+                Error::Forbidden(Forbidden::ReadOrganization),
+                "You do not have permission to view activities for this company",
+                "FORBIDDEN",
+                "",
+            ),
+            (Error::bad_input("first", "must be small"), "first: must be small", "BAD_USER_INPUT", "first"),
+            (Error::too_large("query", "is long"), "query: is long", "PAYLOAD_TOO_LARGE", "query"),
+            (Error::internal("arn:aws:secret"), "internal error", "INTERNAL", ""),
+        ] {
+            let error: Error = error;
+            let error = serde_json::to_value(of_request(error)).unwrap();
+            assert!(error["message"].as_str().unwrap().starts_with(message), "{error}");
+            let mut extensions = json!({ "code": code });
+            if !field.is_empty() {
+                extensions["field"] = field.into();
+            }
+            assert_eq!(error["extensions"], extensions, "{message}");
+        }
     }
 }

@@ -1,1 +1,89 @@
-//! .
+//! The GraphQL API: its schema, and how requests are parsed, limited and executed.
+//!
+//! `query` serves `activityList` from its `arguments`. `subscription` and `updates` serve the functions behind the
+//! WebSocket. `request` and `response` are the bodies over HTTP. `document` and `limits` bound what a request may cost.
+//! `types`, `category` and `date_time` are the types of the schema.
+
+mod arguments;
+mod category;
+mod date_time;
+mod document;
+mod error;
+mod limits;
+mod query;
+mod request;
+mod response;
+mod subscription;
+mod types;
+mod updates;
+
+use std::sync::Arc;
+
+use async_graphql::{EmptyMutation, Schema};
+use domain::Result;
+use domain::access::Caller;
+use feeds::Budget;
+use feeds::reader::Reader;
+use store::Store;
+
+use limits::ResponseBudget;
+
+pub use async_graphql::{Request, Response};
+pub use query::Query;
+pub use request::parse;
+pub use response::respond;
+pub use subscription::{SubscriptionArguments, SubscriptionRoot};
+pub use updates::{GraphqlErrors, GraphqlUpdate, MAX_PAYLOAD, Operation};
+
+/// The schema, and the table behind it.
+#[derive(Clone)]
+pub struct App {
+    schema: Schema<Query, EmptyMutation, SubscriptionRoot>,
+    store: Store,
+}
+
+impl App {
+    /// The schema on `store`.
+    pub fn new(store: Store) -> Self {
+        Self { schema: schema(), store }
+    }
+
+    /// Executes a request for `caller`.
+    ///
+    /// # Errors
+    /// [`domain::Error::TooLarge`] when the response would be larger than Lambda can send. All other failures are in
+    /// the response.
+    pub async fn execute(
+        &self,
+        request: Request,
+        caller: Caller,
+        request_id: Option<&str>,
+    ) -> Result<Response> {
+        let response_budget = Arc::<ResponseBudget>::default();
+        let request = request
+            .data(Reader::new(self.store.clone(), caller))
+            .data(self.store.clone())
+            .data(Budget::start())
+            .data(Arc::clone(&response_budget))
+            .data(RequestId(request_id.map(str::to_owned)));
+        let response = Box::pin(self.schema.execute(request)).await;
+        if response_budget.is_full() { Err(response::too_large()) } else { Ok(response) }
+    }
+}
+
+/// The name of a request in the log.
+#[derive(Debug)]
+struct RequestId(Option<String>);
+
+fn schema() -> Schema<Query, EmptyMutation, SubscriptionRoot> {
+    Schema::build(Query, EmptyMutation, SubscriptionRoot)
+        .limit_complexity(limits::COMPLEXITY)
+        .limit_directives(limits::DIRECTIVES)
+        .finish()
+}
+
+/// The schema in GraphQL's schema definition language, as `schema.graphql` has it.
+pub fn sdl() -> String {
+    let options = async_graphql::SDLExportOptions::new().sorted_enum_items().include_specified_by();
+    schema().sdl_with_options(options)
+}

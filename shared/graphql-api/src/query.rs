@@ -1,25 +1,27 @@
-//! The query.
+//! The query `activityList`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_graphql::{Context, Object};
-use shared::access::Place;
-use shared::feed::{self, Budget, Page, Scope, cursor};
-use shared::ids::WorkspaceId;
-use shared::reader::Reader;
-use shared::store::Store;
-use shared::{Error, Result};
+use domain::access::VisibleWorkspace;
+use domain::activity::Activity;
+use domain::filter::FilterKind;
+use domain::ids::WorkspaceId;
+use domain::{Error, Result};
+use feeds::reader::Reader;
+use feeds::{Budget, Page, Scope, cursor};
+use http_api::response_size;
+use store::Store;
 
-use crate::RequestId;
-use crate::arguments::{Arguments, OrderBy};
+use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging};
 use crate::category::Category;
 use crate::date_time::DateTime;
-use crate::error;
-use crate::limits::{Room, complexity};
+use crate::limits::{ResponseBudget, complexity};
 use crate::types::{ActivityList, Node, PageInfo};
+use crate::{RequestId, error};
 
-/// What can be asked. Activities are recorded by services, never here: there is no mutation.
+/// The root of queries. There is no mutation, because only services record activities.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query;
 
@@ -27,7 +29,7 @@ pub struct Query;
 impl Query {
     /// The activities of a project, of a company, or of all that the caller may see.
     ///
-    /// Every filter narrows the feed; of a list, any may match.
+    /// Every filter narrows the feed. An activity passes a filter that is a list when it matches any of its values.
     #[graphql(complexity = "complexity(first, last, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "they are the reference's")]
     async fn activity_list(
@@ -35,9 +37,9 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "The company's id or slug.")] company_id: Option<String>,
         #[graphql(desc = "The project's id or slug.")] project_id: Option<String>,
-        #[graphql(desc = "Only what this user did.")] user_id: Option<String>,
-        #[graphql(desc = "Only what one of these users did; at most 20.")] user_ids: Option<Vec<String>>,
-        #[graphql(desc = "Only what has one of these tags; at most 20.")] tag_ids: Option<Vec<String>>,
+        #[graphql(desc = "Only acts of this user.")] user_id: Option<String>,
+        #[graphql(desc = "Only acts of any of these users; at most 20.")] user_ids: Option<Vec<String>>,
+        #[graphql(desc = "Only activities with any of these tags; at most 20.")] tag_ids: Option<Vec<String>>,
         #[graphql(desc = "Only these categories; at most 20.")] categories: Option<Vec<Category>>,
         #[graphql(desc = "From this instant on.")] start_date: Option<DateTime>,
         #[graphql(desc = "Up to this instant, included.")] end_date: Option<DateTime>,
@@ -45,147 +47,153 @@ impl Query {
         skip: Option<i32>,
         #[graphql(desc = "The first so many, 1 to 200; 50 when last is not given.")] first: Option<i32>,
         #[graphql(desc = "The last so many, 1 to 200, in the same order.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor, of the same feed.")] after: Option<String>,
-        #[graphql(desc = "Only what comes before this cursor, of the same feed.")] before: Option<String>,
-        #[graphql(desc = "In what order; by default, the most recent first.")] order_by: Option<OrderBy>,
+        #[graphql(desc = "Only activities after this cursor of the same feed.")] after: Option<String>,
+        #[graphql(desc = "Only activities before this cursor of the same feed.")] before: Option<String>,
+        #[graphql(desc = "The order; by default, the most recent first.")] order_by: Option<OrderBy>,
     ) -> async_graphql::Result<ActivityList> {
-        let arguments = Arguments {
-            user_id,
-            user_ids,
-            tag_ids,
-            categories,
-            start_date,
-            end_date,
-            skip,
-            first,
-            last,
-            after,
-            before,
-            order_by,
-        };
-        if arguments.are_reversed() {
-            return Err(error::reversed());
-        }
-        let list = List::of(ctx, arguments)?;
+        let dates = DateRange::new(start_date, end_date).ok_or_else(error::reversed_dates)?;
+        let filters = Filters::default()
+            .any_of(FilterKind::Actor, "userIds", user_ids)
+            .only_actor("userId", user_id)
+            .any_of(FilterKind::Category, "categories", categories)
+            .any_of(FilterKind::Tag, "tagIds", tag_ids);
+        let paging = Paging { skip, first, last, after, before, order_by };
+        let list = ListReader::new(ctx, ListArguments { filters, dates, paging })?;
         Box::pin(list.read(company_id.as_deref(), project_id.as_deref())).await.map_err(error::of_field)
     }
 }
 
-/// One list that is asked for.
-struct List<'a> {
+/// Reads one list.
+struct ListReader<'a> {
     store: &'a Store,
     reader: &'a Reader,
-    budget: &'a Budget,
-    room: &'a Arc<Room>,
+    read_budget: &'a Budget,
+    response_budget: &'a Arc<ResponseBudget>,
     request_id: &'a RequestId,
-    arguments: Arguments,
-    wanted: Wanted,
+    arguments: ListArguments,
+    selected: SelectedFields,
 }
 
-/// What is selected of a list: what is not, is not read.
+/// The fields of a list that need reads of their own, and whether the document selects them.
 #[derive(Default)]
-struct Wanted {
+struct SelectedFields {
     page: bool,
     total: bool,
-    has_next: bool,
-    has_previous: bool,
+    has_next_page: bool,
+    has_previous_page: bool,
 }
 
-impl<'a> List<'a> {
-    fn of(ctx: &Context<'a>, arguments: Arguments) -> async_graphql::Result<Self> {
-        let mut wanted = Wanted::default();
+impl SelectedFields {
+    fn of(ctx: &Context<'_>) -> Self {
+        let mut selected = Self::default();
         for field in ctx.field().selection_set() {
-            wanted.page |= matches!(field.name(), "activities" | "pageInfo");
-            wanted.total |= field.name() == "totalCount";
+            selected.page |= matches!(field.name(), "activities" | "pageInfo");
+            selected.total |= field.name() == "totalCount";
             for field in field.selection_set() {
-                wanted.has_next |= field.name() == "hasNextPage";
-                wanted.has_previous |= field.name() == "hasPreviousPage";
+                selected.has_next_page |= field.name() == "hasNextPage";
+                selected.has_previous_page |= field.name() == "hasPreviousPage";
             }
         }
+        selected
+    }
+}
+
+impl<'a> ListReader<'a> {
+    fn new(ctx: &Context<'a>, arguments: ListArguments) -> async_graphql::Result<Self> {
         Ok(Self {
             store: ctx.data()?,
             reader: ctx.data()?,
-            budget: ctx.data()?,
-            room: ctx.data()?,
+            read_budget: ctx.data()?,
+            response_budget: ctx.data()?,
             request_id: ctx.data()?,
             arguments,
-            wanted,
+            selected: SelectedFields::of(ctx),
         })
     }
 
     async fn read(&self, company: Option<&str>, project: Option<&str>) -> Result<ActivityList> {
-        let Some(project) = project else {
-            let Some(company) = company else {
-                let places = self.reader.everything().await?;
-                return self.page(Scope::Everything, async { Ok(places) }).await;
-            };
-            let (organization, places) = self.reader.company(company).await?;
-            return self.page(Scope::Organization(organization), async { Ok(places) }).await;
-        };
-        self.reader.any_project(project, company, |id| self.project(id, company)).await
+        match (project, company) {
+            (Some(project), company) => {
+                self.reader.by_id_or_slug(project, company, |id| self.read_workspace(id, company)).await
+            }
+            (None, Some(company)) => {
+                let (organization, visible) = self.reader.organization(company).await?;
+                self.read_scope(Scope::Organization(organization), async { Ok(visible) }).await
+            }
+            (None, None) => {
+                let visible = self.reader.everything().await?;
+                self.read_scope(Scope::Everything, async { Ok(visible) }).await
+            }
+        }
     }
 
-    async fn project(&self, id: WorkspaceId, company: Option<&str>) -> Result<ActivityList> {
-        let access = async { Ok(vec![self.reader.project(&id, company).await?]) };
-        self.page(Scope::Workspace(id.clone()), access).await
+    async fn read_workspace(&self, id: WorkspaceId, company: Option<&str>) -> Result<ActivityList> {
+        let access = async { Ok(vec![self.reader.workspace(&id, company).await?]) };
+        self.read_scope(Scope::Workspace(id.clone()), access).await
     }
 
-    async fn page(
+    async fn read_scope(
         &self,
         scope: Scope,
-        access: impl Future<Output = Result<Vec<Place>>>,
+        access: impl Future<Output = Result<Vec<VisibleWorkspace>>>,
     ) -> Result<ActivityList> {
-        let asked = match self.arguments.of(scope) {
-            Ok(asked) => asked,
-            // It may be a slug, whose cursors are those of another id.
+        let mut query = match self.arguments.query(scope) {
+            Ok(query) => query,
+            // An error of access comes first, because the id may be a slug, and cursors are bound to the id itself.
             Err(error) => return Err(access.await.err().unwrap_or(error)),
         };
-        let mut query = asked.query;
-        query.total = self.wanted.total;
-        if self.wanted.page {
-            query.behind = if query.backward { self.wanted.has_next } else { self.wanted.has_previous };
+        query.total = self.selected.total;
+        if self.selected.page {
+            query.behind =
+                if query.backward { self.selected.has_next_page } else { self.selected.has_previous_page };
         } else {
             query.limit = 0;
         }
-        if asked.is_empty {
+        if self.arguments.filters.excludes_all() {
             access.await?;
-            let none = Page { activities: Vec::new(), ends: None, next: None, behind: None, total: Some(0) };
-            return self.list(&query, none);
+            let empty = Page { entries: Vec::new(), ends: None, next: None, behind: None, total: Some(0) };
+            return self.list(&query, empty);
         }
-        let page = Box::pin(feed::read(self.store, self.budget, &query, access)).await?;
-        // Beside the access log, which knows who it was: every read of the log is told.
+        let page = Box::pin(feeds::read(self.store, self.read_budget, &query, weigh, access)).await?;
         let request_id = self.request_id.0.as_deref();
-        tracing::info!(request_id, feed = ?query.scope, activities = page.activities.len(), "a list was read");
+        tracing::info!(request_id, feed = ?query.scope, activities = page.entries.len(), "listed activities");
         self.list(&query, page)
     }
 
-    fn list(&self, query: &feed::Query, page: Page) -> Result<ActivityList> {
-        let Page { activities, ends, next, behind, total } = page;
-        let (more, behind) = (next.is_some(), behind.unwrap_or(false));
+    fn list(&self, query: &feeds::Query, page: Page<Activity>) -> Result<ActivityList> {
+        let Page { entries, ends, next, behind, total } = page;
+        let (has_more, has_behind) = (next.is_some(), behind.unwrap_or(false));
+        let (has_next_page, has_previous_page) =
+            if query.backward { (has_behind, has_more) } else { (has_more, has_behind) };
         let (mut start, mut end) = ends.unzip();
-        // A page that was cut short goes on where reading stopped, and not after its last activity.
+        // The next page begins where reading stopped, which is beyond the last activity when the page was cut short.
         if next.is_some() {
             *(if query.backward { &mut start } else { &mut end }) = next;
         }
         let mut workspaces: HashMap<WorkspaceId, Option<Arc<_>>> = HashMap::new();
-        let nodes = activities.into_iter().map(|activity| {
+        let nodes = entries.into_iter().map(|activity| {
             let workspace = workspaces
                 .entry(activity.workspace_id.clone())
-                .or_insert_with_key(|id| self.reader.met(id).map(Arc::new))
+                .or_insert_with_key(|id| self.reader.entry(id).map(Arc::new))
                 .clone();
-            let room = Arc::clone(self.room);
-            Node { activity, workspace, room, html: OnceLock::new(), text: OnceLock::new() }
+            Node::new(activity, workspace, Arc::clone(self.response_budget))
         });
-        let cursor = |place: Option<_>| place.map(|place| cursor::encode(query, &place));
+        let cursor = |bound: Option<_>| bound.map(|bound| cursor::encode(query, &bound));
         Ok(ActivityList {
             activities: nodes.collect(),
             page_info: PageInfo {
-                has_next_page: if query.backward { behind } else { more },
-                has_previous_page: if query.backward { more } else { behind },
+                has_next_page,
+                has_previous_page,
                 start_cursor: cursor(start),
                 end_cursor: cursor(end),
             },
             total_count: i32::try_from(total.unwrap_or(0)).map_err(Error::internal)?,
         })
     }
+}
+
+/// An activity with its size in a response of the REST API, so that both APIs cut a page at the same activity.
+fn weigh(activity: Activity) -> Result<(Activity, usize)> {
+    let size = response_size::of_value(&activity)?;
+    Ok((activity, size))
 }

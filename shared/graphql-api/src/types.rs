@@ -1,19 +1,14 @@
-//! The types of the schema, as the reference names them. Names and titles are those of the time of the event; of what every
-//! activity of a workspace shares, its project and company, they are the directory's.
+//! The types of the schema, under the names of the reference.
+//!
+//! An activity keeps the names and titles of its time. Its project and its company are as the directory has them now.
 
-use std::sync::{Arc, OnceLock};
+mod node;
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
-use serde_json::{Map, Value};
-use shared::activity::{Activity, ActorType, Party};
-use shared::catalog;
-use shared::directory::Workspace;
 
-use crate::category::Category;
-use crate::date_time::DateTime;
-use crate::limits::Room;
+pub(crate) use node::Node;
 
-/// What a user is.
+/// The kind of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(crate) enum UserType {
     /// A person.
@@ -30,7 +25,7 @@ pub(crate) struct User {
     name: Option<String>,
     /// Their address at the time.
     email: Option<String>,
-    /// Whether this is a person or an agent; null when nobody said.
+    /// Whether this is a person or an agent; null when the activity does not say.
     r#type: Option<UserType>,
 }
 
@@ -58,7 +53,7 @@ pub(crate) struct Project {
 #[derive(Debug, SimpleObject)]
 pub(crate) struct Todo {
     id: ID,
-    /// Its title at the time, when the activity tells.
+    /// Its title at the time, if the activity has it.
     title: Option<String>,
 }
 
@@ -66,7 +61,7 @@ pub(crate) struct Todo {
 #[derive(Debug, SimpleObject)]
 pub(crate) struct TodoList {
     id: ID,
-    /// Its title at the time, when the activity tells.
+    /// Its title at the time, if the activity has it.
     title: Option<String>,
 }
 
@@ -75,7 +70,7 @@ pub(crate) struct TodoList {
 pub(crate) struct Comment {
     /// Null when its producer gave it none.
     id: Option<ID>,
-    /// Its text at the time, when the activity tells.
+    /// Its text at the time, if the activity has it.
     text: Option<String>,
 }
 
@@ -83,9 +78,9 @@ pub(crate) struct Comment {
 #[derive(Debug, SimpleObject)]
 pub(crate) struct Discussion {
     id: ID,
-    /// Its title at the time, when the activity tells.
+    /// Its title at the time, if the activity has it.
     title: Option<String>,
-    /// Its text at the time, when the activity tells.
+    /// Its text at the time, if the activity has it.
     text: Option<String>,
 }
 
@@ -93,20 +88,20 @@ pub(crate) struct Discussion {
 #[derive(Debug, SimpleObject)]
 pub(crate) struct StatusUpdate {
     id: ID,
-    /// Its text at the time, when the activity tells.
+    /// Its text at the time, if the activity has it.
     text: Option<String>,
 }
 
-/// Where a page lies.
+/// The position of a page in its feed.
 #[derive(Debug, SimpleObject)]
 pub(crate) struct PageInfo {
     /// Whether anything comes after it.
     pub(crate) has_next_page: bool,
     /// Whether anything comes before it.
     pub(crate) has_previous_page: bool,
-    /// Where it begins: `before` this is the page before.
+    /// The cursor of its start: `before` it is the previous page.
     pub(crate) start_cursor: Option<String>,
-    /// Where it ends: `after` this is the page after.
+    /// The cursor of its end: `after` it is the next page.
     pub(crate) end_cursor: Option<String>,
 }
 
@@ -121,188 +116,18 @@ pub(crate) struct ActivityList {
 /// A page of activities.
 #[Object]
 impl ActivityList {
-    /// The activities, in the order asked for.
+    /// The activities, in the order of `orderBy`.
     async fn activities(&self) -> &[Node] {
         &self.activities
     }
 
-    /// Where the page lies.
+    /// The position of the page.
     async fn page_info(&self) -> &PageInfo {
         &self.page_info
     }
 
-    /// How many activities match the filters, on all pages. It costs reads of its own, and only when asked for.
+    /// The number of activities that pass the filters, on all pages. It costs extra reads, and only when selected.
     async fn total_count(&self) -> i32 {
         self.total_count
-    }
-}
-
-/// An activity, with what was known of its workspace when it was read.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) activity: Activity,
-    pub(crate) workspace: Option<Arc<Workspace>>,
-    /// Where its texts go. What does not fit is null, in an answer that is not sent.
-    pub(crate) room: Arc<Room>,
-    /// Its sentences, made once however often they are asked for.
-    pub(crate) html: OnceLock<String>,
-    pub(crate) text: OnceLock<String>,
-}
-
-/// One immutable record: who did what, where and when.
-#[Object(name = "Activity")]
-impl Node {
-    /// Unique in its project.
-    async fn id(&self) -> ID {
-        self.activity.id.as_str().into()
-    }
-
-    /// Unique everywhere: the project's id, a slash, and the activity's.
-    async fn uid(&self) -> String {
-        format!("{}/{}", self.activity.workspace_id, self.activity.id)
-    }
-
-    /// What kind of activity it is.
-    async fn category(&self) -> Category {
-        Category(self.activity.category)
-    }
-
-    /// What happened, in a sentence of HTML. What people wrote is escaped; of its own it has `strong` and `em`.
-    async fn html(&self) -> String {
-        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.activity)).clone()))
-            .unwrap_or_default()
-    }
-
-    /// What happened, in a sentence.
-    #[graphql(deprecation = "Use html.")]
-    async fn text(&self) -> String {
-        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.activity)).clone()))
-            .unwrap_or_default()
-    }
-
-    /// When it happened.
-    async fn created_at(&self) -> DateTime {
-        DateTime(self.activity.created_at)
-    }
-
-    /// When it was last changed. Activities never are, so this is when it happened.
-    async fn updated_at(&self) -> DateTime {
-        DateTime(self.activity.created_at)
-    }
-
-    /// Who did it.
-    async fn created_by(&self) -> User {
-        let activity = &self.activity;
-        User {
-            id: activity.actor_id.as_str().into(),
-            name: activity.actor_name.clone(),
-            email: activity.actor_email.clone(),
-            r#type: Some(match activity.actor_type {
-                ActorType::User => UserType::User,
-                ActorType::Agent => UserType::Agent,
-            }),
-        }
-    }
-
-    /// Who was affected.
-    async fn affected_by(&self) -> Option<User> {
-        if let Some(Party { id, name, email }) = &self.activity.affected {
-            return Some(User {
-                id: id.as_str().into(),
-                name: name.clone(),
-                email: email.clone(),
-                r#type: None,
-            });
-        }
-        Some(User { id: self.id_of("user")?, name: None, email: None, r#type: None })
-    }
-
-    /// The organization it belongs to.
-    async fn company(&self) -> Option<Company> {
-        let workspace = self.workspace.as_ref()?;
-        Some(Company {
-            id: workspace.organization.as_ref()?.as_str().into(),
-            name: workspace.organization_name.clone(),
-            slug: workspace.organization_slug.clone(),
-        })
-    }
-
-    /// The workspace it belongs to.
-    async fn project(&self) -> Option<Project> {
-        let workspace = self.workspace.as_ref()?;
-        Some(Project {
-            id: self.activity.workspace_id.as_str().into(),
-            name: workspace.name.clone(),
-            slug: workspace.slug.clone(),
-        })
-    }
-
-    /// The issue it is about.
-    async fn todo(&self) -> Option<Todo> {
-        let id = self.activity.issue_id.as_ref()?.as_str().into();
-        let title = if self.noun() == "issue" { self.detail("title") } else { self.detail("issue_title") };
-        Some(Todo { id, title })
-    }
-
-    /// The list it is about; of an issue that was moved, the one it is in now.
-    async fn todo_list(&self) -> Option<TodoList> {
-        if self.noun() == "issue_list" {
-            return Some(TodoList { id: self.id_of("list")?, title: self.detail("title") });
-        }
-        let (list, title) = if self.activity.details.contains_key("to_list") {
-            ("to_list", "to_list_title")
-        } else {
-            ("list", "list_title")
-        };
-        Some(TodoList { id: self.id_of(list)?, title: self.detail(title) })
-    }
-
-    /// The comment it is about.
-    async fn comment(&self) -> Option<Comment> {
-        (self.noun() == "comment").then(|| Comment { id: self.id_of("comment"), text: self.detail("text") })
-    }
-
-    /// The discussion it is about.
-    async fn discussion(&self) -> Option<Discussion> {
-        let id = self.id_of("discussion")?;
-        let of = |name| if self.noun() == "discussion" { self.detail(name) } else { None };
-        Some(Discussion { id, title: of("title"), text: of("text") })
-    }
-
-    /// The status update it is about.
-    async fn status_update(&self) -> Option<StatusUpdate> {
-        let id = self.id_of("status_update")?;
-        let text = if self.noun() == "status_update" { self.detail("text") } else { None };
-        Some(StatusUpdate { id, text })
-    }
-
-    /// All its details, as JSON.
-    async fn metadata(&self) -> Option<String> {
-        let details: &Map<String, Value> = &self.activity.details;
-        self.fitting(|| (!details.is_empty()).then(|| serde_json::to_string(details).ok())?)
-    }
-}
-
-impl Node {
-    /// What the action is about.
-    fn noun(&self) -> &str {
-        let action = self.activity.action.as_str();
-        action.split_once('.').map_or(action, |(noun, _)| noun)
-    }
-
-    /// A text that is there, if it fits. Once one did not, none is made any more.
-    fn fitting(&self, text: impl FnOnce() -> Option<String>) -> Option<String> {
-        if self.room.is_full() {
-            return None;
-        }
-        text().filter(|text| self.room.fits(text.len()))
-    }
-
-    fn detail(&self, name: &str) -> Option<String> {
-        self.fitting(|| Some(self.activity.details.get(name)?.as_str()?.to_owned()))
-    }
-
-    fn id_of(&self, name: &str) -> Option<ID> {
-        self.detail(name).map(ID::from)
     }
 }
