@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
-use crate::position::{CategoryPosition, TimePosition};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
@@ -141,22 +140,6 @@ pub struct Activity {
     /// The actor's address at the time; not part of the REST entry.
     #[serde(skip)]
     pub actor_email: Option<String>,
-}
-
-impl Activity {
-    /// Its position in feeds ordered by time.
-    pub fn position(&self) -> TimePosition {
-        TimePosition { created_at: self.created_at, id: self.id.clone() }
-    }
-
-    /// Its position in feeds ordered by category.
-    pub fn category_position(&self) -> CategoryPosition {
-        CategoryPosition {
-            category: self.category.to_owned(),
-            action: self.action.clone(),
-            time: self.position(),
-        }
-    }
 }
 
 #[cfg(test)]

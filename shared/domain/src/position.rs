@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::activity::Action;
+use crate::activity::{Action, Activity};
 use crate::ids::{ActivityId, WorkspaceId};
 use crate::time::Timestamp;
 
@@ -24,6 +24,22 @@ pub struct CategoryPosition {
     pub action: Action,
     /// Its position among activities of the same action.
     pub time: TimePosition,
+}
+
+impl Activity {
+    /// Its position in feeds ordered by time.
+    pub fn position(&self) -> TimePosition {
+        TimePosition { created_at: self.created_at, id: self.id.clone() }
+    }
+
+    /// Its position in feeds ordered by category.
+    pub fn category_position(&self) -> CategoryPosition {
+        CategoryPosition {
+            category: self.category.to_owned(),
+            action: self.action.clone(),
+            time: self.position(),
+        }
+    }
 }
 
 /// A point in a feed: at a position, or just before or after everything that begins as the bound does.
