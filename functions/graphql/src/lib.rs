@@ -19,7 +19,7 @@ const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Infallible> {
     let request_id = lambda_support::request_id(&request);
     let answered = async {
-        let executed = execute(app, &request, request_id).await;
+        let executed = execute(app, &request).await;
         let accept = lambda_support::header(&request, ACCEPT.as_str()).ok().flatten();
         let goes_by_status = accept.is_some_and(|accept| accept.contains(GRAPHQL_RESPONSE));
         let (status, body) = graphql_api::respond(executed, goes_by_status, request_id);
@@ -34,12 +34,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
     Ok(answered.instrument(lambda_support::invocation_span(request_id.unwrap_or_default())).await)
 }
 
-async fn execute(app: &App, request: &Request, request_id: Option<&str>) -> Result<graphql_api::Response> {
+async fn execute(app: &App, request: &Request) -> Result<graphql_api::Response> {
     let caller = lambda_support::caller(request)?;
     let body = match request.body() {
         Body::Text(text) => text.as_bytes(),
         Body::Binary(bytes) => bytes,
         _ => &[],
     };
-    Box::pin(app.execute(graphql_api::parse(body)?, caller, request_id)).await
+    Box::pin(app.execute(graphql_api::parse(body)?, caller)).await
 }

@@ -106,7 +106,9 @@ mod tests {
         ] {
             let mut bad = envelope();
             bad[member] = value;
-            let Err(Error::BadInput { field: named, .. }) = parse(bad, defaults()) else { panic!("{member}") };
+            let Err(Error::BadInput { field: named, .. }) = parse(bad, defaults()) else {
+                panic!("{member}")
+            };
             assert_eq!(named, field);
         }
         let mut bad = envelope();

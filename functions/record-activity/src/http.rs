@@ -125,7 +125,9 @@ fn several(results: Vec<Result<WriteOutcome>>, request_id: Option<&str>) -> Resu
 
 fn batch_result(result: Result<WriteOutcome>, request_id: Option<&str>) -> BatchResult {
     match result {
-        Ok(WriteOutcome::New(activity)) => BatchResult { status: 201, activity: Some(activity), problem: None },
+        Ok(WriteOutcome::New(activity)) => {
+            BatchResult { status: 201, activity: Some(activity), problem: None }
+        }
         Ok(WriteOutcome::Repeat(activity)) => {
             BatchResult { status: 200, activity: Some(activity), problem: None }
         }

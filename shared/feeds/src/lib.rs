@@ -22,6 +22,7 @@ use domain::{Error, Result};
 use store::{Days, Store};
 
 pub use budget::Budget;
+pub use plan::MAX_SOURCES;
 pub use query::{Query, Scope};
 
 use count::Counter;

@@ -18,8 +18,8 @@ use crate::query::{Query, Scope};
 const FEW_WORKSPACES: usize = 4;
 /// The most partitions of an index to merge where a wider partition would do.
 const MAX_MERGED: usize = 16;
-/// The most partitions of several workspaces to merge at all, at a request each.
-const MAX_SOURCES: usize = 400;
+/// The most partitions of several workspaces that one feed merges, at a request each.
+pub const MAX_SOURCES: usize = 400;
 
 /// The part of a feed to read. Both ends are excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_graphql::{ErrorExtensions as _, Pos, ServerError};
 use domain::Error;
 use domain::error::{Forbidden, Missing, QueryError};
+use feeds::MAX_SOURCES;
 use http_api::problem::Problem;
 
 /// An error of a field. It carries the causes to the log; a response leaves them out.
@@ -12,7 +13,7 @@ pub(crate) fn of_field(error: Error) -> async_graphql::Error {
     let (argument, message) = match &error {
         Error::Query(error) => {
             let (argument, detail) = words(*error);
-            let detail = detail.map_or_else(|| error.to_string(), str::to_owned);
+            let detail = detail.unwrap_or_else(|| error.to_string());
             (Some(argument), format!("{argument}: {detail}"))
         }
         Error::NotFound(Missing::Organization) => (None, "Company not found".to_owned()),
@@ -39,12 +40,14 @@ pub(crate) fn of_request(error: Error) -> ServerError {
 
 /// The argument or field at fault, and what is wrong with it, where the error's own text does not say it in GraphQL's
 /// words.
-fn words(error: QueryError) -> (&'static str, Option<&'static str>) {
-    match error {
+fn words(error: QueryError) -> (&'static str, Option<String>) {
+    let (argument, detail) = match error {
         QueryError::TotalTooLarge => ("totalCount", None),
         QueryError::SkipTooDeep | QueryError::SkipWithinSlot => ("skip", None),
         QueryError::TooManyWorkspaces => {
-            ("projectId", Some("is required: together, more than 400 workspaces cannot be read like this"))
+            let detail =
+                format!("is required: together, more than {MAX_SOURCES} workspaces cannot be read like this");
+            return ("projectId", Some(detail));
         }
         QueryError::AmbiguousWorkspace => {
             ("projectId", Some("is the slug of several projects; give the project's id, or companyId too"))
@@ -58,7 +61,8 @@ fn words(error: QueryError) -> (&'static str, Option<&'static str>) {
         QueryError::ResumeExpired => {
             ("after", Some("is too old: what follows it is listed for a day only; read activityList instead"))
         }
-    }
+    };
+    (argument, detail.map(str::to_owned))
 }
 
 /// An error with the code of its problem. `argument` replaces the field that the REST API would name.

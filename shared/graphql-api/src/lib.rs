@@ -53,27 +53,17 @@ impl App {
     /// # Errors
     /// [`domain::Error::TooLarge`] when the response would be larger than Lambda can send. All other failures are in
     /// the response.
-    pub async fn execute(
-        &self,
-        request: Request,
-        caller: Caller,
-        request_id: Option<&str>,
-    ) -> Result<Response> {
+    pub async fn execute(&self, request: Request, caller: Caller) -> Result<Response> {
         let response_budget = Arc::<ResponseBudget>::default();
         let request = request
             .data(Reader::new(self.store.clone(), caller))
             .data(self.store.clone())
             .data(Budget::start())
-            .data(Arc::clone(&response_budget))
-            .data(RequestId(request_id.map(str::to_owned)));
+            .data(Arc::clone(&response_budget));
         let response = Box::pin(self.schema.execute(request)).await;
         if response_budget.is_full() { Err(response::too_large()) } else { Ok(response) }
     }
 }
-
-/// The name of a request in the log.
-#[derive(Debug)]
-struct RequestId(Option<String>);
 
 fn schema() -> Schema<Query, EmptyMutation, SubscriptionRoot> {
     Schema::build(Query, EmptyMutation, SubscriptionRoot)

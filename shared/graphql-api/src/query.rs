@@ -17,9 +17,9 @@ use store::Store;
 use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging};
 use crate::category::Category;
 use crate::date_time::DateTime;
+use crate::error;
 use crate::limits::{ResponseBudget, complexity};
 use crate::types::{ActivityList, Node, PageInfo};
-use crate::{RequestId, error};
 
 /// The root of queries. There is no mutation, because only services record activities.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +69,6 @@ struct ListReader<'a> {
     reader: &'a Reader,
     read_budget: &'a Budget,
     response_budget: &'a Arc<ResponseBudget>,
-    request_id: &'a RequestId,
     arguments: ListArguments,
     selected: SelectedFields,
 }
@@ -105,7 +104,6 @@ impl<'a> ListReader<'a> {
             reader: ctx.data()?,
             read_budget: ctx.data()?,
             response_budget: ctx.data()?,
-            request_id: ctx.data()?,
             arguments,
             selected: SelectedFields::of(ctx),
         })
@@ -155,8 +153,7 @@ impl<'a> ListReader<'a> {
             return self.list(&query, empty);
         }
         let page = Box::pin(feeds::read(self.store, self.read_budget, &query, weigh, access)).await?;
-        let request_id = self.request_id.0.as_deref();
-        tracing::info!(request_id, feed = ?query.scope, activities = page.entries.len(), "listed activities");
+        tracing::info!(feed = ?query.scope, activities = page.entries.len(), "listed activities");
         self.list(&query, page)
     }
 

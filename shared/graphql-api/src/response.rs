@@ -32,7 +32,7 @@ pub fn respond(
         response.data = Value::Null;
     }
     let status = refused.unwrap_or_else(|| status(&response, goes_by_status));
-    log_errors(&response.errors, request_id);
+    log_errors(&response.errors);
     complete_errors(&mut response.errors, request_id);
     let body = body(&response);
     if response_size::of_text(&body) > response_size::MAX {
@@ -85,18 +85,18 @@ pub(crate) fn is_executed(response: &Response) -> bool {
 }
 
 /// Logs each list that failed, and all faults of the document in one line.
-pub(crate) fn log_errors(errors: &[ServerError], request_id: Option<&str>) {
+pub(crate) fn log_errors(errors: &[ServerError]) {
     for error in errors.iter().filter_map(|error| error.source::<Error>()) {
         if error.is_ours() {
-            tracing::error!(error = error.chain(), request_id, "failed request");
+            tracing::error!(error = error.chain(), "failed request");
         } else {
-            tracing::info!(error = error.chain(), request_id, "refused request");
+            tracing::info!(error = error.chain(), "refused request");
         }
     }
     let mut faults = errors.iter().filter(|error| error.source.is_none());
     if let Some(first) = faults.next() {
         let error: String = first.message.chars().take(MAX_LOGGED).collect();
-        tracing::info!(error, more = faults.count(), request_id, "refused document");
+        tracing::info!(error, more = faults.count(), "refused document");
     }
 }
 

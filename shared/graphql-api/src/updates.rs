@@ -99,9 +99,9 @@ impl App {
             GraphqlErrors::from(Error::too_large("query", detail))
         };
         // The only error of an execution is that its response is too large, even for HTTP.
-        let executed = self.execute(request, caller, Some(request_id)).await;
+        let executed = self.execute(request, caller).await;
         let mut answer = executed.map_err(|_| too_large())?;
-        response::log_errors(&answer.errors, Some(request_id));
+        response::log_errors(&answer.errors);
         response::complete_errors(&mut answer.errors, Some(request_id));
         let payload = payload(&answer, None);
         if payload.len() > MAX_PAYLOAD {

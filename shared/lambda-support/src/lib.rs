@@ -1,6 +1,7 @@
 //! Everything a Lambda function has around its handler: start-up, the log, the caller, and errors as answers.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -125,7 +126,7 @@ pub async fn answer(
 }
 
 /// The failure of an invocation whose payload the function does not understand.
-pub fn invalid_event(error: serde_json::Error) -> Diagnostic {
+pub fn invalid_event(error: impl Display) -> Diagnostic {
     Diagnostic { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
 }
 
