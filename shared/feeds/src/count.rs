@@ -9,8 +9,9 @@ use domain::time::Timestamp;
 use store::{Continuation, Residual, Source, Span, Store};
 
 use crate::budget::{Budget, MAX_CONCURRENT_READS};
-use crate::plan::{Plan, Window};
+use crate::plan::Plan;
 use crate::query::Query;
+use crate::window::Window;
 
 /// Counts a source, one request after the other; `None` when the budget is spent before its end.
 pub(crate) async fn count(

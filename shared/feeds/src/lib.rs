@@ -12,6 +12,7 @@ mod plan;
 mod query;
 mod rank;
 pub mod reader;
+mod window;
 
 use std::future::Future;
 
@@ -27,8 +28,8 @@ pub use query::{Query, Scope};
 
 use count::Counter;
 use merge::{Merge, Taken};
-use plan::Window;
 use rank::Ranks;
+use window::Window;
 
 /// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer.
 pub type Render<T> = fn(Activity) -> Result<(T, usize)>;

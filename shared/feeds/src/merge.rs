@@ -12,8 +12,9 @@ use store::{Continuation, Row, Source, Store};
 
 use crate::Render;
 use crate::budget::{Budget, out_of_time};
-use crate::plan::{Plan, Window};
+use crate::plan::Plan;
 use crate::query::Query;
+use crate::window::Window;
 
 /// Requests of up to 1 MB that a page may take before it is returned short, with a link to the rest. Each further
 /// partition to merge adds two.

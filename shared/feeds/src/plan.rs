@@ -13,6 +13,7 @@ use domain::{Error, Result};
 use store::{Partition, Residual, Source, Span};
 
 use crate::query::{Query, Scope};
+use crate::window::Window;
 
 /// Up to so many workspaces are read each by itself; for more, one request to their organization's partition may do.
 const FEW_WORKSPACES: usize = 4;
@@ -20,41 +21,6 @@ const FEW_WORKSPACES: usize = 4;
 const MAX_MERGED: usize = 16;
 /// The most partitions of several workspaces that one feed merges, at a request each.
 pub const MAX_SOURCES: usize = 400;
-
-/// The part of a feed to read. Both ends are excluded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// The direction of reading.
-    pub(crate) order: Order,
-    /// Where reading starts.
-    pub(crate) start: Option<Bound>,
-    /// Where reading ends.
-    pub(crate) end: Option<Bound>,
-}
-
-impl Window {
-    /// Whether a position lies in it.
-    pub(crate) fn admits(&self, position: &Bound) -> bool {
-        self.start.as_ref().is_none_or(|start| self.order.is_before(start, position))
-            && self.end.as_ref().is_none_or(|end| self.order.is_before(position, end))
-    }
-
-    /// The span to ask an index for. Keys do not tell positions apart by workspace, so a feed of several workspaces reads
-    /// the ends too.
-    fn span(&self, several_workspaces: bool) -> Span {
-        let (from, to) = match self.order {
-            Order::Ascending => (&self.start, &self.end),
-            Order::Descending => (&self.end, &self.start),
-        };
-        let bound = |bound: &Bound, exclusive: fn(Bound) -> Bound| {
-            if several_workspaces { bound.in_any_workspace() } else { exclusive(bound.clone()) }
-        };
-        Span {
-            from: from.as_ref().map_or_else(Bound::first, |from| bound(from, Bound::just_after)),
-            to: to.as_ref().map_or_else(Bound::last, |to| bound(to, Bound::just_before)),
-        }
-    }
-}
 
 /// How a feed is read.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use domain::ids::{IssueId, OrganizationId, WorkspaceId};
 use domain::position::Bound;
 use domain::time::Timestamp;
 
-use crate::plan::Window;
+use crate::window::Window;
 
 /// The activities that a feed is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
