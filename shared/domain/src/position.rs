@@ -120,22 +120,29 @@ impl Bound {
         Self { workspace: Some(workspace.clone()), ..self }
     }
 
-    /// This position, whatever its workspace.
+    /// This position, whatever its workspace. A bound that is no position stays as it is.
     #[must_use]
     pub fn in_any_workspace(&self) -> Self {
-        Self { prefix: self.prefix.clone(), workspace: None, edge: Edge::At }
+        let edge = if self.is_position() { Edge::At } else { self.edge };
+        Self { prefix: self.prefix.clone(), workspace: None, edge }
     }
 
-    /// The bound just before this position.
+    /// The bound just before this position. A bound that is no position stays as it is, because nothing lies at it.
     #[must_use]
     pub fn just_before(self) -> Self {
-        Self { edge: Edge::Before, ..self }
+        if self.is_position() { Self { edge: Edge::Before, ..self } } else { self }
     }
 
-    /// The bound just after this position: without a workspace, after this position in every workspace.
+    /// The bound just after this position: without a workspace, after this position in every workspace. A bound that is no
+    /// position stays as it is, because nothing lies at it.
     #[must_use]
     pub fn just_after(self) -> Self {
-        Self { edge: Edge::After, ..self }
+        if self.is_position() { Self { edge: Edge::After, ..self } } else { self }
+    }
+
+    /// Whether it fixes a whole position.
+    fn is_position(&self) -> bool {
+        matches!(self.prefix, Prefix::Time(_) | Prefix::ByCategory(_))
     }
 
     /// The bound before, or after, everything that happened at this position's instant. The start and the end of a feed
@@ -268,6 +275,21 @@ mod tests {
                 assert_eq!(bound.cmp(bound_there), index.cmp(&other), "{bound:?} and {bound_there:?}");
             }
         }
+    }
+
+    #[test]
+    fn bounds_that_are_no_positions_have_no_neighbours() {
+        let noon = Timestamp::parse("t", "2025-01-01T12:00:00Z").unwrap();
+        let after_noon = Bound::new(Prefix::Instant(noon), Edge::After);
+        for bound in [Bound::first(), Bound::start_of(noon), after_noon, Bound::last()] {
+            assert_eq!(bound.clone().just_before(), bound);
+            assert_eq!(bound.clone().just_after(), bound);
+            assert_eq!(bound.in_any_workspace(), bound);
+        }
+        let position = at("2025-01-01T12:00:00Z", "a");
+        let here = position.clone().in_workspace(&ws("ws-1"));
+        assert_eq!(here.clone().just_before().in_any_workspace(), position);
+        assert_eq!(here.just_after().in_any_workspace(), position);
     }
 
     #[test]
