@@ -6,7 +6,7 @@ use domain::access::VisibleWorkspace;
 use domain::activity::Action;
 use domain::catalog;
 use domain::error::QueryError;
-use domain::filter::{Order, Sort};
+use domain::filter::Sort;
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::position::{Bound, Edge, Prefix};
 use domain::{Error, Result};
@@ -244,7 +244,7 @@ pub(crate) fn in_time(query: &Query) -> Span {
 mod tests {
     use super::*;
     use domain::access::View;
-    use domain::filter::Filter;
+    use domain::filter::{Filter, Order};
     use domain::ids::ActorId;
 
     fn visible(workspace: usize, organization: usize) -> VisibleWorkspace {
