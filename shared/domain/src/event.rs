@@ -136,6 +136,10 @@ impl InputEvent {
         if size > MAX_EVENT_LEN {
             return Err(Error::too_large("body", format!("an event must be at most {MAX_EVENT_LEN} bytes")));
         }
+        // A missing workspace is reported before the faults of other members.
+        if defaults.workspace.is_none() && value.is_object() && value["workspace_id"].is_null() {
+            return Err(Error::bad_input("workspace_id", "is required"));
+        }
         let members = EventMembers::read(Members::of_event(value)?)?;
         let timed = members.created_at.is_some();
         let created_at = members.created_at.unwrap_or(defaults.created_at);
