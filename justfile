@@ -41,8 +41,7 @@ bench *options:
 # Write schema.graphql and openapi.json anew
 snapshots:
     UPDATE_SCHEMA=1 cargo test --locked --package tests schema
-    cargo run --quiet --locked --package local -- openapi >openapi.json.new
-    mv openapi.json.new openapi.json
+    UPDATE_OPENAPI=1 cargo test --locked --package local openapi
 
 # Check licences, sources and duplicates of the dependencies (needs cargo-deny)
 deny:

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts here that start a server: $root, and how to speak, to find a port and to wait.
+# Functions of the scripts that start a server. They source this file, which also sets $root.
 
 script=$(basename "$0")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,7 +8,7 @@ die() { say "$@"; exit 1; }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# await_server NAME PID LOG CURL-ARGUMENTS...: waits, 30 s at most, until the server answers.
+# await_server NAME PID LOG CURL-ARGUMENTS...: waits for the server's first response, at most 30 s.
 await_server() {
   local name=$1 pid=$2 log=$3
   shift 3
@@ -23,12 +23,12 @@ await_server() {
   done
 }
 
-# Installs the clients that others wrote, and copies what uses them beside them, to $clients. Needs node and npm.
+# Installs the third-party clients in $clients, and copies the scripts that use them there. Needs node and npm.
 install_clients() {
   command -v npm >/dev/null || die "needs npm to download the clients"
   clients=${CARGO_TARGET_DIR:-$root/target}/clients
   mkdir -p "$clients"
-  # Node finds packages in the folder of what uses them.
+  # Node looks for packages in the folder of the script that imports them.
   cp "$root"/tests/clients/* "$clients/"
   npm install --prefix "$clients" --silent --no-audit --no-fund --no-package-lock >/dev/null
 }

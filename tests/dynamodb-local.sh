@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Runs all tests, or the command given, against Amazon's own DynamoDB Local, which it starts and stops:
+# Starts Amazon's DynamoDB Local, runs all tests or another command against it, and stops it:
 #
 #   tests/dynamodb-local.sh
 #   tests/dynamodb-local.sh cargo test feed
 #
-# The command finds it through DYNAMODB_ENDPOINT. It needs java, and npm the first time: the download is kept in the
-# target folder.
+# The command finds the engine by DYNAMODB_ENDPOINT. The script needs java, and npm for its first run, which downloads
+# the engine to the target folder.
 set -euo pipefail
 
 # shellcheck source=tests/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-# npm carries DynamoDB Local inside this package of AWS Amplify; no other package registry has it.
+# The engine comes from this npm package of AWS Amplify, because no other package registry has it.
 package=amplify-dynamodb-simulator
 version=2.9.30
 home=${CARGO_TARGET_DIR:-$root/target}/dynamodb-local/$version
 
-# A java that is only a stub, as on macOS, fails here and not later.
+# This also finds a java that is only a stub, as on macOS.
 java -version >/dev/null 2>&1 || die "needs java 17 or later"
 
 if [[ ! -f $home/DynamoDBLocal.jar ]]; then
   command -v npm >/dev/null || die "needs npm to download DynamoDB Local"
   mkdir -p "$(dirname "$home")"
-  # Unpacked beside its place and moved there whole, so that an interrupted run leaves nothing half done.
+  # The folder is moved into place when it is complete, because the download may be interrupted.
   unpacked=$(mktemp -d "$home.XXXXXX")
   say "downloading $package $version"
   (cd "$unpacked" && npm pack --silent "$package@$version" >/dev/null && tar -xzf ./*.tgz package/emulator)
-  # Another run may have been first; theirs is as good.
+  # Another run may have moved its own folder there first.
   [[ -d $home ]] || mv "$unpacked/package/emulator" "$home"
   rm -rf "$unpacked"
 fi
@@ -33,7 +33,7 @@ fi
 port=$(free_port)
 log=$home/$port.log
 
-# -sharedDb: one set of tables, whatever credentials and region a client signs with.
+# -sharedDb keeps one set of tables for all credentials and regions.
 (cd "$home" && exec java -Djava.library.path=./DynamoDBLocal_lib -jar DynamoDBLocal.jar \
   -inMemory -sharedDb -disableTelemetry -port "$port") >"$log" 2>&1 &
 server=$!
@@ -47,11 +47,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 export DYNAMODB_ENDPOINT=http://127.0.0.1:$port
-# Any will do, but DynamoDB Local takes letters and digits only.
+# Any key is accepted if it has only letters and digits.
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 unset AWS_SESSION_TOKEN AWS_PROFILE
 
-# It answers 400 to a request without a signature: any answer will do.
+# The engine responds with 400 to a request without a signature, which is enough here.
 await_server "DynamoDB Local" "$server" "$log" "$DYNAMODB_ENDPOINT"
 
 if (($# == 0)); then

@@ -1,6 +1,6 @@
-"""Sends the events of one function to its emulator; see emulator.sh.
+"""Sends the sample events of one function to its emulator; see emulator.sh.
 
-Prints a line for each event, and writes how many passed and how many failed to a file.
+Prints a line for each event, and writes the numbers of passed and failed events to a file.
 """
 
 import http.server
@@ -15,88 +15,88 @@ import urllib.request
 
 
 def invoke(url, event):
-    """What the function makes of an event."""
+    """The function's response to an event."""
     request = urllib.request.Request(url + "/2015-03-31/functions/function/invocations", event)
     for tries in range(100):
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
-            raise ValueError(f"the emulator answered {error.code}: {error.read().decode()}") from error
+            raise ValueError(f"the emulator responded with {error.code}: {error.read().decode()}") from error
         except urllib.error.URLError:
-            # It is not listening yet.
+            # The emulator is not listening yet.
             if tries == 99:
                 raise
             time.sleep(0.1)
 
 
-def header(answer, name):
-    for headers in (answer.get("headers") or {}, answer.get("multiValueHeaders") or {}):
+def header(response, name):
+    for headers in (response.get("headers") or {}, response.get("multiValueHeaders") or {}):
         for key, value in headers.items():
             if key.lower() == name:
                 return value if isinstance(value, str) else ",".join(value)
     return ""
 
 
-def batch_fault(failed, event, answer):
-    """What is wrong with the answer to a batch of which so many records should be reported; None if nothing is."""
+def batch_fault(failed, event, response):
+    """The fault of a response to a batch that must report `failed` records; None if none."""
     sent = {record.get("messageId") or record["dynamodb"]["SequenceNumber"] for record in event["Records"]}
     try:
-        reported = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        reported = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
     except (KeyError, TypeError):
-        return "the answer reports no failures, not even none"
+        return "the response has no list of failures"
     if len(set(reported)) != len(reported) or not sent.issuperset(reported):
-        # For Lambda, one such name is a failure of the whole batch.
-        return "the answer reports what was not sent, or twice"
+        # Lambda takes one such id as a failure of the whole batch.
+        return "the response reports an id that was not sent, or one twice"
     return None if len(reported) == failed else f"expected {failed} failures"
 
 
 class Connections(http.server.BaseHTTPRequestHandler):
-    """API Gateway's management API: notes the last message to each connection, or that it was closed."""
+    """API Gateway's management API. It keeps the type of the last message to each connection, or `closed`."""
 
     last = {}
 
-    def note(self, status, what):
-        self.last[urllib.parse.unquote(self.path.rsplit("/", 1)[1])] = what
+    def respond(self, status, outcome):
+        self.last[urllib.parse.unquote(self.path.rsplit("/", 1)[1])] = outcome
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.note(200, json.loads(body)["type"].replace("_", "-"))
+        self.respond(200, json.loads(body)["type"].replace("_", "-"))
 
     def do_DELETE(self):
-        self.note(204, "closed")
+        self.respond(204, "closed")
 
     def log_message(self, *_):
         pass
 
 
 def message_fault(expected, connection, status):
-    """What is wrong with what came of a message, expected to be a message of a type, a close or nothing."""
-    came = Connections.last.pop(connection, "nothing")
-    return None if came == expected and status == 200 else f"expected {expected}, and {came} came with status {status}"
+    """The fault of the outcome of a message, which must be a type, `closed` or `nothing`; None if none."""
+    outcome = Connections.last.pop(connection, "nothing")
+    return None if outcome == expected and status == 200 else f"expected {expected}, got {outcome} with status {status}"
 
 
-def graphql_fault(expected, status, answer):
-    """What is wrong with an answer of GraphQL, expected to be a status without errors, or an error's code."""
+def graphql_fault(expected, status, response):
+    """The fault of a GraphQL response, which must have a status without errors, or an error's code; None if none."""
     try:
-        body = json.loads(answer.get("body") or "")
+        body = json.loads(response.get("body") or "")
         codes = [error["extensions"]["code"] for error in body.get("errors", [])]
     except (ValueError, TypeError, KeyError):
-        return "the body is no answer of GraphQL"
+        return "the body is no GraphQL response"
     if expected.isdigit():
         return f"expected status {expected} and no error" if codes or status != int(expected) else None
     return None if codes and codes[0] == expected.replace("-", "_").upper() else f"expected the error {expected}"
 
 
-def fault(expected, event, answer):
-    """What is wrong with an answer; None if nothing is."""
+def fault(expected, event, response):
+    """The fault of a response; None if none."""
     sent = json.loads(event or b"{}")
     if expected.startswith("failed-"):
-        return batch_fault(int(expected.removeprefix("failed-")), sent, answer)
-    members = answer if isinstance(answer, dict) else {}
+        return batch_fault(int(expected.removeprefix("failed-")), sent, response)
+    members = response if isinstance(response, dict) else {}
     error, status = members.get("errorType"), members.get("statusCode")
     fields = sent if isinstance(sent, dict) else {}
     context = fields.get("requestContext", {})
@@ -109,9 +109,9 @@ def fault(expected, event, answer):
     if expected == "error":
         if error is None:
             return "expected an error"
-        # A process that died is an error too, but not the function's own.
-        died = error.startswith("Runtime.") or "panic" in json.dumps(answer).lower()
-        return "the function crashed" if died else None
+        # A crash is an error of the process, and not one that the function returns.
+        crashed = error.startswith("Runtime.") or "panic" in json.dumps(response).lower()
+        return "the function crashed" if crashed else None
     if "/graphql" in str(fields.get("rawPath")):
         return graphql_fault(expected, status, members)
     if status != int(expected):
@@ -123,7 +123,7 @@ def fault(expected, event, answer):
     except ValueError:
         return "the body is not JSON"
     if status >= 400:
-        if header(answer, "content-type").split(";")[0] != "application/problem+json":
+        if header(response, "content-type").split(";")[0] != "application/problem+json":
             return "the error is not application/problem+json"
         if body.get("status") != status or not body.get("code"):
             return "the problem lacks its status or its code"
@@ -136,16 +136,16 @@ def main(url, folder, counts, token, port):
     passed = failed = 0
     for file in sorted(folder.glob("*.json")):
         name, expected = f"{folder.name}/{file.name}", file.suffixes[-2].lstrip(".")
-        started, event, answer = time.monotonic(), file.read_bytes(), None
+        started, event, response = time.monotonic(), file.read_bytes(), None
         event = event.replace(b"${TOKEN}", token.encode())
         try:
-            answer = invoke(url, event)
-            wrong = fault(expected, event, answer)
+            response = invoke(url, event)
+            wrong = fault(expected, event, response)
         except (ValueError, OSError) as error:
             wrong = str(error)
         if wrong:
             failed += 1
-            print(f"FAIL {name}: {wrong}; got {json.dumps(answer)[:2000]}", flush=True)
+            print(f"FAIL {name}: {wrong}; got {json.dumps(response)[:2000]}", flush=True)
         else:
             passed += 1
             print(f"ok   {name} ({(time.monotonic() - started) * 1000:.0f} ms)", flush=True)

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Sends every sample event to the built functions, each run by AWS's own Lambda runtime interface emulator, so that
-# what is tested is the binary, its start and the Lambda protocol:
+# Sends every sample event to the built functions. AWS's Lambda runtime interface emulator runs each function, so that
+# this also tests the binary, its start and the Lambda protocol:
 #
 #   tests/dynamodb-local.sh tests/emulator.sh target/debug
 #
-# The folder holds the functions' binaries and the gateway's, `local`, which makes the tables and records the demo
-# workspace, and issues the tokens. What an event is expected to come to stands in its file's name,
-# events/<function>/<name>.<expected>.json:
+# The folder holds the binaries of the functions and of the gateway, `local`. The gateway makes the tables, records the
+# demo workspace and issues the tokens. Each sample's expected outcome is part of its file name,
+# events/<function>/<name>.<outcome>.json:
 #   a number   an HTTP response with that status
 #   ok         the result of a direct invocation
 #   error      a failed invocation
-#   a-code     an answer of GraphQL with an error of that code
-#   a-type     the last message to a connection after one from it; closed, or nothing
-#   failed-N   the answer to a batch, of which so many messages or records are reported as failed
-# They are sent in the order of their names. The emulator comes with the Python package aws-sam-cli.
+#   a-code     a GraphQL response with an error of that code
+#   a-type     the last message to a connection after a message from it; also `closed` and `nothing`
+#   failed-N   the response to a batch, with N messages or records reported as failed
+# The samples are sent in the order of their names. The emulator is part of the Python package aws-sam-cli.
 set -euo pipefail
 
 # shellcheck source=tests/common.sh
@@ -21,9 +21,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [[ $# -eq 1 && -d $1 ]] || die "usage: tests/emulator.sh FOLDER-OF-BINARIES"
 bins=$(cd "$1" && pwd)
-[[ -n ${DYNAMODB_ENDPOINT:-} ]] || die "needs DYNAMODB_ENDPOINT; run it through tests/dynamodb-local.sh"
+[[ -n ${DYNAMODB_ENDPOINT:-} ]] || die "needs DYNAMODB_ENDPOINT; run this with tests/dynamodb-local.sh"
 
-# Set AWS_LAMBDA_RIE to use another emulator than the one of aws-sam-cli.
+# AWS_LAMBDA_RIE names another emulator than the one of aws-sam-cli.
 rie=${AWS_LAMBDA_RIE:-$(python3 - <<'PY'
 import importlib.util, platform
 spec = importlib.util.find_spec("samcli")
@@ -51,21 +51,21 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The demo data the events are about. The gateway answers once it is all recorded.
+# The gateway responds once it has recorded the demo workspace, which the samples read.
 port=$(free_port)
 issuer=http://localhost:$port
 "$bins/local" --dynamodb-endpoint "$DYNAMODB_ENDPOINT" --port "$port" </dev/null >"$work/local.log" 2>&1 &
 gateway=$!
 await_server "the gateway" "$gateway" "$work/local.log" --fail "$issuer/openapi.json"
 token=$(curl --silent --fail "$issuer/dev/token?sub=user-demo" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from the gateway"
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "the gateway issued no token"
 
 passed=0 failed=0
 for folder in "$root"/events/*/; do
   function=$(basename "$folder")
   [[ -x $bins/$function ]] || die "no binary $function in $bins"
   port=$(free_port) api=$(free_port)
-  # As bare an environment as Lambda's: a function that leans on anything else fails here.
+  # The environment is as bare as Lambda's, so that a function that needs anything else fails.
   env -i PATH=/usr/bin:/bin \
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
     CONNECTIONS_TABLE="activity-log-connections-${issuer##*:}" CONNECTIONS_ENDPOINT="http://127.0.0.1:$api/live" \

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Sourced by the scripts that try the local gateway as a user would, on port 8000, which what they run names. Starts the
-# gateway $1 on a fresh table, with the arguments in gateway_args if there are any, and stops it when the script ends. Gives $gateway, $token (the demo user's), the
-# scratch folder $work, and how to check and to count what passed and failed. Needs curl and python3.
+# Starts the gateway $1 on port 8000 with an empty table, for the scripts that use it as a user does, and stops it when
+# the script ends. The port is fixed, because the examples name it. Scripts source this file, with further arguments of
+# the gateway in gateway_args. It sets $gateway, the demo user's $token and the scratch folder $work, and has functions
+# that check commands and count the results. Needs curl and python3.
 
 # shellcheck source=tests/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -9,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ $# -eq 1 && -x $1 ]] || die "usage: tests/$script BINARY-OF-THE-GATEWAY"
 gateway=http://localhost:8000
 
-python3 - <<'PY' || die "port 8000 is taken, and what this runs names it"
+python3 - <<'PY' || die "port 8000 is in use, which the examples need"
 import socket, sys
 with socket.socket() as taken:
     sys.exit(taken.connect_ex(("127.0.0.1", 8000)) == 0)
@@ -30,7 +31,7 @@ trap 'exit 143' TERM
 await_server "the gateway" "$server" "$work/local.log" --fail "$gateway/openapi.json"
 
 token=$(curl --silent --fail "$gateway/dev/token?sub=user-demo" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "no token from /dev/token"
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])') || die "the gateway issued no token"
 
 passed=0 failed=0
 # check NAME COMMAND...
@@ -42,12 +43,12 @@ check() {
     echo "ok   $name"
   else
     failed=$((failed + 1))
-    echo "FAIL $name; it printed:"
+    echo "FAIL $name; its output:"
     cat "$work/printed"
   fi
 }
 
-# prints COMMAND... -- PATTERN...: the command succeeds, and what it prints has each pattern and no traceback.
+# prints COMMAND... -- PATTERN...: asserts that a command succeeds, and prints each pattern and no traceback.
 prints() {
   local printed command=() missing=0
   while [[ $1 != -- ]]; do command+=("$1"); shift; done
@@ -55,7 +56,7 @@ prints() {
   printed=$("${command[@]}" 2>&1) || { echo "exit status $?:"; missing=1; }
   echo "$printed"
   for pattern in "$@"; do
-    grep -qE -- "$pattern" <<<"$printed" || { echo "nothing like /$pattern/"; missing=1; }
+    grep -qE -- "$pattern" <<<"$printed" || { echo "no match of /$pattern/"; missing=1; }
   done
   ((missing == 0)) && ! grep -q Traceback <<<"$printed"
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Talks GraphQL to the local gateway, on a fresh table, with a client that others wrote:
+# Queries the local gateway with a third-party GraphQL client, on an empty table:
 #
 #   tests/graphql-client.sh target/debug/local
 #
-# It runs the reference's own examples, kept in tests/reference/, with nothing filled in but their ids. Needs port 8000
-# free, node and npm; what tests/clients/package.json names is installed in the target folder.
+# It runs the examples of the reference, in tests/reference/, which change only in their ids. It needs port 8000, node
+# and npm, and installs the packages of tests/clients/package.json in the target folder.
 set -euo pipefail
 
 # shellcheck source=tests/gateway.sh

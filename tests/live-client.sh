@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Watches the local gateway, on a fresh table, with a client that others wrote, while much is recorded, connections
-# are cut, and what is told comes twice or dies half way:
+# Subscribes to the local gateway with a third-party client, on an empty table. Meanwhile, many activities are recorded,
+# connections are cut, and broadcasts are repeated or killed:
 #
 #   tests/live-client.sh target/debug/local
 #
-# It runs the reference's own subscription, with nothing filled in but its ids, and the two examples of docs/live.md as
-# they are. Needs port 8000 free, node and npm; what tests/clients/package.json names is installed in the target folder.
+# It runs the subscription of the reference, which changes only in its ids, and the two examples of docs/live.md
+# unchanged. It needs port 8000, node and npm, and installs the packages of tests/clients/package.json in the target
+# folder.
 set -euo pipefail
 
 gateway_args=(--unreliable 1)

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs the producers' guide, the section "From services in AWS" of docs/recording.md, as it stands there, with the AWS CLI
-# against the local gateway on a fresh table:
+# Runs the guide for producers, the section "From services in AWS" of docs/recording.md, unchanged. The AWS CLI calls
+# the local gateway, on an empty table:
 #
 #   tests/producers.sh target/debug/local
 #
-# Every command of the section is run but those in a block that is marked as one for a stack, and each has its check here.
-# The guide names port 8000, so it has to be free. Needs curl and python3; the CLI is installed in the target folder when missing.
+# Every command of the section runs, except those in blocks for a deployed stack, and each has a check here. The script
+# needs port 8000, curl and python3. It installs the CLI in the target folder if it is missing.
 set -euo pipefail
 
 # shellcheck source=tests/gateway.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gateway.sh"
-# The paths in the guide are from here.
+# The guide's paths are relative to the root.
 cd "$root"
 
 if ! command -v aws >/dev/null; then
@@ -19,7 +19,7 @@ if ! command -v aws >/dev/null; then
   "$venv/bin/pip" install --quiet "$(grep '^awscli==' .ci/requirements.txt)"
   PATH=$(cd "$venv" && pwd)/bin:$PATH
 fi
-# Nothing of this machine's may reach the CLI, least of all its owner's account.
+# The CLI must not use this machine's configuration, because it could reach a real account.
 for name in $(compgen -e AWS_ || true); do unset "$name"; done
 export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true AWS_PAGER=
 
@@ -36,7 +36,7 @@ until_true() {
   done
 }
 
-# The section's commands: the lines of its shell blocks, each with those it is continued on.
+# The section's commands: the lines of its shell blocks, with their continuation lines.
 commands=()
 while IFS= read -r -d '' command; do commands+=("$command"); done < <(python3 - <<'PY'
 import re
@@ -47,10 +47,10 @@ for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S):
 PY
 )
 
-# runs COMMAND PATTERN...: as prints, for a command as it is pasted.
+# runs COMMAND PATTERN...: does the same as `prints` for the text of a command.
 runs() { prints bash -euo pipefail -c "$1" -- "${@:2}"; }
 
-# All that the guide's events say, in whichever file.
+# The ids of all events in the guide's files.
 ids=()
 while read -r id; do ids+=("$id"); done < <(python3 - <<'PY'
 import json, pathlib
@@ -61,7 +61,7 @@ direct = json.loads((events / "record-activity/23-direct-array.ok.json").read_te
 print(*sorted({event["id"] for event in direct + [json.loads(body) for body in bodies]}), sep="\n")
 PY
 )
-((${#ids[@]} == 6)) || die "the guide's files hold ${#ids[@]} events"
+((${#ids[@]} == 6)) || die "the guide's files have ${#ids[@]} events"
 
 is_recorded() { get "/activity/$1" | grep -q '^HTTP/1.1 200'; }
 total() { get '/activity?limit=1&include=total' | tr -d '\r' | sed -n 's/^x-total-count: //p'; }
@@ -70,8 +70,8 @@ are_dead() { [[ $(dead_letters | python3 -c 'import json, sys; print(len(json.lo
 
 before=$(total)
 curl --silent --fail --output /dev/null --header 'X-Amz-Target: AmazonSQS.SendMessage' "$gateway/dev/queue" \
-  --data '{"QueueUrl": "queue", "MessageBody": "{\"action\": \"broken\"}"}' || die "the queue takes no message"
-# What the first round sent, the second sends again, and nobody should be able to tell.
+  --data '{"QueueUrl": "queue", "MessageBody": "{\"action\": \"broken\"}"}' || die "the queue accepts no message"
+# The second round sends the same events again, which must not change the feed.
 for round in first second; do
   for command in "${commands[@]}"; do
     name="$round: $(head -n 1 <<<"$command")"
@@ -85,24 +85,24 @@ for round in first second; do
       'aws sqs send-message '*) check "$name" runs "$command" '"MD5OfMessageBody": "[0-9a-f]{32}"' ;;
       'aws sqs send-message-batch '*) check "$name" runs "$command" '"Id": "first"' '"Id": "second"' ;;
       'aws lambda invoke '*) check "$name" runs "$command" '"status": ?"(recorded|repeated)"' '"StatusCode": 200' ;;
-      # Once will do: to die takes twenty attempts, one a second.
+      # One round is enough, because a message fails twenty times, once a second, before it is a dead letter.
       'aws sqs receive-message '*)
         [[ $round == second ]] || continue
-        check "what cannot be recorded is a dead letter in the end" until_true 40 are_dead 1
+        check "an invalid message becomes a dead letter" until_true 40 are_dead 1
         check "$name" runs "$command" '"Body": "\{\\"action\\": \\"broken\\"\}"'
         ;;
       'aws sqs start-message-move-task '*)
         [[ $round == second ]] || continue
         check "$name" runs "$command" '"TaskHandle"'
-        check "what is moved is no dead letter" are_dead 0
+        check "a moved message is no dead letter any more" are_dead 0
         ;;
-      *) check "$name" runs "echo 'there is no check for this command'; false" ;;
+      *) check "$name" runs "echo 'this command has no check'; false" ;;
     esac
   done
   for id in "${ids[@]}"; do
     check "$round: $id is in the feed" until_true 10 is_recorded "$id"
   done
-  check "$round: nothing else is" total_is $((before + ${#ids[@]}))
+  check "$round: nothing else is in the feed" total_is $((before + ${#ids[@]}))
 done
 
 echo "$passed passed, $failed failed"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the reference's own examples, kept in tests/reference/, against the local gateway on a fresh table:
+# Runs the examples of the REST reference, in tests/reference/, against the local gateway, on an empty table:
 #
 #   tests/reference-examples.sh target/debug/local
 #
-# Only what the reference leaves to the reader is filled in: the token and the two ids. The examples name port 8000,
-# so it has to be free. They need curl, and python3 with httpx, which is installed in the target folder when missing.
+# The examples change only in the token and the two ids, which the reference leaves to the reader. They need port 8000,
+# curl and python3 with httpx, which the script installs in the target folder if it is missing.
 set -euo pipefail
 
 # shellcheck source=tests/gateway.sh
@@ -39,7 +39,7 @@ fill_in filter_recent_activity.py
 check filter_recent_activity.py prints python3 "$work/filter_recent_activity.py" -- \
   '^issue\.created: [1-9][0-9]* events$' '^issue\.updated: [1-9][0-9]* events$'
 
-# Two arrays, one after the other: the workspace's feed and the issue's.
+# curl.sh prints two arrays, the feeds of the workspace and of the issue.
 fill_in curl.sh
 cat >"$work/two_feeds.py" <<'PY'
 import json, sys

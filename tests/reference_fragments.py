@@ -1,6 +1,6 @@
-"""Runs the reference's fragments, each with the names it takes for granted; see reference-examples.sh.
+"""Runs the fragments of the reference, each with the names that it expects; see reference-examples.sh.
 
-Prints a line for each. The fragments return nothing or little, so what they did is seen from outside.
+Prints a line for each. Most fragments return nothing, so that their effects are checked from outside.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ def run(name, names):
 
 
 async def paginated_activity(base, ws_id, headers):
-    """Reads the feed as the fragment does; gives the pages it got."""
+    """The activities that the fragment reads, which are in all pages of its responses."""
     pages = []
 
     async def keep(response):
@@ -29,9 +29,9 @@ async def paginated_activity(base, ws_id, headers):
     async with httpx.AsyncClient(headers=headers, event_hooks={"response": [keep]}) as client:
         names = run("paginated_activity.py", {"client": client, "base": base, "ws_id": ws_id})
         await asyncio.wait_for(names["paginated_activity"](), 30)
-    assert len(pages) >= 2 and pages[-1] == [], "it did not read to the end"
+    assert len(pages) >= 2 and pages[-1] == [], "the fragment did not read to the end"
     activities = [activity for page in pages for activity in page]
-    assert len({activity["id"] for activity in activities}) == len(activities), "an activity came twice"
+    assert len({activity["id"] for activity in activities}) == len(activities), "an activity was read twice"
     return activities
 
 

@@ -7,25 +7,25 @@ use clap::Parser;
 /// Measures Activity Log, and prints one table.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
-    /// How deep the deepest page begins; one hundred activities more are loaded; 0 to leave reads out
+    /// Offset of the deepest page; loads 100 activities more; 0 skips the reads
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) activities: usize,
-    /// How many activities are recorded from batches
+    /// Activities to record from batches
     #[arg(long, default_value_t = 300_000)]
     pub(crate) batched: usize,
     /// SQLite file of the embedded engine, kept for the next run [default: a temporary one]
     #[arg(long, value_name = "FILE")]
     pub(crate) db_path: Option<PathBuf>,
-    /// PostgreSQL to hold the same rows in, and compare with
+    /// PostgreSQL to load with the same rows and compare with
     #[arg(long, value_name = "URL")]
     pub(crate) postgres: Option<String>,
-    /// Directory of release-built functions, and of `bare`, to weigh and to start
+    /// Directory of release-built functions and of `bare`, to measure their size and start
     #[arg(long, value_name = "DIR")]
     pub(crate) functions: Option<PathBuf>,
-    /// The release-built gateway, to watch; nothing else is measured then
+    /// Release-built gateway to measure subscriptions with, and nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) live: Option<PathBuf>,
-    /// How often each read is timed
+    /// Number of times each read is timed
     #[arg(long, default_value_t = 200)]
     pub(crate) repetitions: usize,
 }

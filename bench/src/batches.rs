@@ -1,4 +1,4 @@
-//! How fast batches are recorded beside single events over HTTP, and whether it stays so as the log grows.
+//! The rate of recording from batches, compared with single events over HTTP and with an empty table.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::try_join_all;
-use harness::{Message, World, reported};
+use harness::{Message, World, reported_failures};
 use hyper_util::rt::TokioIo;
-use lambda_http::{Context, LambdaEvent};
 use local::template::Template;
-use local::{Behind, Gateway};
-use shared::json::Exact;
-use shared::store::Connections;
+use local::{Backend, Gateway};
+use store::Connections;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -21,15 +19,16 @@ use crate::Result;
 use crate::data::{Data, WORKSPACE};
 use crate::report::Report;
 
-/// Single events, and the connections they come by.
+/// Single events to record over HTTP.
 const SINGLE: usize = 4_000;
+/// HTTP connections that send them.
 const CONNECTIONS: usize = 16;
-/// Batches recorded at once.
-const AT_ONCE: usize = 2;
-/// How many times as fast batches must be.
-const TIMES: f64 = 3.0;
-/// How much slower or faster the last tenth may be than the first.
-const DRIFT: f64 = 0.15;
+/// Batches recorded at the same time.
+const MAX_CONCURRENT_BATCHES: usize = 2;
+/// The least speed of batches, as a multiple of single events.
+const MIN_SPEEDUP: f64 = 3.0;
+/// The greatest relative difference of two rates that must be equal.
+const MAX_DRIFT: f64 = 0.15;
 
 pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()> {
     let world = world().await?;
@@ -43,7 +42,7 @@ pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()
         format!("{single:.0} activities/s"),
     );
     let mut rates = Vec::new();
-    world.transport.take();
+    world.transport.take_metered();
     let began = Instant::now();
     for n in 0..10 {
         let began = Instant::now();
@@ -58,45 +57,45 @@ pub(crate) async fn measure(activities: usize, report: &mut Report) -> Result<()
     }
     let recorded = 10 * tenth;
     let rate = recorded as f64 / began.elapsed().as_secs_f64();
-    let metered = world.transport.take();
+    let metered = world.transport.take_metered();
     let requests = metered.total() as f64 / (recorded / batch) as f64;
     let units = metered.units / recorded as f64;
     report.check(
-        format!("recording {recorded} from batches of {batch} messages, {AT_ONCE} at once"),
+        format!("recording {recorded} from batches of {batch} messages, {MAX_CONCURRENT_BATCHES} at once"),
         format!(
             "{requests:.1} requests a batch, {units:.2} write units an activity, {rate:.0} activities/s, {:.1} times as many",
             rate / single
         ),
-        format!("≥ {TIMES} times"),
-        rate >= TIMES * single,
+        format!("≥ {MIN_SPEEDUP} times"),
+        rate >= MIN_SPEEDUP * single,
     );
     let (first, last) = (rates[0], rates[9]);
     report.check(
         "the last tenth of them beside the first",
         format!("{last:.0} and {first:.0} activities/s ({:+.0}%)", 100.0 * (last / first - 1.0)),
-        format!("± {:.0}%", 100.0 * DRIFT),
-        (last / first - 1.0).abs() <= DRIFT,
+        format!("± {:.0}%", 100.0 * MAX_DRIFT),
+        (last / first - 1.0).abs() <= MAX_DRIFT,
     );
     let (full, new) = beside_new(&world, &data, SINGLE + 10 * tenth, tenth, batch).await?;
     report.check(
         format!("{tenth} more, by turns with the first {tenth} of a new table"),
         format!("{full:.0} and {new:.0} activities/s ({:+.0}%)", 100.0 * (full / new - 1.0)),
-        format!("± {:.0}%", 100.0 * DRIFT),
-        (full / new - 1.0).abs() <= DRIFT,
+        format!("± {:.0}%", 100.0 * MAX_DRIFT),
+        (full / new - 1.0).abs() <= MAX_DRIFT,
     );
     world.stop().await;
     Ok(())
 }
 
-/// A table of its own, with the workspace.
+/// A new table with the workspace.
 async fn world() -> Result<World> {
     let world = World::embedded(None).await?;
     world.given_workspace(WORKSPACE).await;
     Ok(world)
 }
 
-/// Records the `count` activities from `first` on in a table that is full, by turns with as many in a new one: the
-/// first and the last minute of a run may find a shared machine differently busy. Gives the rates of both.
+/// Records `count` activities from `first` on in a full table and in a new one, and returns both rates. The tables take
+/// turns, because other load on the machine changes over time.
 async fn beside_new(
     full: &World,
     data: &Data,
@@ -105,7 +104,7 @@ async fn beside_new(
     batch: usize,
 ) -> Result<(f64, f64)> {
     let new = world().await?;
-    let turn = AT_ONCE * batch;
+    let turn = MAX_CONCURRENT_BATCHES * batch;
     let mut spent = [Duration::ZERO; 2];
     for from in (first..first + count).step_by(turn) {
         for (world, spent) in [full, &new].into_iter().zip(&mut spent) {
@@ -119,23 +118,23 @@ async fn beside_new(
     Ok((full, new))
 }
 
-/// Posts single events to the gateway; gives how many a second it takes.
+/// Posts single events to a gateway, and returns the rate a second.
 async fn over_http(world: &World, data: &Data) -> Result<f64> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let template = Template::load()?;
-    let behind = Behind {
+    let backend = Backend {
         store: world.store.clone(),
         connections: Connections::beside(&world.store, "none"),
         stream: None,
         clock: world.clock(),
         jitter: fastrand::Rng::new(),
     };
-    let gateway = Gateway::new(behind, &template, format!("http://{address}"));
+    let gateway = Gateway::new(backend, &template, format!("http://{address}"));
     let token = gateway.token("bench", "activity:write");
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, stop_requested) = oneshot::channel::<()>();
     let served = tokio::spawn(local::serve(listener, gateway, async {
-        stopped.await.ok();
+        stop_requested.await.ok();
     }));
     let next = AtomicUsize::new(0);
     let began = Instant::now();
@@ -146,7 +145,7 @@ async fn over_http(world: &World, data: &Data) -> Result<f64> {
     Ok(rate)
 }
 
-/// Posts by one connection what the others leave.
+/// Posts events on one connection until none is left.
 async fn posts(address: SocketAddr, token: &str, data: &Data, next: &AtomicUsize) -> Result<()> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -174,10 +173,11 @@ async fn posts(address: SocketAddr, token: &str, data: &Data, next: &AtomicUsize
     Ok(())
 }
 
-/// Records `count` activities from `first` on, as a queue delivers them.
+/// Records `count` activities from `first` on, in batches of a queue.
 async fn batches(world: &World, data: &Data, first: usize, count: usize, batch: usize) -> Result<()> {
     let next = AtomicUsize::new(first);
-    try_join_all((0..AT_ONCE).map(|_| consume(world, data, &next, first + count, batch))).await?;
+    try_join_all((0..MAX_CONCURRENT_BATCHES).map(|_| consume(world, data, &next, first + count, batch)))
+        .await?;
     Ok(())
 }
 
@@ -190,15 +190,10 @@ async fn consume(world: &World, data: &Data, next: &AtomicUsize, end: usize, bat
         let messages: Vec<Message> = (from..end.min(from + batch))
             .map(|index| Message::new(format!("m-{index}"), data.row(index).event().to_string()))
             .collect();
-        // From text, as the runtime gives it.
-        let payload: Exact = serde_json::from_str(&Message::batch(&messages).to_string())?;
-        let mut context = Context::default();
-        let deadline = std::time::SystemTime::now() + Duration::from_secs(60);
-        context.deadline = u64::try_from(deadline.duration_since(std::time::UNIX_EPOCH)?.as_millis())?;
-        let answer = record_activity::invoke(&world.app, LambdaEvent { payload, context }).await;
-        let answer = answer.map_err(|error| error.error_message)?;
-        if !reported(&answer).is_empty() {
-            return Err(format!("{} messages were not recorded", reported(&answer).len()).into());
+        let response = world.deliver(&messages, Duration::from_secs(60)).await;
+        let failures = reported_failures(&response);
+        if !failures.is_empty() {
+            return Err(format!("{} messages were not recorded", failures.len()).into());
         }
     }
 }

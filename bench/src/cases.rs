@@ -1,4 +1,4 @@
-//! The reads that are measured, as requests and as SQL.
+//! The measured reads, as requests and as SQL.
 
 use harness::World;
 
@@ -10,24 +10,24 @@ use crate::data::{Data, WORKSPACE};
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// What a service on PostgreSQL would run.
+    /// The statements of a service on PostgreSQL.
     pub(crate) sql: Vec<String>,
-    /// The id its page must begin with, when it is known.
+    /// The first id of its page, if it is known.
     pub(crate) begins_with: Option<String>,
     pub(crate) limits: Limits,
 }
 
-/// What is promised of it.
+/// The targets of a read.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) requests: Option<usize>,
-    /// At most so many times the first page's read units, and a slot's.
+    /// The most read units, as a multiple of the first page's, plus those of a slot.
     pub(crate) units: Option<f64>,
-    /// At most so many times the first page's time.
+    /// The longest time, as a multiple of the first page's.
     pub(crate) median: Option<f64>,
 }
 
-/// All of them. The first page comes first: the others are compared with it.
+/// All reads. The others are compared with the first one, which is the first page.
 pub(crate) async fn all(world: &World, data: &Data) -> Result<Vec<Case>> {
     let workspace = format!("/api/v1/workspaces/{WORKSPACE}/activity");
     let page = |filter: &str, tail: &str| {
@@ -54,7 +54,7 @@ pub(crate) async fn all(world: &World, data: &Data) -> Result<Vec<Case>> {
         )
     };
     let deepest = at(data.depth);
-    // The page after a deep one, by the link of that.
+    // The link of a deep page leads to this one.
     let before = world.get(&format!("{workspace}?offset={}", data.depth - 100)).await;
     let next = before.next().ok_or("a deep page without a next one")?;
     let query = next.strip_prefix(&workspace).ok_or("a next page of another feed")?;

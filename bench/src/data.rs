@@ -1,13 +1,13 @@
-//! The activities that are measured: every run makes the same.
+//! The activities of the measurements, which are the same in every run.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-/// Whose they are.
+/// The workspace of the activities.
 pub(crate) const WORKSPACE: &str = "ws-bench";
 /// Activities of an issue.
-const OF_ISSUE: usize = 500;
-/// Actors; one in ten is an agent.
+const ISSUE_ACTIVITIES: usize = 500;
+/// Actors. One in ten is an agent.
 const ACTORS: u64 = 40;
 const ACTIONS: &[&str] = &[
     "issue.created",
@@ -31,13 +31,13 @@ const TEXT: &str = "Signing in fails with a blank page when the session has expi
 /// Activities of one workspace, spread evenly over a year.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Data {
-    /// How deep the deepest page begins.
+    /// The offset of the deepest page.
     pub(crate) depth: usize,
-    /// How many there are.
+    /// The number of activities.
     pub(crate) len: usize,
 }
 
-/// One of them.
+/// One activity.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
@@ -54,12 +54,12 @@ impl Data {
         Self { depth, len: depth + 100 }
     }
 
-    /// The oldest is 0.
+    /// The activity with this index. The oldest is 0.
     pub(crate) fn row(&self, index: usize) -> Row {
-        // Odd, so that it maps no two indexes to one id; ids then have no order, as random ones have none.
+        // The factor is odd, so that ids are unique. They are in no order, like random ids.
         let mixed = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let pick = |shift: u32, of: u64| (mixed >> shift) % of;
-        let issue = pick(8, (self.len / OF_ISSUE).max(1) as u64);
+        let issue = pick(8, (self.len / ISSUE_ACTIVITIES).max(1) as u64);
         let actor = pick(24, ACTORS);
         let micros = START + (index as i64) * (YEAR / self.len as i64);
         let time: DateTime<Utc> = DateTime::from_timestamp_micros(micros).unwrap_or_default();
@@ -81,7 +81,7 @@ impl Data {
 }
 
 impl Row {
-    /// The event that records it.
+    /// The event that records the activity.
     pub(crate) fn event(&self) -> Value {
         json!({
             "id": self.id, "workspace_id": WORKSPACE, "issue_id": self.issue, "actor_type": self.actor_type,

@@ -1,4 +1,4 @@
-//! GraphQL: what it costs, and how long it takes beside the REST list of the same page.
+//! Costs and times of GraphQL, compared with the REST list of the same page.
 
 use std::time::Instant;
 
@@ -11,26 +11,27 @@ use crate::reads::WARM_UP;
 use crate::report::{Line, Report};
 use crate::stats::Times;
 
-/// The reference's examples.
+/// The examples of the reference.
 const EXAMPLES: &str = include_str!("../../tests/reference/activity_list.graphql");
-/// The most times longer that the first of them may take than the REST list.
-const LONGER: f64 = 1.3;
-/// The most times what they return that two filters may read.
-const READ: f64 = 12.0;
-/// Workspaces of the company, and activities of each.
+/// The longest time of the basic example, as a multiple of the REST list's.
+const MAX_REST_RATIO: f64 = 1.3;
+/// The most read units of two filters, as a multiple of the first page's.
+const MAX_FILTER_UNITS: f64 = 12.0;
+/// Workspaces of the company.
 const WORKSPACES: usize = 200;
-const EACH: usize = 98;
+/// Activities of each workspace.
+const WORKSPACE_ACTIVITIES: usize = 98;
 
-/// A query, and what is promised of it.
+/// A query and its targets.
 #[derive(Debug)]
 struct Case {
     name: String,
     query: String,
     entries: usize,
-    /// The path of the same page.
+    /// The REST path of the same page.
     rest: Option<String>,
     requests: Option<usize>,
-    /// At most so many times the read units of the first case.
+    /// The most read units, as a multiple of the first case's.
     units: Option<f64>,
 }
 
@@ -48,14 +49,14 @@ impl Case {
     }
 }
 
-/// The reads of the large workspace; the others are compared with the first.
-fn of_workspace(data: &Data) -> Vec<Case> {
+/// The reads of the large workspace. The others are compared with the first one.
+fn workspace_cases(data: &Data) -> Vec<Case> {
     let list = |name: &str, arguments: &str| {
         Case::list(name, &format!("projectId: \"{WORKSPACE}\", {arguments}"), 3)
     };
     let two = |name: &str, arguments: &str| Case {
         requests: None,
-        units: Some(READ),
+        units: Some(MAX_FILTER_UNITS),
         ..list(name, &format!("{arguments}, categories: [MARK_TODO_AS_COMPLETE]"))
     };
     let basic = EXAMPLES.split("\n\n").find(|text| text.starts_with("query ")).unwrap_or_default();
@@ -94,29 +95,29 @@ fn of_workspace(data: &Data) -> Vec<Case> {
 }
 
 /// Measures the reads of the large workspace.
-pub(crate) async fn of_one(
+pub(crate) async fn measure_workspace(
     world: &mut World,
     data: &Data,
     repetitions: usize,
     report: &mut Report,
 ) -> Result<()> {
-    measure(world, "GraphQL", &of_workspace(data), repetitions, report).await
+    measure(world, "GraphQL", &workspace_cases(data), repetitions, report).await
 }
 
 /// Measures the reads of a company with many workspaces, in a table of its own.
-pub(crate) async fn of_many(repetitions: usize, report: &mut Report) -> Result<()> {
+pub(crate) async fn measure_company(repetitions: usize, report: &mut Report) -> Result<()> {
     let mut world = World::embedded(None).await?;
-    let data = Data::new(WORKSPACES * EACH);
+    let data = Data::new(WORKSPACES * WORKSPACE_ACTIVITIES);
     for n in 0..WORKSPACES {
         let ws = format!("ws-{n:03}");
         world
             .given([
-                own(&ws, "workspace.created", json!({ "name": ws, "organization": "org" })),
-                own(&ws, "member.added", json!({ "user": "owner", "role": "member" })),
+                workspace_event(&ws, "workspace.created", json!({ "name": ws, "organization": "org" })),
+                workspace_event(&ws, "member.added", json!({ "user": "owner", "role": "member" })),
             ])
             .await;
-        // By turns, so that a page is of many workspaces.
-        let events = (0..EACH).map(|index| {
+        // The workspaces take turns, so that a page has activities of many.
+        let events = (0..WORKSPACE_ACTIVITIES).map(|index| {
             let mut event = data.row(index * WORKSPACES + n).event();
             event["workspace_id"] = json!(ws);
             event
@@ -134,7 +135,7 @@ pub(crate) async fn of_many(repetitions: usize, report: &mut Report) -> Result<(
     measured
 }
 
-fn own(ws: &str, action: &str, details: Value) -> Value {
+fn workspace_event(ws: &str, action: &str, details: Value) -> Value {
     json!({
         "id": action, "workspace_id": ws, "actor_type": "user", "actor_id": "owner", "action": action,
         "details": details, "created_at": "2020-01-01T00:00:00Z"
@@ -150,33 +151,33 @@ async fn measure(
 ) -> Result<()> {
     let mut metered: Vec<Metered> = Vec::new();
     for case in cases {
-        world.transport.take();
+        world.transport.take_metered();
         let answer = world.ask("owner", "", &case.query, Value::Null).await;
-        metered.push(world.transport.take());
+        metered.push(world.transport.take_metered());
         let entries = answer["data"]["activityList"]["activities"].as_array().map_or(0, Vec::len);
         if entries != case.entries {
             return Err(format!("{}: {entries} entries, {}", case.name, answer["errors"]).into());
         }
     }
-    world.meter(false);
+    world.set_metering(false);
     let mut times: Vec<(Times, Times)> = cases.iter().map(|_| Default::default()).collect();
     for round in 0..WARM_UP + repetitions {
         for (case, (ours, rest)) in cases.iter().zip(&mut times) {
             let began = Instant::now();
-            world.ask_raw("owner", &case.query).await;
+            world.ask_text("owner", &case.query).await;
             let asked = began.elapsed();
             if round >= WARM_UP {
                 ours.push(asked);
             }
             let Some(path) = &case.rest else { continue };
             let began = Instant::now();
-            world.get_raw(path).await;
+            world.get_text(path).await;
             if round >= WARM_UP {
                 rest.push(began.elapsed());
             }
         }
     }
-    world.meter(true);
+    world.set_metering(true);
     let first = metered.first().map_or(f64::NAN, |metered| metered.units);
     for ((case, metered), (ours, rest)) in cases.iter().zip(&metered).zip(&times) {
         report.add(line(title, case, metered, first, (ours, rest)));
@@ -201,8 +202,8 @@ fn line(title: &str, case: &Case, metered: &Metered, first: f64, (ours, rest): (
     if case.rest.is_some() {
         let ratio = median / rest.median();
         figures += &format!(", {ratio:.2} times the REST list's {:.2} ms", rest.median());
-        targets.push(format!("≤ {LONGER} times"));
-        met &= ratio <= LONGER;
+        targets.push(format!("≤ {MAX_REST_RATIO} times"));
+        met &= ratio <= MAX_REST_RATIO;
     }
     let name = format!("{title}: {}", case.name);
     Line { what: name, figures, postgres: String::new(), target: targets.join(", "), met: Some(met) }

@@ -1,4 +1,4 @@
-//! Lambda on this machine: a runtime API, and a function's program that runs against it as it would there.
+//! Lambda on this machine: a runtime API, and a function's program that runs against it.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,36 +16,36 @@ use tokio::time::timeout;
 
 use crate::Result;
 
-/// A running function; it ends with this.
+/// A running function, whose process ends when this is dropped.
 pub(crate) struct Lambda {
     name: String,
     process: Process,
     invoke: mpsc::Sender<String>,
-    told: mpsc::UnboundedReceiver<Told>,
+    reports: mpsc::UnboundedReceiver<RuntimeReport>,
     limit: Duration,
     served: JoinHandle<std::io::Result<()>>,
-    /// From the process's start until it asked for its first event.
+    /// The time from the start of the process until it asked for its first event.
     pub(crate) ready: Duration,
-    /// CPU time until then.
+    /// The CPU time until then.
     pub(crate) cpu: Duration,
 }
 
-/// What the function told its runtime API.
+/// A call of the runtime API.
 #[derive(Debug)]
-enum Told {
+enum RuntimeReport {
     Ready(Instant),
-    Answer(Instant, String),
+    Response(Instant, String),
 }
 
 struct Api {
-    told: mpsc::UnboundedSender<Told>,
+    reports: mpsc::UnboundedSender<RuntimeReport>,
     events: Mutex<mpsc::Receiver<String>>,
     limit: Duration,
 }
 
 impl Lambda {
-    /// Starts a program, with an environment as bare as Lambda's and the table `log` at `endpoint`. It has `limit` to
-    /// start, and for each invocation.
+    /// Starts a program with an environment as bare as Lambda's, and the table `log` at `endpoint`. The start and each
+    /// invocation may take `limit`.
     pub(crate) async fn start(
         program: &Path,
         endpoint: &str,
@@ -53,13 +53,13 @@ impl Lambda {
         limit: Duration,
     ) -> Result<Self> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (report, mut reports) = mpsc::unbounded_channel();
         let (invoke, events) = mpsc::channel(1);
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
-            .route("/2018-06-01/runtime/invocation/{id}/error", post(answer))
-            .with_state(Arc::new(Api { told: tell, events: Mutex::new(events), limit }));
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(respond))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(respond))
+            .with_state(Arc::new(Api { reports: report, events: Mutex::new(events), limit }));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         let served = tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -82,32 +82,32 @@ impl Lambda {
         command.envs(environment.iter().copied());
         let began = Instant::now();
         let process = Process(command.spawn().map_err(|error| format!("{}: {error}", program.display()))?);
-        let Ok(Some(Told::Ready(ready))) = timeout(limit, told.recv()).await else {
-            return Err(format!("{name} did not come back from its start").into());
+        let Ok(Some(RuntimeReport::Ready(ready))) = timeout(limit, reports.recv()).await else {
+            return Err(format!("{name} did not start in time").into());
         };
         let cpu = process.cpu()?;
-        Ok(Self { name, process, invoke, told, limit, served, ready: ready - began, cpu })
+        Ok(Self { name, process, invoke, reports, limit, served, ready: ready - began, cpu })
     }
 
-    /// Invokes it, and gives the time it took and its answer.
+    /// Invokes the function, and returns the time that it took, and its response.
     pub(crate) async fn invoke(&mut self, event: String) -> Result<(Duration, String)> {
         let invoked = Instant::now();
         self.invoke.send(event).await?;
         loop {
-            match timeout(self.limit, self.told.recv()).await {
-                Ok(Some(Told::Ready(_))) => {}
-                Ok(Some(Told::Answer(at, answer))) => return Ok((at - invoked, answer)),
-                _ => return Err(format!("{} did not answer", self.name).into()),
+            match timeout(self.limit, self.reports.recv()).await {
+                Ok(Some(RuntimeReport::Ready(_))) => {}
+                Ok(Some(RuntimeReport::Response(at, response))) => return Ok((at - invoked, response)),
+                _ => return Err(format!("{} did not respond", self.name).into()),
             }
         }
     }
 
-    /// CPU time it has used so far, in all its threads.
+    /// The CPU time that all its threads used so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         self.process.cpu()
     }
 
-    /// The most memory it has had so far, in bytes.
+    /// The most memory that it used so far, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
@@ -124,8 +124,8 @@ impl Drop for Lambda {
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let now = Instant::now();
     let mut events = api.events.lock().await;
-    api.told.send(Told::Ready(now)).ok();
-    // After the last event there is nothing more: wait to be ended.
+    api.reports.send(RuntimeReport::Ready(now)).ok();
+    // No event follows the last one, so the function waits for its end.
     let event = match events.recv().await {
         Some(event) => event,
         None => std::future::pending().await,
@@ -143,15 +143,15 @@ async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
     (headers, event)
 }
 
-async fn answer(State(api): State<Arc<Api>>, answer: String) -> impl IntoResponse {
-    api.told.send(Told::Answer(Instant::now(), answer)).ok();
+async fn respond(State(api): State<Arc<Api>>, response: String) -> impl IntoResponse {
+    api.reports.send(RuntimeReport::Response(Instant::now(), response)).ok();
     axum::http::StatusCode::ACCEPTED
 }
 
 struct Process(Child);
 
 impl Process {
-    /// CPU time it has used so far, in all its threads.
+    /// The CPU time that all its threads used so far.
     fn cpu(&self) -> Result<Duration> {
         let mut nanoseconds = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {

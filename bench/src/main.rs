@@ -1,8 +1,7 @@
-//! Measures what the design promises, and prints one table.
+//! Measures the targets of the design, and prints one table.
 //!
-//! Requests and units are counted, so they are exact; times are medians of runs that take turns, so that what
-//! disturbs the machine disturbs all alike. A missed target is printed, never an exit status: it is a
-//! measurement, not a test.
+//! Requests and units are counted, so they are exact. Times are medians of runs that take turns, so that other load on
+//! the machine affects all of them. A missed target does not change the exit status, because this is no test.
 
 mod args;
 mod batches;
@@ -10,7 +9,6 @@ mod cases;
 mod data;
 mod graphql;
 mod lambda;
-mod live;
 mod load;
 mod memory;
 mod postgres;
@@ -19,6 +17,7 @@ mod report;
 mod sizes;
 mod startup;
 mod stats;
+mod subscribers;
 mod tls;
 mod writes;
 
@@ -52,7 +51,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::of_this_machine()?;
     if let Some(gateway) = &args.live {
-        Box::pin(live::measure(gateway, &mut report)).await?;
+        Box::pin(subscribers::measure(gateway, &mut report)).await?;
         return Ok(report);
     }
     if let Some(functions) = &args.functions {
@@ -77,14 +76,14 @@ async fn run(args: &Args) -> Result<Report> {
         None => None,
     };
     reads::print(&cases, &ours, postgres.as_deref(), &data, &mut report);
-    graphql::of_one(&mut world, &data, args.repetitions, &mut report).await?;
+    graphql::measure_workspace(&mut world, &data, args.repetitions, &mut report).await?;
     world.stop().await;
-    Box::pin(graphql::of_many(args.repetitions, &mut report)).await?;
+    Box::pin(graphql::measure_company(args.repetitions, &mut report)).await?;
     drop(temporary);
     Ok(report)
 }
 
-/// A SQLite file that goes when it is dropped.
+/// A SQLite file that is deleted when this is dropped.
 struct Database(PathBuf);
 
 impl Database {
@@ -98,7 +97,7 @@ impl Drop for Database {
         for suffix in ["", "-wal", "-shm"] {
             let mut path = self.0.clone().into_os_string();
             path.push(suffix);
-            // What is not there need not go.
+            // A file that does not exist needs no deletion.
             std::fs::remove_file(path).ok();
         }
     }

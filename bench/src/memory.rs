@@ -1,9 +1,9 @@
-//! How much memory and CPU recording takes.
+//! Memory and CPU time of recording.
 
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Message, World, reported};
+use harness::{Message, World, reported_failures};
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -11,14 +11,14 @@ use crate::data::Data;
 use crate::lambda::Lambda;
 use crate::report::Report;
 
-/// The most messages that a batch from SQS can be set to; of this size, more than the 6 MB that Lambda takes.
+/// Messages of the batch. SQS allows no more, and messages of this size exceed the 6 MB that Lambda accepts.
 const MESSAGES: usize = 10_000;
 /// Bytes of each message's body.
 const BODY: usize = 1_024;
-/// Workspaces they are of.
+/// Workspaces of the messages.
 const WORKSPACES: usize = 20;
-/// What a Lambda function has at least, and may not exceed.
-const MOST_MB: f64 = 128.0;
+/// The memory of the smallest Lambda function, in MB.
+const MAX_MB: f64 = 128.0;
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()> {
@@ -30,10 +30,10 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     let mut function =
         Lambda::start(&directory.join("record-activity"), world.endpoint(), &[], LIMIT).await?;
     let idle = function.peak_memory()? as f64 / 1e6;
-    let (took, answer) = function.invoke(batch).await?;
-    let answer: Value = serde_json::from_str(&answer)?;
-    if !reported(&answer).is_empty() {
-        return Err(format!("{} messages were not recorded", reported(&answer).len()).into());
+    let (took, response) = function.invoke(batch).await?;
+    let response: Value = serde_json::from_str(&response)?;
+    if !reported_failures(&response).is_empty() {
+        return Err(format!("{} messages were not recorded", reported_failures(&response).len()).into());
     }
     let cpu = (function.cpu()? - function.cpu).as_secs_f64();
     let peak = function.peak_memory()? as f64 / 1e6;
@@ -44,20 +44,20 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
             took.as_secs_f64(),
             cpu * 1e6 / MESSAGES as f64
         ),
-        format!("< {MOST_MB} MB"),
-        peak < MOST_MB,
+        format!("< {MAX_MB} MB"),
+        peak < MAX_MB,
     );
     drop(function);
     world.stop().await;
     Ok(())
 }
 
-/// A message of exactly so many bytes.
+/// A message of exactly [`BODY`] bytes.
 fn message(data: &Data, index: usize) -> Message {
     let mut event = data.row(index).event();
     event["workspace_id"] = json!(format!("ws-{}", index % WORKSPACES));
     event["details"]["more"] = json!("");
-    let room = BODY.saturating_sub(event.to_string().len());
-    event["details"]["more"] = json!("x".repeat(room));
+    let padding = BODY.saturating_sub(event.to_string().len());
+    event["details"]["more"] = json!("x".repeat(padding));
     Message::new(format!("{index:08x}-0000-4000-8000-000000000000"), event.to_string())
 }

@@ -1,4 +1,4 @@
-//! The obvious alternative: one table in PostgreSQL, with the obvious indexes.
+//! The alternative to compare with: one table in PostgreSQL, with an index for each filter.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -14,9 +14,9 @@ use crate::data::{Data, WORKSPACE};
 use crate::report::Report;
 use crate::stats::Times;
 
-/// Rounds that are not counted: caches fill, plans settle.
+/// Rounds that are not counted, because caches fill and plans settle.
 const WARM_UP: usize = 10;
-/// Rows sent at once.
+/// Rows of one message.
 const CHUNK: usize = 1_000;
 
 const TABLE: &str = "
@@ -69,8 +69,8 @@ pub(crate) async fn measure(
 /// Loads the rows, unless they are there.
 async fn load(client: &Client, data: &Data) -> Result<()> {
     client.batch_execute(TABLE).await?;
-    let there: i64 = client.query_one("SELECT count(*) FROM activities", &[]).await?.get(0);
-    if usize::try_from(there) == Ok(data.len) {
+    let count: i64 = client.query_one("SELECT count(*) FROM activities", &[]).await?.get(0);
+    if usize::try_from(count) == Ok(data.len) {
         return Ok(());
     }
     client.batch_execute("DROP TABLE activities").await?;
@@ -82,7 +82,7 @@ async fn load(client: &Client, data: &Data) -> Result<()> {
         let mut text = String::new();
         for index in from..data.len.min(from + CHUNK) {
             let row = data.row(index);
-            // Nothing in it needs escaping.
+            // No value needs escaping.
             writeln!(
                 text,
                 "{}\t{WORKSPACE}\t{}\t{}\t{}\t{}\t{}\t{}",

@@ -1,4 +1,4 @@
-//! What reads cost, and how long they take.
+//! Costs and times of reads.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use crate::data::Data;
 use crate::report::{Line, Report};
 use crate::stats::Times;
 
-/// Rounds that are not counted: connections open, caches fill.
+/// Rounds that are not counted, because connections open and caches fill.
 pub(crate) const WARM_UP: usize = 10;
 
-/// What was measured of a case.
+/// The measurements of a case.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) metered: Metered,
@@ -23,9 +23,9 @@ pub(crate) struct Measured {
 pub(crate) async fn measure(world: &mut World, cases: &[Case], repetitions: usize) -> Result<Vec<Measured>> {
     let mut measured: Vec<Measured> = Vec::with_capacity(cases.len());
     for case in cases {
-        world.transport.take();
+        world.transport.take_metered();
         let reply = world.get(&case.path).await;
-        let metered = world.transport.take();
+        let metered = world.transport.take_metered();
         if reply.status != 200 || reply.body.as_array().is_none_or(|page| page.len() != 50) {
             return Err(format!("{}: status {}, not a page of 50", case.path, reply.status).into());
         }
@@ -34,21 +34,21 @@ pub(crate) async fn measure(world: &mut World, cases: &[Case], repetitions: usiz
         }
         measured.push(Measured { metered, times: Times::default() });
     }
-    world.meter(false);
+    world.set_metering(false);
     for round in 0..WARM_UP + repetitions {
         for (case, measured) in cases.iter().zip(&mut measured) {
             let began = Instant::now();
-            world.get_raw(&case.path).await;
+            world.get_text(&case.path).await;
             if round >= WARM_UP {
                 measured.times.push(began.elapsed());
             }
         }
     }
-    world.meter(true);
+    world.set_metering(true);
     Ok(measured)
 }
 
-/// Adds a line for each case, with PostgreSQL's times beside ours.
+/// Adds a line for each case, with PostgreSQL's times.
 pub(crate) fn print(
     cases: &[Case],
     ours: &[Measured],

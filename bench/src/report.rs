@@ -1,4 +1,4 @@
-//! The table that is printed at the end.
+//! The table of the results.
 
 use std::fmt;
 use std::fs;
@@ -9,19 +9,19 @@ use crate::Result;
 #[derive(Debug)]
 pub(crate) struct Report(Vec<Line>);
 
-/// One figure, or a few of one thing.
+/// The figures of one measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     pub(crate) what: String,
     pub(crate) figures: String,
-    /// The same of PostgreSQL.
+    /// The figures of PostgreSQL.
     pub(crate) postgres: String,
     pub(crate) target: String,
     pub(crate) met: Option<bool>,
 }
 
 impl Report {
-    /// A table that names the machine and the day.
+    /// A table that names this machine and the day.
     pub(crate) fn of_this_machine() -> Result<Self> {
         let mut report = Self(Vec::new());
         let field = |text: &str, name: &str| {
@@ -54,7 +54,7 @@ impl Report {
         self.add(Line { what, figures, target, met: Some(met), ..Line::default() });
     }
 
-    /// Adds a line, and shows that the work goes on.
+    /// Adds a line, and prints it as progress.
     pub(crate) fn add(&mut self, line: Line) {
         eprintln!("{}: {}", line.what, line.figures);
         self.0.push(line);

@@ -1,12 +1,17 @@
-//! How long a function takes to start, and to answer its first request.
+//! The time until a function has started, and until it responds to its first request.
 //!
-//! The function runs as it does on Lambda, with this program for Lambda and DynamoDB: a runtime API and a TLS
-//! endpoint in front of the embedded engine. What it is compared with is a function that does nothing.
+//! This program stands in for Lambda and DynamoDB, with a runtime API and a TLS endpoint in front of the embedded
+//! engine. The functions are compared with one that does nothing.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Version};
+use domain::time::system_clock;
 use harness::{World, token_claims};
+use local::http_api::{HttpApi, HttpCall};
+use local::template::Template;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -18,19 +23,19 @@ use crate::tls::Endpoint;
 
 const BARE: &str = "bare";
 const FUNCTIONS: &[&str] = &[BARE, "list-workspace-activity", "list-issue-activity", "graphql"];
-/// Starts of each function; they take turns.
+/// Starts of each function. The functions take turns.
 const RUNS: usize = 60;
-/// The most a function may take longer than the bare one, in milliseconds.
-const MORE: f64 = 10.0;
-/// Lambda invokes what is ready; this long after, nothing of the start is still at work.
+/// The most milliseconds that a function may take more than the bare one.
+const MAX_MORE_MS: f64 = 10.0;
+/// The time between a function's start and its first request, so that the start is over.
 const SETTLE: Duration = Duration::from_millis(30);
-/// More than any start or answer takes.
+/// The time limit of a start and of an invocation.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Measured {
     ready: Times,
-    /// CPU time until then.
+    /// The CPU time until then.
     cpu: Times,
     first: Times,
 }
@@ -39,7 +44,7 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     let world = World::embedded(None).await?;
     let data = Data::new(1_000_000);
     world.given_workspace(WORKSPACE).await;
-    // All of one issue, so that both functions list as much.
+    // All activities are of one issue, so that both listing functions list the same.
     let issue = "issue-1";
     world
         .given((0..98).map(|index| {
@@ -55,7 +60,7 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     for round in 0..=RUNS {
         for (name, measured) in FUNCTIONS.iter().zip(&mut measured) {
             let started = start(&directory.join(name), &tls, issue).await?;
-            // The first reads the program from disk.
+            // The first start reads the program from disk, and is not counted.
             if round > 0 {
                 measured.ready.push(started.ready);
                 measured.cpu.push(started.cpu);
@@ -73,19 +78,19 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     );
     report.note("first answer, bare", format!("{:.2} ms", bare.first.median()));
     for (name, measured) in FUNCTIONS.iter().skip(1).zip(listing) {
-        let target = || format!("≤ bare + {MORE} ms");
+        let target = || format!("≤ bare + {MAX_MORE_MS} ms");
         let (ready, first) = (measured.ready.median(), measured.first.median());
         let more = ready - bare.ready.median();
         let figures = format!("{ready:.2} ms (bare + {more:.2} ms), {:.2} ms of CPU", measured.cpu.median());
-        report.check(format!("start to ready, {name}"), figures, target(), more <= MORE);
+        report.check(format!("start to ready, {name}"), figures, target(), more <= MAX_MORE_MS);
         let more = first - bare.first.median();
         let figures = format!("{first:.2} ms (bare + {more:.2} ms)");
-        report.check(format!("first answer, {name}"), figures, target(), more <= MORE);
+        report.check(format!("first answer, {name}"), figures, target(), more <= MAX_MORE_MS);
     }
     Ok(())
 }
 
-/// One start.
+/// The times of one start.
 struct Started {
     ready: Duration,
     cpu: Duration,
@@ -96,41 +101,42 @@ async fn start(program: &Path, tls: &Endpoint, issue: &str) -> Result<Started> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let mut function = Lambda::start(program, &tls.url, &[("SSL_CERT_FILE", &tls.trust)], LIMIT).await?;
     tokio::time::sleep(SETTLE).await;
-    let (first, answer) = function.invoke(event(&name, issue).to_string()).await?;
-    let answer: Value = serde_json::from_str(&answer)?;
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
+    let (first, response) = function.invoke(event(&name, issue)?.to_string()).await?;
+    let response: Value = serde_json::from_str(&response)?;
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap_or_default())?;
     let list = if name == "graphql" { &body["data"]["activityList"]["activities"] } else { &body };
     let listed = list.as_array().map_or(0, Vec::len);
-    if answer["statusCode"] != 200 || (listed != 50 && name != BARE) {
-        return Err(format!("{name} answered {answer}").into());
+    if response["statusCode"] != 200 || (listed != 50 && name != BARE) {
+        return Err(format!("{name} responded {response}").into());
     }
     Ok(Started { ready: function.ready, cpu: function.cpu, first })
 }
 
-/// A request for the first page.
-fn event(name: &str, issue: &str) -> Value {
+/// The event of a request for the first page.
+fn event(name: &str, issue: &str) -> Result<Value> {
     let query =
         format!("{{ activityList(projectId: \"{WORKSPACE}\") {{ activities {{ id html createdAt }} }} }}");
-    let (method, body) = match name {
-        "graphql" => ("POST", Value::String(json!({ "query": query }).to_string())),
-        _ => ("GET", Value::Null),
-    };
-    let (path, parameters) = match name {
-        "graphql" => ("/graphql".to_owned(), Value::Null),
-        "list-issue-activity" => (
-            format!("/api/v1/workspaces/{WORKSPACE}/issues/{issue}/activity"),
-            json!({ "ws_id": WORKSPACE, "issue_id": issue }),
-        ),
-        _ => (format!("/api/v1/workspaces/{WORKSPACE}/activity"), json!({ "ws_id": WORKSPACE })),
-    };
-    json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
-        "headers": { "host": "api.example" }, "pathParameters": parameters, "body": body,
-        "isBase64Encoded": false,
-        "requestContext": {
-            "requestId": "req-1", "stage": "$default",
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1" },
-            "authorizer": { "jwt": { "claims": token_claims("owner", ""), "scopes": null } },
+    let (method, path, body) = match name {
+        "graphql" => ("POST", "/graphql".to_owned(), json!({ "query": query }).to_string()),
+        "list-issue-activity" => {
+            ("GET", format!("/api/v1/workspaces/{WORKSPACE}/issues/{issue}/activity"), String::new())
         }
-    })
+        _ => ("GET", format!("/api/v1/workspaces/{WORKSPACE}/activity"), String::new()),
+    };
+    let api = HttpApi::new(&Template::load()?);
+    let matched = api.route(method, &path).map_err(|error| format!("{method} {path}: {error:?}"))?;
+    let call = HttpCall {
+        method,
+        path: &path,
+        query: "",
+        version: Version::HTTP_11,
+        headers: &HeaderMap::new(),
+        body: body.into_bytes(),
+        claims: token_claims("owner", "").as_object().cloned(),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        request_id: "req-1",
+        time: system_clock()(),
+        domain: "api.example",
+    };
+    Ok(api.event(&matched, call)?)
 }

@@ -1,8 +1,8 @@
-//! Medians and the like.
+//! Medians and percentiles.
 
 use std::time::Duration;
 
-/// Times of one thing.
+/// The times of one measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
@@ -11,12 +11,12 @@ impl Times {
         self.0.push(time);
     }
 
-    /// In milliseconds.
+    /// The median, in milliseconds.
     pub(crate) fn median(&self) -> f64 {
         self.quantile(50)
     }
 
-    /// In milliseconds.
+    /// The 99th percentile, in milliseconds.
     pub(crate) fn p99(&self) -> f64 {
         self.quantile(99)
     }
@@ -24,7 +24,7 @@ impl Times {
     fn quantile(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-        sorted.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+        let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+        sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
     }
 }

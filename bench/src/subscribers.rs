@@ -1,4 +1,4 @@
-//! How soon watchers are told, and what it takes to hold their connections.
+//! The latency of updates to subscribers, and the gateway's memory for their connections.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,35 +23,35 @@ use crate::Result;
 use crate::report::Report;
 use crate::stats::Times;
 
-/// Connections in all.
+/// All connections.
 const CONNECTIONS: usize = 1_000;
-/// Those of them that watch the workspace that is recorded in; the others watch another.
-const WATCHING: usize = 100;
-/// Users behind them, in turns.
+/// The connections that subscribe to the workspace of the recorded activities. The others subscribe to another one.
+const SUBSCRIBERS: usize = 100;
+/// The users of the connections.
 const USERS: usize = 100;
-/// Activities recorded.
+/// Activities to record.
 const ACTIVITIES: usize = 200;
-/// How far apart.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Connections begun at once.
-const AT_ONCE: usize = 20;
-/// How long anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time between two activities.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Connections that are opened at the same time.
+const MAX_CONCURRENT_CONNECTS: usize = 20;
+/// The time limit of each step.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// Measures the gateway at this path, as a process of its own.
+/// Measures the gateway at this path, in a process of its own.
 pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
-    let (alone, _) = told(gateway, 1).await?;
-    let (crowd, memory) = told(gateway, WATCHING).await?;
+    let (single, _) = deliver_to(gateway, 1).await?;
+    let (crowd, memory) = deliver_to(gateway, SUBSCRIBERS).await?;
     let times = |times: &Times| format!("{:.1} ms, 99% within {:.1} ms", times.median(), times.p99());
     report.note(
-        format!("from recording to the one watcher among {CONNECTIONS} connections, median"),
-        times(&alone),
+        format!("from recording to the one subscriber among {CONNECTIONS} connections, median"),
+        times(&single),
     );
-    let (median, p99) = (crowd.median() - alone.median(), crowd.p99() - alone.p99());
+    let (median, p99) = (crowd.median() - single.median(), crowd.p99() - single.p99());
     report.check(
-        format!("… to each of {WATCHING} watchers among {CONNECTIONS} connections"),
+        format!("… to each of {SUBSCRIBERS} subscribers among {CONNECTIONS} connections"),
         format!("{}: {median:.1} and {p99:.1} ms more", times(&crowd)),
         "< 50 and < 250 ms more",
         median < 50.0 && p99 < 250.0,
@@ -65,11 +65,12 @@ pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// From recording to each watcher, and the gateway's memory, in MB, at most.
-async fn told(gateway: &Path, watching: usize) -> Result<(Times, f64)> {
+/// The times from recording an activity to its delivery to each of the subscribers, and the gateway's peak memory in
+/// MB.
+async fn deliver_to(gateway: &Path, subscribers: usize) -> Result<(Times, f64)> {
     let (mut process, address) = start(gateway).await?;
     let write = token(address, "service", "activity:write").await?;
-    for ws in ["watched", "other"] {
+    for ws in ["subscribed", "other"] {
         let event = |id: String, action: &str, details: Value| json!({ "id": id, "actor_type": "user", "actor_id": "owner", "action": action, "details": details });
         let created = event("created".into(), "workspace.created", json!({ "name": ws }));
         let member = |n: usize| {
@@ -78,16 +79,19 @@ async fn told(gateway: &Path, watching: usize) -> Result<(Times, f64)> {
         let events: Vec<Value> = std::iter::once(created).chain((0..USERS).map(member)).collect();
         record(address, &write, ws, &events.into()).await?;
     }
-    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let (deliveries, mut delivered) = mpsc::unbounded_channel();
     let connections = stream::iter(0..CONNECTIONS).map(|n| {
-        let heard = heard.clone();
+        let deliveries = deliveries.clone();
         async move {
-            let ws = if n < watching { "watched" } else { "other" };
+            let ws = if n < subscribers { "subscribed" } else { "other" };
             let (sender, receiver) = connect(address, &format!("user-{}", n % USERS), ws).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((sender, tokio::spawn(listen(receiver, heard))))
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((
+                sender,
+                tokio::spawn(listen(receiver, deliveries)),
+            ))
         }
     });
-    let connections: Vec<_> = connections.buffer_unordered(AT_ONCE).try_collect().await?;
+    let connections: Vec<_> = connections.buffer_unordered(MAX_CONCURRENT_CONNECTS).try_collect().await?;
     let mut times = Times::default();
     for n in 0..ACTIVITIES {
         let began = Instant::now();
@@ -95,16 +99,16 @@ async fn told(gateway: &Path, watching: usize) -> Result<(Times, f64)> {
             "id": format!("n-{n}"), "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
             "action": "comment.created", "details": { "text": "Soon." }
         });
-        record(address, &write, "watched", &event).await?;
-        for _ in 0..watching {
+        record(address, &write, "subscribed", &event).await?;
+        for _ in 0..subscribers {
             let (id, at): (String, Instant) =
-                tokio::time::timeout(PATIENCE, hearing.recv()).await?.ok_or("nobody listens")?;
+                tokio::time::timeout(TIMEOUT, delivered.recv()).await?.ok_or("all connections closed")?;
             if id != format!("n-{n}") {
-                return Err(format!("{id} was told in place of n-{n}").into());
+                return Err(format!("{id} was delivered instead of n-{n}").into());
             }
             times.push(at - began);
         }
-        tokio::time::sleep_until(began + PAUSE).await;
+        tokio::time::sleep_until(began + INTERVAL).await;
     }
     let memory = peak_memory(&process)?;
     drop(connections);
@@ -139,7 +143,7 @@ async fn record(address: SocketAddr, token: &str, ws: &str, events: &Value) -> R
     if reply.status < 300 { Ok(()) } else { Err(format!("not recorded: {}", reply.body).into()) }
 }
 
-/// Connects and subscribes; comes back when that is in force.
+/// Connects and subscribes, and returns when the subscription has begun.
 async fn connect(
     address: SocketAddr,
     user: &str,
@@ -165,10 +169,10 @@ async fn connect(
     Ok((sender, receiver))
 }
 
-/// Waits for a message of this kind. What was recorded just before may be told first.
+/// Waits for a message of this kind. Updates may come before it.
 async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<()> {
     loop {
-        let message = tokio::time::timeout(PATIENCE, receiver.next()).await?.ok_or("closed")??;
+        let message = tokio::time::timeout(TIMEOUT, receiver.next()).await?.ok_or("closed")??;
         let message: Value = serde_json::from_str(message.to_text()?)?;
         match message["type"].as_str() {
             Some(found) if found == kind => return Ok(()),
@@ -178,20 +182,20 @@ async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<()> {
     }
 }
 
-/// Notes when each activity is told.
-async fn listen(mut receiver: SplitStream<Socket>, heard: mpsc::UnboundedSender<(String, Instant)>) {
+/// Sends the id of each update with the time of its arrival.
+async fn listen(mut receiver: SplitStream<Socket>, deliveries: mpsc::UnboundedSender<(String, Instant)>) {
     while let Some(Ok(message)) = receiver.next().await {
         let at = Instant::now();
         let Ok(text) = message.to_text() else { continue };
         let Ok(message) = serde_json::from_str::<Value>(text) else { continue };
         let id = &message["payload"]["data"]["subscribeToActivity"]["node"]["id"];
         if let Some(id) = id.as_str().filter(|id| id.starts_with("n-")) {
-            heard.send((id.to_owned(), at)).ok();
+            deliveries.send((id.to_owned(), at)).ok();
         }
     }
 }
 
-/// In MB.
+/// The peak memory of a process, in MB.
 fn peak_memory(process: &Child) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().ok_or("it has ended")?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

@@ -13,22 +13,22 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Result;
 
-/// Where Linux distributions keep the certificates they trust; the first that is there counts.
+/// The files of trusted certificates of Linux distributions. The first that exists is used.
 const TRUSTED: &[&str] = &["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
-/// The endpoint; it serves as long as the program runs.
+/// The endpoint, which serves as long as the program runs.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    /// The certificates a client must trust: the machine's and ours, so that reading them takes as long as it
-    /// would anywhere.
+    /// The file of the certificates that a client must trust. It has the machine's too, so that reading it takes as
+    /// long as elsewhere.
     pub(crate) trust: PathBuf,
-    /// How many there are.
+    /// The number of those certificates.
     pub(crate) trusted: usize,
 }
 
 impl Endpoint {
-    /// Passes on to `engine`, an address, what arrives.
+    /// Starts an endpoint that forwards to the address `engine`.
     pub(crate) async fn start(engine: &str, directory: &Path) -> Result<Self> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,35 +1,37 @@
-//! The API's JWT authorizer: who may pass, and what their token says.
+//! The HTTP API's JWT authorizer: whether a request may pass, and the claims of its token.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use domain::Error;
+use domain::time::Timestamp;
+use http_api::problem::Problem;
 use serde_json::{Map, Value};
-use shared::Error;
-use shared::problem::Problem;
-use shared::time::Timestamp;
+use subscriptions::verify::{Claims, Verifier, scopes as granted_scopes};
 
-use subscriptions::verify::{Claims, Verifier, scopes as granted};
+use crate::response;
 
-/// Lets a request pass to a route that asks for one of `scopes`, or for none.
+/// Lets a request pass whose token has one of `scopes`, or any valid token when there are none. Returns the token's claims
+/// as functions get them, which is as strings.
 ///
 /// # Errors
-/// The problem to answer with: 401 without a valid token, 403 without a scope.
+/// The problem to respond with: 401 without a valid token, 403 without a scope.
 pub(crate) fn authorize(
     verifier: &Verifier,
     headers: &HeaderMap,
     scopes: &[String],
     now: Timestamp,
     request_id: &str,
-) -> Result<Claims, Problem> {
+) -> Result<Map<String, Value>, Problem> {
     let refused = |detail| Problem::new(&Error::Unauthenticated(detail), Some(request_id));
     let token =
         bearer(headers).ok_or_else(|| refused("A bearer token is required in the header Authorization"))?;
-    let claims =
-        verifier.verify(token, now.utc().timestamp()).map_err(|refusal| refused(refusal.detail()))?;
-    if scopes.is_empty() || granted(&claims).any(|scope| scopes.iter().any(|wanted| wanted == scope)) {
-        return Ok(claims);
+    let claims = verifier.verify(token, now.utc().timestamp()).map_err(|error| refused(error.detail()))?;
+    let has_scope = granted_scopes(&claims).any(|scope| scopes.iter().any(|wanted| wanted == scope));
+    if scopes.is_empty() || has_scope {
+        return Ok(as_strings(claims));
     }
     let detail = format!("This needs a token with the scope {}", scopes.join(" or "));
-    Err(Problem { detail, ..Problem::new(&Error::Forbidden(""), Some(request_id)) })
+    Err(response::forbidden(detail, request_id))
 }
 
 /// The token of the one `Authorization` header.
@@ -40,8 +42,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
-/// Claims as the authorizer hands them to a function: all of them strings.
-pub(crate) fn as_strings(claims: Claims) -> Map<String, Value> {
+fn as_strings(claims: Claims) -> Map<String, Value> {
     fn text(value: Value) -> String {
         match value {
             Value::String(text) => text,
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_one_bearer_token() {
+    fn one_bearer_token_is_found() {
         let found = |values: &[&'static str]| {
             let values = values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value)));
             let mut headers = HeaderMap::new();

@@ -1,43 +1,45 @@
-//! The demo workspace, recorded by the real recorder, and what to try first.
+//! The demo workspace, which the real recorder records, and a first request to try.
 
 use std::time::Duration;
 
 use chrono::{SubsecRound as _, TimeDelta};
+use domain::Error;
+use domain::event::{Defaults, InputEvent};
+use domain::time::Timestamp;
+use recording::Recorder;
 use serde_json::{Value, json};
-use shared::Error;
-use shared::event::{Defaults, Event};
-use shared::record::Recorder;
-use shared::store::Store;
-use shared::time::Timestamp;
+use store::Store;
 use tokio::time::Instant;
 
 /// The demo workspace.
 pub const WORKSPACE: &str = "ws-demo";
 /// Its owner.
 pub const OWNER: &str = "user-demo";
+/// Time to record it.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Records the demo workspace into `store`, spread over the days before `now`.
 ///
-/// The events give no time, so that it is no part of what they say: recorded again days later, into a table that has
-/// them already, they are the same events, and change nothing.
+/// The events have no time of their own, so that the time is no part of their content. Recorded again days later, they are
+/// repeats and change nothing.
 ///
 /// # Errors
-/// One line: why it could not be recorded.
+/// One line, when it could not be recorded.
 pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Result<(), String> {
     let now = Timestamp::truncate(now.utc().trunc_subsecs(0));
     let parse = |(hours, value)| {
         let created_at = now.plus(-TimeDelta::hours(hours));
-        Event::parse(value, &Defaults { id: (String::new(), "id"), workspace: None, created_at, now })
+        InputEvent::parse(value, &Defaults { id: (String::new(), "id"), workspace: None, created_at, now })
     };
     let failed = |error: &Error| format!("cannot record the demo workspace: {}", error.chain());
-    let events: Result<Vec<Event>, Error> = events().into_iter().map(parse).collect();
+    let events: Result<Vec<InputEvent>, Error> = events().into_iter().map(parse).collect();
     let events = events.map_err(|error| failed(&error))?;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + RECORD_TIMEOUT;
     for result in Recorder::new(store, jitter).record(events, deadline).await.results {
         match result {
-            // Another version of this program recorded another demo workspace; it will do.
+            // The demo workspace of another version of this program serves as well.
             Err(Error::Conflict { detail, .. }) => {
-                tracing::warn!("the demo workspace is another version's: {detail}")
+                tracing::warn!(detail, "kept another version of the demo workspace");
             }
             Err(error) => return Err(failed(&error)),
             Ok(_) => {}
@@ -46,7 +48,7 @@ pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// What to try first, when the gateway is at `url`, with a token for [`OWNER`].
+/// A first request to try, with a token for [`OWNER`]. The gateway is at `url`.
 pub fn invitation(url: &str, token: &str) -> String {
     format!(
         "\nToken of {OWNER}, for an hour:\n{token}\n\nThe workspace's feed:\n\
@@ -54,9 +56,13 @@ pub fn invitation(url: &str, token: &str) -> String {
     )
 }
 
-/// The events, with their age in hours, oldest first.
+/// The events with their age in hours, oldest first.
 pub fn events() -> Vec<(i64, Value)> {
-    let issue = |id: &str, action: &str, issue: &str, details: Value| json!({ "id": id, "action": action, "issue_id": issue, "details": details });
+    let event =
+        |id: &str, action: &str, details: Value| json!({ "id": id, "action": action, "details": details });
+    let issue = |id: &str, action: &str, issue: &str, details: Value| {
+        with(event(id, action, details), json!({ "issue_id": issue }))
+    };
     let login = "issue-demo-1";
     let export = "issue-demo-2";
     let created = json!({
@@ -69,55 +75,31 @@ pub fn events() -> Vec<(i64, Value)> {
     let fixed = json!({ "text": "The session was dropped on every failed attempt. A fix is in review." });
     let run = json!({ "run": "run-demo-1", "result": "succeeded", "seconds": 94 });
     let file = json!({ "name": "export-example.csv", "size": 18_213 });
+    let login_issue = json!({ "title": "Fix login bug", "identifier": "DEMO-1" });
+    let export_issue = json!({ "title": "Export the feed", "identifier": "DEMO-2" });
+    let client_added = with(
+        event("act-demo-11", "member.added", client),
+        json!({ "affected": { "id": "user-client", "name": "Grace Guest" } }),
+    );
+    let tagged = |event: Value, tag: &str| with(event, json!({ "tags": [tag] }));
+    let status = |status: &str| json!({ "status": status });
     vec![
-        (96, owned(json!({ "id": "act-demo-9", "action": "workspace.created", "details": created }))),
-        (95, owned(json!({ "id": "act-demo-10", "action": "member.added", "details": owner }))),
-        (
-            94,
-            with(
-                owned(json!({ "id": "act-demo-11", "action": "member.added", "details": client })),
-                json!({ "affected": { "id": "user-client", "name": "Grace Guest" } }),
-            ),
-        ),
-        (
-            72,
-            with(
-                owned(issue(
-                    "act-demo-1",
-                    "issue.created",
-                    login,
-                    json!({
-                        "title": "Fix login bug", "identifier": "DEMO-1"
-                    }),
-                )),
-                json!({ "tags": ["bug"] }),
-            ),
-        ),
+        (96, by_owner(event("act-demo-9", "workspace.created", created))),
+        (95, by_owner(event("act-demo-10", "member.added", owner))),
+        (94, by_owner(client_added)),
+        (72, tagged(by_owner(issue("act-demo-1", "issue.created", login, login_issue)), "bug")),
         (71, by_client(issue("act-demo-2", "comment.created", login, found))),
-        (48, by_agent(issue("act-demo-3", "issue.updated", login, json!({ "status": "in_progress" })))),
+        (48, by_agent(issue("act-demo-3", "issue.updated", login, status("in_progress")))),
         (47, by_agent(issue("act-demo-4", "agent.run_finished", login, run))),
         (46, by_agent(issue("act-demo-5", "comment.created", login, fixed))),
-        (
-            8,
-            with(
-                owned(issue(
-                    "act-demo-6",
-                    "issue.created",
-                    export,
-                    json!({
-                        "title": "Export the feed", "identifier": "DEMO-2"
-                    }),
-                )),
-                json!({ "tags": ["feature"] }),
-            ),
-        ),
+        (8, tagged(by_owner(issue("act-demo-6", "issue.created", export, export_issue)), "feature")),
         (6, by_client(issue("act-demo-12", "file.uploaded", export, file))),
         (5, by_agent(issue("act-demo-7", "issue.updated", export, json!({ "priority": "high" })))),
-        (3, owned(issue("act-demo-8", "issue.updated", login, json!({ "status": "done" })))),
+        (3, by_owner(issue("act-demo-8", "issue.updated", login, status("done")))),
     ]
 }
 
-fn owned(event: Value) -> Value {
+fn by_owner(event: Value) -> Value {
     by(event, "user", OWNER, json!({ "name": "Ada Demo", "email": "ada@example.com" }))
 }
 
@@ -136,7 +118,7 @@ fn by(event: Value, actor_type: &str, actor_id: &str, actor: Value) -> Value {
     with(event, who)
 }
 
-/// The event with the members of `more`.
+/// The event with the members of `more` added.
 fn with(mut event: Value, more: Value) -> Value {
     if let (Value::Object(members), Value::Object(more)) = (&mut event, more) {
         members.extend(more);

@@ -1,4 +1,4 @@
-//! DynamoDB embedded: the gateway, the tests and the benchmarks need nothing but this program.
+//! The embedded DynamoDB, so that the gateway, the tests and the benchmarks need no other program.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// An embedded DynamoDB, served on a port of its own on the loopback interface.
+/// An embedded DynamoDB, served on its own port of the loopback interface.
 #[derive(Debug)]
 pub struct Engine {
     endpoint: String,
@@ -18,13 +18,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine, in memory or on a SQLite file that is made when it is not there.
+    /// Starts the engine, in memory or on a SQLite file, which it creates when there is none.
     ///
     /// # Errors
-    /// One line: the file cannot be opened, or is no database.
+    /// One line, when the file cannot be opened or is no database.
     pub async fn start(db_path: Option<&Path>) -> Result<Self, String> {
         let name = match db_path {
-            // A name, so that it can be opened once more.
+            // The name lets a second connection open it, to prepare the stream.
             None => format!("file:{}?mode=memory&cache=shared", uuid::Uuid::new_v4()),
             Some(path) => path.to_str().ok_or("the database's path is not UTF-8")?.to_owned(),
         };
@@ -35,10 +35,10 @@ impl Engine {
         Self::serve(database).await
     }
 
-    /// Starts the engine on a SQLite file that is there, and that it cannot change. Every write fails.
+    /// Starts the engine on an existing SQLite file, which it cannot change. Every write fails.
     ///
     /// # Errors
-    /// One line: the file is not there, cannot be read, or is no database of this version of the engine.
+    /// One line, when the file is missing, cannot be read, or is no database of this version of the engine.
     pub async fn start_read_only(db_path: &Path) -> Result<Self, String> {
         let database = read_only_name(db_path).and_then(|name| Database::new(&name).map_err(Into::into));
         let shown = db_path.display();
@@ -57,22 +57,22 @@ impl Engine {
         Ok(Self { endpoint, stop, served })
     }
 
-    /// Where it is served.
+    /// The URL at which it is served.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Stops it, once the requests under way are answered.
+    /// Stops the engine after it has answered the requests in flight.
     pub async fn stop(self) {
         self.stop.send(()).ok();
         if let Ok(Err(error)) = self.served.await {
-            tracing::warn!(error, "the embedded engine did not stop cleanly");
+            tracing::warn!(error, "unclean stop of the embedded engine");
         }
     }
 }
 
-/// Gives the engine's table of stream records the index that it lacks, without which every write reads all of it; and
-/// removes from it what DynamoDB would not have any more, either.
+/// Adds an index to the engine's table of stream records, because without it every write reads the whole table. Deletes
+/// records of more than a day, which DynamoDB does not keep either.
 fn prepare_stream(name: &str) -> rusqlite::Result<()> {
     let connection = rusqlite::Connection::open(name)?;
     connection.busy_timeout(std::time::Duration::from_secs(30))?;
@@ -83,15 +83,15 @@ fn prepare_stream(name: &str) -> rusqlite::Result<()> {
     )
 }
 
-/// The name of a file by which SQLite opens it for reading only: the engine passes it on as it is.
+/// The name by which SQLite opens a file for reading only. The engine passes the name on as it is.
 fn read_only_name(db_path: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let path = db_path.canonicalize()?;
     let path = path.to_str().ok_or("its path is not UTF-8")?;
-    // Beside this file another process may be at work, or was when it crashed, and what it wrote last is in there.
-    // Without it nothing is, and SQLite need not make one.
-    let alone = !Path::new(&format!("{path}-wal")).exists();
+    // A write-ahead log beside the file means that another process uses the file, or did so when it crashed. SQLite has to
+    // read that log. Without one the file is complete, and SQLite need not create a log.
+    let is_complete = !Path::new(&format!("{path}-wal")).exists();
     let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    Ok(format!("file:{escaped}?mode=ro{}", if alone { "&immutable=1" } else { "" }))
+    Ok(format!("file:{escaped}?mode=ro{}", if is_complete { "&immutable=1" } else { "" }))
 }
 
 /// A client of an engine that checks no credentials: the embedded one, or DynamoDB Local.
@@ -99,18 +99,24 @@ pub async fn client(endpoint: &str) -> Client {
     Client::from_conf(config(endpoint).build())
 }
 
-/// What such a client is configured with.
+/// The configuration of such a client.
 pub fn config(endpoint: &str) -> Builder {
-    shared::store::config()
-        .region(Region::new(REGION))
+    store::config()
+        .region(Region::new(CLIENT_REGION))
         .credentials_provider(credentials())
         .endpoint_url(endpoint)
 }
 
-/// The region that every client here is in.
-pub(crate) const REGION: &str = "us-east-1";
+/// The region of every client.
+pub(crate) const CLIENT_REGION: &str = "us-east-1";
 
-/// What every client here signs with: DynamoDB Local keeps the tables of different keys apart.
+/// The credentials of every client, which are equal because DynamoDB Local separates the tables of different keys.
 pub(crate) fn credentials() -> Credentials {
     Credentials::new("local", "local", None, None, "local")
+}
+
+/// The error with all its causes, in one line. The SDK's own display adds everything that it knows about the request.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

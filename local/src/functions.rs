@@ -1,50 +1,193 @@
-//! The functions behind the routes: the same handlers that Lambda runs.
+//! The registry of Lambda functions, and their invocation. The functions run the handlers that they run in Lambda.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::{Context, LambdaEvent, Request, Response};
-use live::Teller;
-use record_activity::{App, Sink, Summary};
+use live_delivery::Dispatcher;
+use record_activity::App;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::Error;
-use subscriptions::Keys;
+use subscriptions::KeySet;
 use tokio::sync::Notify;
 
-use crate::invocation;
+/// All functions. A new function is a row here and a dependency of this crate, and nothing else in it.
+static FUNCTIONS: &[Function] = &[
+    Function {
+        name: "list-workspace-activity",
+        handler: |functions, invocation| {
+            let store = &functions.dispatcher.store;
+            Box::pin(serve(invocation, |request| list_workspace_activity::handle(store, request)))
+        },
+    },
+    Function {
+        name: "list-issue-activity",
+        handler: |functions, invocation| {
+            let store = &functions.dispatcher.store;
+            Box::pin(serve(invocation, |request| list_issue_activity::handle(store, request)))
+        },
+    },
+    Function {
+        name: "record-activity",
+        handler: |functions, invocation| {
+            Box::pin(async {
+                let invoked = run(invocation, |event| record_activity::invoke(&functions.recording, event));
+                let answer = invoked.await;
+                functions.recorded.notify_one();
+                answer
+            })
+        },
+    },
+    Function {
+        name: "graphql",
+        handler: |functions, invocation| {
+            let app = &functions.dispatcher.graphql;
+            Box::pin(serve(invocation, |request| graphql::handle(app, request)))
+        },
+    },
+    Function {
+        name: "subscriptions",
+        handler: |functions, invocation| {
+            Box::pin(run(invocation, |event| subscriptions::invoke(&functions.subscriptions, event)))
+        },
+    },
+    Function {
+        name: "broadcast",
+        handler: |functions, invocation| {
+            Box::pin(run(invocation, |event| broadcast::invoke(&functions.dispatcher, event)))
+        },
+    },
+];
 
-/// A function of the template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Function {
-    ListWorkspace,
-    ListIssue,
-    Record,
-    Graphql,
-    Subscriptions,
-    Broadcast,
+/// Time for an invocation by an API, a little less than API Gateway waits.
+pub const API_TIMEOUT: Duration = Duration::from_secs(29);
+
+/// A Lambda function.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// Its crate, which names it in the template too.
+    name: &'static str,
+    handler: Handler,
+}
+
+type Handler = for<'a> fn(&'a Functions, Invocation) -> BoxFuture<'a, Result<Value, Failure>>;
+
+/// The state of the functions, which each keeps from one invocation to the next.
+pub struct Functions {
+    dispatcher: Dispatcher,
+    subscriptions: subscriptions::App,
+    recording: App,
+    /// Notified after each invocation that records, so that a reader of the stream need not wait for its next poll.
+    pub(crate) recorded: Notify,
+}
+
+/// A failed invocation, as Lambda describes it to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of error.
+    pub error_type: String,
+    /// The cause.
+    pub error_message: String,
+}
+
+/// The payload and the context of an invocation.
+struct Invocation {
+    payload: Vec<u8>,
+    context: Context,
 }
 
 impl Function {
+    /// All functions.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FUNCTIONS.iter().copied()
+    }
+
     /// The function with this crate.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name {
-            "list-workspace-activity" => Some(Self::ListWorkspace),
-            "list-issue-activity" => Some(Self::ListIssue),
-            "record-activity" => Some(Self::Record),
-            "graphql" => Some(Self::Graphql),
-            "subscriptions" => Some(Self::Subscriptions),
-            "broadcast" => Some(Self::Broadcast),
-            _ => None,
-        }
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|function| function.name == name)
+    }
+
+    /// Its crate.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The target of its log messages.
+    pub fn log_target(self) -> String {
+        self.name.replace('-', "_")
     }
 }
 
-/// An invocation that failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    error_type: String,
-    error_message: String,
+impl Functions {
+    /// Functions that read and deliver through `dispatcher`, verify the tokens of subscribers with `keys`, and record with
+    /// `recording`.
+    pub fn new(dispatcher: Dispatcher, keys: KeySet, recording: App) -> Self {
+        let subscriptions = subscriptions::App::new(dispatcher.clone(), keys);
+        Self { dispatcher, subscriptions, recording, recorded: Notify::new() }
+    }
+
+    /// Invokes a function with a payload of JSON. The invocation runs in a task of its own, so that a panic stays there and
+    /// a caller that goes away stops nothing.
+    ///
+    /// # Errors
+    /// The function's own failure, a panic, or an invocation that takes longer than `timeout`.
+    pub async fn invoke(
+        self: &Arc<Self>,
+        function: Function,
+        payload: Vec<u8>,
+        request_id: &str,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
+        self.invoke_and_kill(function, payload, request_id, timeout, timeout).await
+    }
+
+    /// Invokes a function in the caller's task. A caller that drops the future kills the invocation, and a panic is the
+    /// caller's.
+    ///
+    /// # Errors
+    /// The function's own failure.
+    pub async fn invoke_in_place(
+        &self,
+        function: Function,
+        payload: Vec<u8>,
+        request_id: &str,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
+        let invocation = Invocation { payload, context: context(request_id, timeout) };
+        (function.handler)(self, invocation).await
+    }
+
+    /// Invokes a function that believes to have `timeout`, and kills it after `lifetime`.
+    ///
+    /// # Errors
+    /// As [`Functions::invoke`].
+    pub(crate) async fn invoke_and_kill(
+        self: &Arc<Self>,
+        function: Function,
+        payload: Vec<u8>,
+        request_id: &str,
+        timeout: Duration,
+        lifetime: Duration,
+    ) -> Result<Value, Failure> {
+        let (functions, context) = (Arc::clone(self), context(request_id, timeout));
+        let invocation = Invocation { payload, context };
+        let task = tokio::spawn(async move { (function.handler)(&functions, invocation).await });
+        let abort = task.abort_handle();
+        match tokio::time::timeout(lifetime, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Failure::new("Runtime.ExitError", panic)),
+            Err(_) => {
+                abort.abort();
+                let seconds = timeout.as_secs();
+                Err(Failure::new("Sandbox.Timedout", format!("Task timed out after {seconds} s")))
+            }
+        }
+    }
 }
 
 impl Failure {
@@ -52,9 +195,21 @@ impl Failure {
         Self { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
 
-    /// What Lambda shows to the caller.
+    /// The payload that Lambda answers with.
     pub(crate) fn payload(&self) -> Value {
         json!({ "errorType": self.error_type, "errorMessage": self.error_message })
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new("InvalidEvent", error)
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(Diagnostic { error_type, error_message }: Diagnostic) -> Self {
+        Self { error_type, error_message }
     }
 }
 
@@ -64,123 +219,54 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// The functions, each with what it keeps from one invocation to the next.
-pub(crate) struct Functions {
-    teller: Teller,
-    subscriptions: subscriptions::App,
-    recording: App,
-    /// Told after each invocation that records.
-    pub(crate) recorded: Notify,
+/// Runs a function that takes events.
+async fn run<P, T, F>(
+    Invocation { payload, context }: Invocation,
+    handler: impl FnOnce(LambdaEvent<P>) -> F,
+) -> Result<Value, Failure>
+where
+    P: DeserializeOwned,
+    T: Serialize,
+    F: Future<Output = Result<T, Diagnostic>>,
+{
+    let payload = serde_json::from_slice(&payload)?;
+    Ok(serde_json::to_value(handler(LambdaEvent { payload, context }).await?)?)
 }
 
-impl Functions {
-    /// With what `teller` knows of tables and connections, and tokens that `keys` verify.
-    pub(crate) fn new(teller: Teller, keys: Keys, jitter: fastrand::Rng) -> Self {
-        let recording = App::new(teller.store.clone(), Arc::clone(&teller.clock), jitter, log());
-        let subscriptions = subscriptions::App::new(teller.clone(), keys);
-        Self { teller, subscriptions, recording, recorded: Notify::new() }
-    }
-
-    /// Answers one request of the API.
-    pub(crate) async fn answer(&self, function: Function, request: Request) -> Response<String> {
-        let Ok(response) = match function {
-            Function::ListWorkspace => list_workspace_activity::handle(&self.teller.store, request).await,
-            Function::ListIssue => list_issue_activity::handle(&self.teller.store, request).await,
-            Function::Graphql => graphql::handle(&self.teller.graphql, request).await,
-            Function::Record => {
-                let response = record_activity::handle(&self.recording, request).await;
-                self.recorded.notify_one();
-                response
-            }
-            Function::Subscriptions | Function::Broadcast => {
-                let no_route = async { Err(Error::internal("the function takes no requests")) };
-                shell::answer(&request, no_route).await
-            }
-        };
-        response
-    }
-
-    /// Invokes a function with a payload, JSON as Lambda would be given it, in a task of its own: neither a panic nor
-    /// a caller that leaves is felt by others.
-    ///
-    /// # Errors
-    /// What the function says, or that it crashed, or took longer than `time`.
-    pub(crate) async fn invoke(
-        self: &Arc<Self>,
-        function: Function,
-        payload: Vec<u8>,
-        request_id: &str,
-        time: Duration,
-    ) -> Result<Value, Failure> {
-        self.invoke_until(function, payload, request_id, time, time).await
-    }
-
-    /// The same, killed `after` some of its time.
-    ///
-    /// # Errors
-    /// As of [`Functions::invoke`].
-    pub(crate) async fn invoke_until(
-        self: &Arc<Self>,
-        function: Function,
-        payload: Vec<u8>,
-        request_id: &str,
-        time: Duration,
-        after: Duration,
-    ) -> Result<Value, Failure> {
-        let (functions, context) = (Arc::clone(self), invocation::context(request_id, time));
-        let task = tokio::spawn(async move { functions.run(function, &payload, context).await });
-        let abort = task.abort_handle();
-        match tokio::time::timeout(after, task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(Failure::new("Runtime.ExitError", panic)),
-            Err(_) => {
-                abort.abort();
-                Err(Failure::new("Sandbox.Timedout", format!("Task timed out after {} s", time.as_secs())))
-            }
-        }
-    }
-
-    async fn run(&self, function: Function, payload: &[u8], context: Context) -> Result<Value, Failure> {
-        let failed = |error: Diagnostic| Failure::new(&error.error_type, error.error_message);
-        match function {
-            Function::Record => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let result = record_activity::invoke(&self.recording, LambdaEvent { payload, context }).await;
-                self.recorded.notify_one();
-                result.map_err(failed)
-            }
-            Function::Subscriptions => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let event = LambdaEvent { payload, context };
-                let answer = subscriptions::invoke(&self.subscriptions, event).await.map_err(failed)?;
-                serde_json::to_value(answer).map_err(unreadable)
-            }
-            Function::Broadcast => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let event = LambdaEvent { payload, context };
-                let answer = broadcast::invoke(&self.teller, event).await.map_err(failed)?;
-                serde_json::to_value(answer).map_err(unreadable)
-            }
-            // The others know nothing but requests.
-            Function::ListWorkspace | Function::ListIssue | Function::Graphql => {
-                let payload = serde_json::from_slice(payload).map_err(unreadable)?;
-                let answer = |request| async move { Ok(self.answer(function, request).await) };
-                let Ok(response) = shell::serve(LambdaEvent { payload, context }, answer).await;
-                serde_json::to_value(response).map_err(unreadable)
-            }
-        }
-    }
+/// Runs a function that takes requests of the HTTP API.
+async fn serve<F>(
+    Invocation { payload, context }: Invocation,
+    handler: impl Fn(Request) -> F,
+) -> Result<Value, Failure>
+where
+    F: Future<Output = Result<Response<String>, Infallible>> + Send,
+{
+    let payload = serde_json::from_slice(&payload)?;
+    let Ok(response) = lambda_support::serve(LambdaEvent { payload, context }, handler).await;
+    Ok(serde_json::to_value(response)?)
 }
 
-fn unreadable(error: serde_json::Error) -> Failure {
-    Failure::new("InvalidEvent", error)
+/// The context of an invocation that may take `timeout` from now.
+fn context(request_id: &str, timeout: Duration) -> Context {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut context = Context::default();
+    context.request_id = request_id.to_owned();
+    context.deadline = u64::try_from((now + timeout).as_millis()).unwrap_or(u64::MAX);
+    context
 }
 
-/// A line of the log for each invocation that records.
-fn log() -> Sink {
-    Box::new(|summary: &Summary| {
-        let Summary { source, recorded, duplicates, conflicts, rejected, failed, retries, .. } = summary;
-        let source = source.as_str();
-        tracing::info!(source, recorded, duplicates, conflicts, rejected, failed, retries, "events");
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Template;
+
+    #[test]
+    fn registry_has_the_functions_of_the_template() {
+        let template = Template::load().unwrap();
+        let mut expected: Vec<String> = template.functions().map(|(name, _)| name).collect();
+        let mut registered: Vec<&str> = Function::all().map(Function::name).collect();
+        expected.sort();
+        registered.sort_unstable();
+        assert_eq!(registered, expected);
+    }
 }

@@ -1,317 +1,294 @@
-//! API Gateway on this machine: routes and scopes as `template.yaml` says, events as Lambda gets them.
+//! API Gateway on this machine: it routes requests as `template.yaml` says, authorizes them, and invokes functions.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::Request;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, Response};
-use axum::middleware::{self, Next};
-use axum::routing::any;
-use live::{Sender, Teller};
-use shared::Error;
-use shared::store::{Connections, Store};
-use shared::time::Clock;
-use subscriptions::Keys;
+use axum::http::{HeaderMap, Response};
+use domain::time::Clock;
+use domain::{Error, Result};
+use live_delivery::{Dispatcher, Sender};
+use record_activity::{App, Sink, Summary};
+use serde_json::Value;
+use store::{Connections, Store};
+use subscriptions::KeySet;
 use subscriptions::verify::Verifier;
-use tower_http::cors::{Any, CorsLayer};
 
-use crate::aws::{self, Aws};
-use crate::functions::{Function, Functions};
-use crate::invocation::{self, Call};
-use crate::sockets::{self, Sockets};
+use crate::async_invocations::AsyncInvocations;
+use crate::aws::Aws;
+use crate::background::BackgroundWork;
+use crate::functions::{API_TIMEOUT, Function, Functions};
+use crate::http_api::{self, HttpApi, HttpCall, NoRoute, RouteMatch};
+use crate::queue::Queue;
+use crate::queue_poller::QueuePoller;
 use crate::stream::Stream;
+use crate::stream_poller::StreamPoller;
 use crate::template::{Cors, QueueSource, Template};
-use crate::token::{AUDIENCE, Desk, Issuer};
-use crate::{answer, authorizer, engine, graphiql, openapi, pipeline, stream, token};
+use crate::token::{AUDIENCE, Issuer, TokenIssuer};
+use crate::web_sockets::WebSockets;
+use crate::{authorizer, body, engine, response};
 
-/// Queues wait so many times shorter here: what fails is tried again after a second, not after three minutes.
-const HASTE: u32 = 180;
+/// The factor by which queues retry sooner than in AWS, so that a failed message is retried after a second instead of three
+/// minutes.
+const QUEUE_SPEEDUP: u32 = 180;
 
-/// Where the connections' management API is.
-const MANAGEMENT: &str = "/dev/live";
+/// The path of the connections' management API.
+pub(crate) const MANAGEMENT_PATH: &str = "/dev/live";
 
-/// What is behind a gateway.
+/// The tables, the stream and the clock of a gateway.
 #[derive(Clone)]
-pub struct Behind {
+pub struct Backend {
     /// The log.
     pub store: Store,
-    /// Who watches it.
+    /// The connections and their subscriptions.
     pub connections: Connections,
-    /// Where watchers hear from what was recorded; `None` if they are told nothing.
+    /// The log's stream. `None` delivers nothing to subscribers.
     pub stream: Option<Stream>,
-    /// Decides what is recorded when, and which tokens are valid.
+    /// The clock that decides when activities are recorded, and which tokens are valid.
     pub clock: Clock,
-    /// Spreads the recorder's retries.
+    /// Spreads retries.
     pub jitter: fastrand::Rng,
 }
 
-/// Serves the routes of the template, with an issuer of development tokens.
+/// A gateway that serves the routes of the template, and issues development tokens. Clones share everything.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
 struct Inner {
+    http_api: HttpApi,
     functions: Arc<Functions>,
-    sockets: Sockets,
+    /// `None` when the template has no known function behind the WebSocket API.
+    web_sockets: Option<WebSockets>,
     stream: Option<Stream>,
-    /// `None` when the template feeds no function of ours from a queue.
-    aws: Option<Aws>,
-    endpoints: BTreeMap<String, Vec<Endpoint>>,
-    cors: CorsLayer,
-    issuer: Arc<Issuer>,
+    /// `None` when the template feeds no known function from a queue.
+    producers: Option<Producers>,
+    cors: Cors,
+    tokens: TokenIssuer,
     verifier: Verifier,
     clock: Clock,
+    /// Host and port.
     domain: String,
 }
 
-/// A method of a path.
-struct Endpoint {
-    method: String,
-    /// `None` for a function that the gateway does not know.
-    function: Option<Function>,
-    route_key: String,
-    scopes: Vec<String>,
+/// The ways in for producers beside the HTTP API.
+struct Producers {
+    aws: Aws,
+    queue: Arc<Queue>,
+    invocations: AsyncInvocations,
+    /// The function that the queue feeds.
+    function: Function,
+    source: QueueSource,
 }
 
 impl Gateway {
-    /// A gateway to the functions on what is `behind` it, at the address `issuer`, which is also what its tokens name as
-    /// their issuer.
-    pub fn new(behind: Behind, template: &Template, issuer: String) -> Self {
-        let here = |source: QueueSource| QueueSource { visibility: source.visibility / HASTE, ..source };
-        let queues = template.queue_sources().into_iter().map(here).collect();
-        Self::with(behind, template, issuer, queues)
+    /// A gateway at `url`, which its tokens name as their issuer.
+    pub fn new(backend: Backend, template: &Template, url: String) -> Self {
+        let hurried =
+            |source: QueueSource| QueueSource { visibility: source.visibility / QUEUE_SPEEDUP, ..source };
+        let queues = template.queue_sources().into_iter().map(hurried).collect();
+        Self::with_queues(backend, template, url, queues)
     }
 
-    /// The same, with the queues as they are given.
-    pub fn with(behind: Behind, template: &Template, issuer: String, queues: Vec<QueueSource>) -> Self {
-        let Behind { store, connections, stream, clock, jitter } = behind;
-        let mut endpoints: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
-        for route in &template.routes {
-            let function = Function::named(&route.function);
-            if function.is_none() {
-                tracing::warn!(
-                    function = route.function,
-                    "template.yaml has a function that is not served here"
-                );
-            }
-            endpoints.entry(route.path.clone()).or_default().push(Endpoint {
-                method: route.method.clone(),
-                function,
-                route_key: format!("{} {}", route.method, route.path),
-                scopes: route.scopes.clone(),
-            });
-        }
-        let domain = issuer.split_once("://").map_or(issuer.as_str(), |(_, domain)| domain).to_owned();
-        // By number, as a name may be that of an address on which nobody listens.
-        let sender = sender(format!("http://{}{MANAGEMENT}", domain.replace("localhost", "127.0.0.1")));
-        let url = issuer;
+    /// A gateway whose queues are `queues` instead of the template's.
+    pub fn with_queues(backend: Backend, template: &Template, url: String, queues: Vec<QueueSource>) -> Self {
+        let Backend { store, connections, stream, clock, mut jitter } = backend;
+        let domain = url.split_once("://").map_or(url.as_str(), |(_, domain)| domain).to_owned();
         let issuer = Arc::new(Issuer::new(url.clone()));
         let verifier = || Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys());
-        let graphql = graphql::App::new(store.clone());
-        let teller = Teller { graphql, store, connections, sender, clock: Arc::clone(&clock) };
-        let functions = Arc::new(Functions::new(teller, Keys::known(verifier()), jitter));
-        let aws = Aws::new(queues, &functions, &clock, &url);
+        let dispatcher = Dispatcher {
+            graphql: graphql_api::App::new(store.clone()),
+            store: store.clone(),
+            connections,
+            sender: sender(&domain, jitter.fork()),
+            clock: Arc::clone(&clock),
+        };
+        let recording = App::new(store, Arc::clone(&clock), jitter, log_summaries());
+        let functions = Arc::new(Functions::new(dispatcher, KeySet::fixed(verifier()), recording));
+        let web_socket_function = template.web_socket_function().and_then(|name| known(&name));
+        let web_sockets = web_socket_function
+            .map(|function| WebSockets::new(Arc::clone(&functions), function, Arc::clone(&clock), &domain));
         Self(Arc::new(Inner {
-            functions,
-            sockets: Sockets::new(),
+            http_api: HttpApi::new(template),
+            web_sockets,
             stream,
-            aws,
-            endpoints,
-            cors: cors(&template.cors),
+            producers: Producers::new(queues, &functions, &clock, &url),
+            cors: template.cors.clone(),
             verifier: verifier(),
-            issuer,
+            tokens: TokenIssuer { issuer, clock: Arc::clone(&clock) },
+            functions,
             clock,
             domain,
         }))
     }
 
-    /// A token for `sub` with the scopes `scope`, words separated by spaces.
+    /// A token for `sub` with the scopes `scope`, which are separated by spaces.
     pub fn token(&self, sub: &str, scope: &str) -> String {
-        self.0.issuer.token(sub, scope, (self.0.clock)())
+        self.0.tokens.issuer.token(sub, scope, (self.0.clock)())
     }
 
-    /// Begins to work on the queue and on the stream, until what is given back is dropped.
+    /// Starts to work on the queue and on the stream, until the work is finished or dropped.
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub(crate) async fn start(&self) -> Result<Running, String> {
-        let aws = self.0.aws.as_ref();
+    pub(crate) async fn start(&self) -> Result<BackgroundWork, String> {
         let stream = match &self.0.stream {
-            Some(stream) => Some(stream.start(&self.0.functions).await?),
+            Some(stream) => Some(StreamPoller::start(stream, &self.0.functions).await?),
             None => None,
         };
-        let queue = aws.map(|aws| pipeline::Running::start(&aws.pipeline, &aws.asynchronous));
-        Ok(Running { queue, stream })
+        let queue = self.0.producers.as_ref().map(|producers| {
+            let poller = QueuePoller {
+                queue: Arc::clone(&producers.queue),
+                functions: Arc::clone(&self.0.functions),
+                function: producers.function,
+                source: producers.source.clone(),
+            };
+            (poller, producers.invocations.clone())
+        });
+        Ok(BackgroundWork::start(queue, stream))
     }
 
-    /// Closes all WebSocket connections.
-    pub(crate) fn hang_up(&self) {
-        self.0.sockets.close();
+    /// The paths of the HTTP API.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.http_api.paths()
     }
 
-    /// Waits until the functions know of the end of all WebSocket connections.
-    pub(crate) async fn hung_up(&self) {
-        self.0.sockets.ended().await;
+    /// The HTTP API's CORS settings.
+    pub(crate) fn cors(&self) -> &Cors {
+        &self.0.cors
     }
 
-    /// Takes a WebSocket connection.
+    /// The issuer of its tokens.
+    pub(crate) fn tokens(&self) -> &TokenIssuer {
+        &self.0.tokens
+    }
+
+    /// The AWS APIs of producers.
+    pub(crate) fn aws(&self) -> Option<&Aws> {
+        self.0.producers.as_ref().map(|producers| &producers.aws)
+    }
+
+    /// The WebSocket API.
+    pub(crate) fn web_sockets(&self) -> Option<&WebSockets> {
+        self.0.web_sockets.as_ref()
+    }
+
+    /// Accepts a WebSocket connection.
     pub(crate) async fn connect(
         &self,
         upgrade: WebSocketUpgrade,
         headers: HeaderMap,
         peer: SocketAddr,
     ) -> Response<Body> {
-        let (functions, clock) = (Arc::clone(&self.0.functions), Arc::clone(&self.0.clock));
-        self.0.sockets.accept(functions, clock, self.0.domain.clone(), (upgrade, headers, peer)).await
+        match &self.0.web_sockets {
+            Some(web_sockets) => web_sockets.accept(upgrade, headers, peer).await,
+            None => response::not_found(&response::new_request_id()),
+        }
     }
 
-    /// Everything there is to serve.
-    pub fn router(&self) -> Router {
-        let api = self.0.endpoints.keys().fold(Router::new(), |router, path| {
-            router.route(path, any(call).with_state((self.clone(), Arc::from(path.as_str()))))
-        });
-        let aws = self.0.aws.clone().map(aws::routes).unwrap_or_default();
-        let desk = Desk { issuer: Arc::clone(&self.0.issuer), clock: Arc::clone(&self.0.clock) };
-        api.fallback(async || answer::no_such_path(&answer::request_id()))
-            .layer(self.0.cors.clone())
-            .merge(
-                token::routes(desk.clone()).merge(openapi::routes()).merge(aws).method_not_allowed_fallback(
-                    // What is allowed instead, the router adds by itself.
-                    async |method: Method| answer::method_not_allowed(&method, &[], &answer::request_id()),
-                ),
-            )
-            // Another method of a path of the API.
-            .merge(graphiql::routes(desk, self.clone()))
-            .layer(middleware::from_fn(log))
-            // A request for each message to each connection would drown the others in the log.
-            .merge(
-                sockets::routes(MANAGEMENT, self.0.sockets.clone()).layer(middleware::from_fn(aws::no_pages)),
-            )
+    /// Answers a request to the HTTP API.
+    pub(crate) async fn answer(&self, request: Request, peer: SocketAddr) -> Response<Body> {
+        let request_id = response::new_request_id();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let matched = match self.0.http_api.route(method.as_str(), &path) {
+            Ok(matched) => matched,
+            Err(NoRoute::NotFound) => return response::not_found(&request_id),
+            Err(NoRoute::MethodNotAllowed { allowed }) => {
+                return response::method_not_allowed(&method, &allowed, &request_id);
+            }
+        };
+        let answer = self.0.answer(&matched, request, peer, &request_id).await;
+        answer.unwrap_or_else(|response| response)
     }
 }
 
 impl Inner {
-    /// Answers a request to `path`, a path as the template writes it.
+    /// Answers a request to a route.
+    ///
+    /// # Errors
+    /// The response to a request that reached no function, or whose function failed.
     async fn answer(
         &self,
-        path: &str,
-        parameters: Result<RawPathParams, RawPathParamsRejection>,
-        peer: SocketAddr,
+        matched: &RouteMatch<'_>,
         request: Request,
-    ) -> Response<Body> {
-        let request_id = &answer::request_id();
-        let endpoints = self.endpoints.get(path).map_or(&[][..], Vec::as_slice);
-        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.method == request.method().as_str())
-        else {
-            let allowed: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.method.as_str()).collect();
-            return answer::method_not_allowed(request.method(), &allowed, request_id);
-        };
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Result<Response<Body>, Response<Body>> {
         let (parts, body) = request.into_parts();
         let time = (self.clock)();
-        let claims =
-            authorizer::authorize(&self.verifier, &parts.headers, &endpoint.scopes, time, request_id);
-        // The body is read in any case: a client that is still sending does not read the answer.
-        let body = invocation::read(body).await;
-        let claims = match claims {
-            Ok(claims) => authorizer::as_strings(claims),
-            Err(problem) => return answer::problem(problem),
+        let scopes = &matched.route.scopes;
+        let claims = authorizer::authorize(&self.verifier, &parts.headers, scopes, time, request_id);
+        // A client that is still sending reads no response, so that the body is read even when the request is refused.
+        let body = body::read(body).await;
+        let claims = claims.map_err(response::of_problem)?;
+        let refuse = |error: Error| response::of_error(&error, request_id);
+        let call = HttpCall {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            version: parts.version,
+            headers: &parts.headers,
+            body: body.map_err(refuse)?,
+            claims: Some(claims),
+            peer: peer.ip(),
+            request_id,
+            time,
+            domain: &self.domain,
         };
-        let parameters = parameters.map_err(|_| Error::bad_input("path", "must be UTF-8, percent-encoded"));
-        let request = body.and_then(|body| {
-            let parameters = parameters?;
-            let path_parameters =
-                parameters.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            let (route_key, scopes, domain) = (&endpoint.route_key, &endpoint.scopes, &self.domain);
-            let parts = &parts;
-            Call { parts, body, request_id, peer, time, route_key, path_parameters, claims, scopes, domain }
-                .into_request()
-        });
-        match (request, endpoint.function) {
-            (Ok(request), Some(function)) => self.functions.answer(function, request).await.map(Body::from),
-            (Ok(_), None) => answer::refuse(&Error::internal("the function is not served here"), request_id),
-            (Err(error), _) => answer::refuse(&error, request_id),
-        }
+        let event = self.http_api.event(matched, call).map_err(refuse)?;
+        let response = self.invoke(&matched.route.function, &event, request_id).await.map_err(refuse)?;
+        Ok(response.map(Body::from))
+    }
+
+    async fn invoke(&self, function: &str, event: &Value, request_id: &str) -> Result<Response<Vec<u8>>> {
+        let function =
+            Function::named(function).ok_or_else(|| Error::internal("the function is not served here"))?;
+        let payload = event.to_string().into_bytes();
+        let answer = self.functions.invoke(function, payload, request_id, API_TIMEOUT).await;
+        let answered = answer.map_err(|failure| Error::internal(failure.to_string()));
+        answered.and_then(http_api::response).inspect_err(|error| {
+            tracing::error!(request_id, error = error.chain(), "failed function");
+        })
     }
 }
 
-/// What works while the gateway serves.
-pub(crate) struct Running {
-    queue: Option<pipeline::Running>,
-    stream: Option<stream::Running>,
-}
-
-impl Running {
-    /// Lets everything come to its end, as far as it does in some time: what the queue has is recorded, and then listed for
-    /// those who will have missed it.
-    pub(crate) async fn finish(self) {
-        if let Some(queue) = self.queue {
-            queue.finish().await;
-        }
-        if let Some(stream) = self.stream {
-            stream.finish().await;
-        }
+impl Producers {
+    /// The ways in through the first of `queues` that feeds a known function.
+    fn new(queues: Vec<QueueSource>, functions: &Arc<Functions>, clock: &Clock, url: &str) -> Option<Self> {
+        let (function, source) =
+            queues.into_iter().find_map(|source| Some((known(&source.function)?, source)))?;
+        let queue = Arc::new(Queue::new(Arc::clone(clock), source.max_receives, source.visibility));
+        let invocations = AsyncInvocations::new(source.visibility);
+        let aws = Aws::new(&queue, &source, functions, invocations.clone(), clock, url);
+        Some(Self { aws, queue, invocations, function, source })
     }
 }
 
-/// Sends to connections of this gateway, through its own management API.
-fn sender(endpoint: String) -> Sender {
-    let config = live::config(endpoint)
-        .region(aws_sdk_apigatewaymanagement::config::Region::new(engine::REGION))
+/// The function with this crate. The log has those that the template names and that are not registered here.
+fn known(name: &str) -> Option<Function> {
+    let function = Function::named(name);
+    if function.is_none() {
+        tracing::warn!(function = name, "function of template.yaml is not served here");
+    }
+    function
+}
+
+/// Sends to the connections of a gateway, through its own management API.
+fn sender(domain: &str, jitter: fastrand::Rng) -> Sender {
+    // The address is a number, because the name may have other addresses too, where nobody listens.
+    let domain = domain.replace("localhost", "127.0.0.1");
+    let config = live_delivery::config(format!("http://{domain}{MANAGEMENT_PATH}"))
+        .region(aws_sdk_apigatewaymanagement::config::Region::new(engine::CLIENT_REGION))
         .credentials_provider(engine::credentials());
-    Sender::new(aws_sdk_apigatewaymanagement::Client::from_conf(config.build()))
+    Sender::new(aws_sdk_apigatewaymanagement::Client::from_conf(config.build()), jitter)
 }
 
-type Served = (Gateway, Arc<str>);
-
-/// Answers a request in a task of its own: a panic becomes an answer, and a client that leaves does not stop what it
-/// has begun, as it does not stop a Lambda function.
-async fn call(
-    State((gateway, path)): State<Served>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    parameters: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-) -> Response<Body> {
-    let task = tokio::spawn(async move { gateway.0.answer(&path, parameters, peer, request).await });
-    task.await.unwrap_or_else(|error| {
-        let request_id = answer::request_id();
-        tracing::error!(%error, request_id, "a handler panicked");
-        answer::refuse(&Error::internal(error), &request_id)
+/// Logs the summary of each invocation that records.
+fn log_summaries() -> Sink {
+    Box::new(|summary: &Summary| {
+        let Summary { source, recorded, duplicates, conflicts, rejected, failed, retries, .. } = summary;
+        let source = source.as_str();
+        tracing::info!(source, recorded, duplicates, conflicts, rejected, failed, retries, "recorded events");
     })
-}
-
-/// Writes the access log.
-async fn log(request: Request, next: Next) -> Response<Body> {
-    let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    let response = next.run(request).await;
-    tracing::info!("{method} {path} {} {} ms", response.status().as_u16(), started.elapsed().as_millis());
-    response
-}
-
-/// The answers to browsers. Any origin may try, as the template's default says: what opens the log is a token.
-fn cors(cors: &Cors) -> CorsLayer {
-    let headers =
-        |names: &[String]| names.iter().filter_map(|name| name.parse().ok()).collect::<Vec<HeaderName>>();
-    let methods: Vec<Method> = cors.allow_methods.iter().filter_map(|name| name.parse().ok()).collect();
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(methods)
-        .allow_headers(headers(&cors.allow_headers))
-        .expose_headers(headers(&cors.expose_headers))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_function_with_a_route_is_served() {
-        for route in Template::load().unwrap().routes {
-            assert!(Function::named(&route.function).is_some(), "{}", route.function);
-        }
-    }
 }

@@ -1,47 +1,21 @@
-//! A page to try GraphQL on, with a token of its own in it: so, as for tokens, no other origin may read it. Where the page
-//! is, WebSockets are too: who asks for one, gets one.
-
-use std::net::SocketAddr;
+//! A page to try GraphQL on. The page has a token in it, so that pages of other origins must not read it.
 
 use async_graphql::http::GraphiQLSource;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Response};
-use axum::routing::get;
 
-use crate::answer;
-use crate::gateway::Gateway;
-use crate::token::Desk;
+use crate::response;
+use crate::token::TokenIssuer;
 
-/// Where the page is, and where it sends its queries.
-const PATH: &str = "/graphql";
-/// Of GraphiQL, whose scripts the browser loads from a content delivery network.
+/// The path of the page, which sends its queries there and opens its WebSockets there.
+pub(crate) const PATH: &str = "/graphql";
+/// The version of GraphiQL, whose scripts the browser loads from a content delivery network.
 const VERSION: &str = "4.1.2";
 
-/// The page, for whom `sub` and `scope` say, as of `/dev/token`; and the connections to `gateway`.
-pub(crate) fn routes(desk: Desk, gateway: Gateway) -> Router {
-    Router::new().route(PATH, get(serve)).with_state((desk, gateway))
-}
-
-async fn serve(
-    State((desk, gateway)): State<(Desk, Gateway)>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response<Body> {
-    match upgrade {
-        Ok(upgrade) => gateway.connect(upgrade, headers, peer).await,
-        Err(_) => page(&desk, query.as_deref(), &headers),
-    }
-}
-
-fn page(desk: &Desk, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
-    match desk.issue(query, headers) {
+/// The page, with a token for the `sub` and `scope` of the query string, which `/dev/token` takes too.
+pub(crate) fn page(tokens: &TokenIssuer, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+    match tokens.issue(query, headers, &response::new_request_id()) {
         Ok(token) => {
             let bearer = format!("Bearer {token}");
             let page = GraphiQLSource::build()
@@ -57,6 +31,6 @@ fn page(desk: &Desk, query: Option<&str>, headers: &HeaderMap) -> Response<Body>
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Err(error) => answer::refuse(&error, &answer::request_id()),
+        Err(problem) => response::of_problem(problem),
     }
 }

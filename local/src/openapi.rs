@@ -1,68 +1,41 @@
-//! The REST API as an OpenAPI 3.1 document, made from the types, and a page to browse it.
+//! The REST API as an OpenAPI 3.1 document, and a page to browse it.
+//!
+//! Paths, methods and scopes come from the template, a list's parameters from [`::http_api::params`], the event from
+//! [`domain::event`], and responses from the types that are serialized. Only the descriptions are written here.
 
-mod paths;
+mod components;
+mod event;
+mod operation;
+mod operations;
+mod ordered;
 mod problems;
-mod schemas;
+mod references;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use shared::problem::Problem;
-use utoipa::openapi::Server;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use serde_json::json;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// Where the document is served, and where the page finds it.
+use crate::template::{Route, Template};
+use operation::Operation;
+use ordered::{Ordered, object};
+
+/// The path of the document, where the page finds it too.
 const PATH: &str = "/openapi.json";
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Activity Log",
-        description = "An audit trail for workspaces and the issues in them: who did what, where and when.\n\n\
-                       Every error is an RFC 9457 problem; its `code` says what to do about it, its `field` what is \
-                       at fault. A parameter that is not known is an error."
-    ),
-    paths(
-        paths::list_workspace_activity,
-        paths::get_activity,
-        paths::list_issue_activity,
-        paths::record_activity,
-        paths::list_actions
-    ),
-    components(schemas(Problem)),
-    tags(
-        (name = "Reading", description = "For members of the workspace, and tokens with the scope `activity:read`."),
-        (name = "Recording", description = "For tokens with the scope `activity:write`; the list of actions for any.")
-    ),
-    modifiers(&Surroundings)
-)]
-struct Document;
-
-/// What is not said of a single operation.
-struct Surroundings;
-
-impl Modify for Surroundings {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some("A JSON Web Token of the issuer that the API was deployed with."))
-            .build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-        // Wherever the document came from.
-        document.servers = Some(vec![Server::new("/")]);
-    }
-}
+const DESCRIPTION: &str = "An audit trail for workspaces and the issues in them: who did what, where and when.\n\n\
+                           Every error is an RFC 9457 problem; its `code` says what to do about it, its `field` what \
+                           is at fault. A parameter that is not known is an error.";
 
 /// The document, as it is served.
 pub fn document() -> String {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-        let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+        let routes = Template::load().map(|template| template.routes).unwrap_or_default();
+        let mut text = serde_json::to_string_pretty(&of_routes(&routes)).unwrap_or_default();
         text.push('\n');
         text
     });
@@ -76,89 +49,107 @@ pub(crate) fn routes() -> Router {
         .merge(SwaggerUi::new("/docs").config(Config::new([PATH])))
 }
 
+fn of_routes(routes: &[Route]) -> Ordered {
+    object([
+        ("openapi", "3.1.0".into()),
+        ("info", info()),
+        ("servers", json!([{ "url": "/" }]).into()),
+        ("paths", paths(routes)),
+        ("components", components::components()),
+        ("tags", operations::tags()),
+    ])
+}
+
+fn info() -> Ordered {
+    let license = env!("CARGO_PKG_LICENSE");
+    object([
+        ("title", "Activity Log".into()),
+        ("description", DESCRIPTION.into()),
+        ("license", json!({ "name": license, "identifier": license }).into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+    ])
+}
+
+/// The described routes, by their paths and methods, in the template's order.
+fn paths(routes: &[Route]) -> Ordered {
+    let described = |path: &str| -> Vec<(&Route, &Operation)> {
+        let of_path = routes.iter().filter(|route| route.path == path);
+        of_path.filter_map(|route| Some((route, operations::of_route(&route.name)?))).collect()
+    };
+    let mut seen = BTreeSet::new();
+    let paths = routes.iter().map(|route| route.path.as_str()).filter(|path| seen.insert(*path));
+    let paths = paths.map(|path| (path, described(path))).filter(|(_, operations)| !operations.is_empty());
+    Ordered::object(paths.map(|(path, operations)| {
+        let methods = operations.into_iter();
+        let methods =
+            methods.map(|(route, operation)| (route.method.to_lowercase(), operation.document(route)));
+        (path, Ordered::object(methods))
+    }))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::{Value, json};
-    use shared::event::{Defaults, Event};
-    use shared::params::{DEFAULT_LIMIT, MAX_LIMIT, MAX_VALUES, Params};
-    use shared::time::Timestamp;
+    use serde_json::Value;
 
     use super::*;
-    use crate::template::Template;
 
     fn parsed() -> Value {
         serde_json::from_str(&document()).unwrap()
     }
 
-    /// The names that an error lists after "allowed are".
-    fn allowed(error: &shared::Error) -> BTreeSet<String> {
-        let text = error.to_string();
-        text.split_once("allowed are ").unwrap().1.split(", ").map(str::to_owned).collect()
+    /// Every `$ref` within a value.
+    fn references(value: &Value) -> BTreeSet<&str> {
+        let inner: Vec<&Value> = match value {
+            Value::Array(items) => items.iter().collect(),
+            Value::Object(members) => members.values().collect(),
+            _ => Vec::new(),
+        };
+        value["$ref"].as_str().into_iter().chain(inner.into_iter().flat_map(references)).collect()
     }
 
     #[test]
-    fn has_every_route_of_the_template() {
-        let document = parsed();
-        let described: BTreeSet<(String, String)> = document["paths"]
-            .as_object()
-            .unwrap()
+    fn every_route_of_the_rest_api_is_described() {
+        let routes = Template::load().unwrap().routes;
+        let names: BTreeSet<&str> = routes
             .iter()
-            .flat_map(|(path, item)| {
-                item.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase()))
-            })
+            .filter(|route| route.path.starts_with("/api/"))
+            .map(|route| route.name.as_str())
             .collect();
-        let routes = Template::load().unwrap().routes.into_iter().map(|route| (route.path, route.method));
-        assert_eq!(described, routes.filter(|(path, _)| path.starts_with("/api/")).collect());
+        assert_eq!(operations::described_routes().collect::<BTreeSet<&str>>(), names);
     }
 
     #[test]
-    fn has_every_parameter_of_a_list() {
-        let names = allowed(&Params::parse("nothing=1").unwrap_err());
-        let document = parsed();
-        for path in
-            ["/api/v1/workspaces/{ws_id}/activity", "/api/v1/workspaces/{ws_id}/issues/{issue_id}/activity"]
-        {
-            let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
-            let query = parameters.iter().filter(|parameter| parameter["in"] == "query");
-            let described: BTreeSet<String> =
-                query.clone().map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
-            assert_eq!(described, names);
-            let schema =
-                |name: &str| &query.clone().find(|parameter| parameter["name"] == name).unwrap()["schema"];
-            assert_eq!(schema("limit")["maximum"], json!(MAX_LIMIT));
-            assert_eq!(schema("limit")["default"], json!(DEFAULT_LIMIT));
-            assert_eq!(schema("tag")["maxItems"], json!(MAX_VALUES));
-        }
-    }
-
-    #[test]
-    fn describes_the_event_that_is_recorded() {
-        let document = parsed();
-        let event = &document["components"]["schemas"]["Event"];
-        let members: BTreeSet<String> = event["properties"].as_object().unwrap().keys().cloned().collect();
-        let now = Timestamp::parse("now", "2026-01-01T00:00:00Z").unwrap();
-        let defaults = Defaults { id: ("a".into(), "id"), workspace: None, created_at: now, now };
-        let example = event["example"].clone();
-        assert_eq!(members, example.as_object().unwrap().keys().cloned().collect());
-        Event::parse(example.clone(), &defaults).unwrap();
-        let mut unknown = example.clone();
-        unknown["colour"] = json!("red");
-        assert_eq!(members, allowed(&Event::parse(unknown, &defaults).unwrap_err()));
-        let required: BTreeSet<&str> =
-            event["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        for name in &members {
-            let mut without =
-                json!({ "workspace_id": "ws-1", "issue_id": "issue-1", "details": example["details"] });
-            for required in &required {
-                without[*required] = example[*required].clone();
+    fn every_path_parameter_is_described() {
+        for (path, item) in parsed()["paths"].as_object().unwrap() {
+            for operation in item.as_object().unwrap().values() {
+                let parameters = operation["parameters"].as_array().unwrap();
+                let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+                let names: Vec<&str> =
+                    in_path.clone().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+                assert_eq!(names, crate::http_api::path_parameters(path).collect::<Vec<_>>());
+                assert!(in_path.clone().all(|parameter| parameter["description"].is_string()), "{path}");
             }
-            without[name] = Value::Null;
-            let is_required = Event::parse(without, &defaults)
-                .is_err_and(|error| error.to_string().ends_with("is required"));
-            // Its place is taken by the path.
-            assert_eq!(is_required && name != "workspace_id", required.contains(name.as_str()), "{name}");
         }
+    }
+
+    #[test]
+    fn references_have_their_targets() {
+        let document = parsed();
+        let references = references(&document);
+        assert!(references.contains("#/components/schemas/Event"));
+        for reference in references {
+            let target = document.pointer(reference.strip_prefix('#').unwrap());
+            assert!(target.is_some_and(Value::is_object), "{reference}");
+        }
+    }
+
+    #[test]
+    fn checked_in_file_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi.json");
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let file = std::fs::read_to_string(path).unwrap();
+        assert!(file == document(), "run UPDATE_OPENAPI=1 cargo test -p local openapi");
     }
 }

@@ -1,50 +1,51 @@
-//! A queue in memory that keeps what an SQS standard queue promises: a message is given out until it is deleted, in no
-//! particular order, and after too many attempts it is put among the dead letters. It ends with the process.
+//! A queue in memory with the guarantees of an SQS standard queue. A message is delivered until it is deleted, in no
+//! particular order. After too many attempts it becomes a dead letter. The queue ends with the process.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shared::time::{Clock, Timestamp};
+use domain::time::{Clock, Timestamp};
+use md5::{Digest as _, Md5};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The most messages that wait or are being worked on. SQS has no such limit, memory has.
+/// The most messages that are waiting or in flight. SQS has no such limit, but memory has one.
 const MAX_MESSAGES: usize = 10_000;
-/// The same in bytes of their bodies.
+/// The most bytes of their bodies.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// The most dead letters that are kept; past these the oldest go.
-const MAX_DEAD: usize = 1000;
-/// The same in bytes of their bodies.
-const MAX_DEAD_BYTES: usize = 16 * 1024 * 1024;
-/// The most bytes of a batch, as text within JSON: Lambda gives a function 6 MB.
+/// The most dead letters. Beyond it the oldest are dropped.
+const MAX_DEAD_LETTERS: usize = 1000;
+/// The most bytes of their bodies.
+const MAX_DEAD_LETTER_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes of a batch, as text within JSON. A function gets at most 6 MB.
 const MAX_BATCH_BYTES: usize = 6 * 1024 * 1024;
-/// What a batch has around the body of each message, in bytes.
-const AROUND_BODY: usize = 1024;
+/// The bytes that a batch holds beside the body of each message.
+const ENVELOPE_BYTES: usize = 1024;
 
 /// A message.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
-    /// Its name, the same at every receipt.
+    /// Its id, the same at every receipt.
     pub(crate) id: String,
-    /// What was sent.
+    /// The text that was sent.
     pub(crate) body: String,
     /// When it was sent.
     pub(crate) sent: Timestamp,
-    /// When it was first given out.
+    /// When it was first received.
     pub(crate) first_received: Timestamp,
-    /// When it was last given out.
+    /// When it was last received.
     pub(crate) last_received: Timestamp,
-    /// How often it was given out.
+    /// How often it was received.
     pub(crate) receives: u64,
 }
 
-/// The queue takes no more for now.
+/// The error of a message that the queue has no room for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct QueueFull;
 
-impl std::fmt::Display for Full {
+impl std::fmt::Display for QueueFull {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "The queue holds {MAX_MESSAGES} messages, or {MAX_BYTES} bytes, and takes no more for now.")
     }
@@ -56,49 +57,49 @@ pub(crate) struct Queue {
     max_receives: u64,
     visibility: Duration,
     state: Mutex<State>,
-    /// Told when there may be something to receive.
+    /// Notified when there may be something to receive.
     arrived: Notify,
-    /// How many messages wait or are being worked on.
+    /// How many messages are waiting or in flight.
     length: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Messages by when they can be received; the number tells apart what came at once.
+    /// Waiting messages, by the time from which they can be received, and by a number, because such times may be equal.
     waiting: BTreeMap<(Instant, u64), Message>,
-    /// The number of the next to wait.
-    next: u64,
-    /// Messages that wait or are being worked on.
+    /// The number of the last message that began to wait.
+    last_number: u64,
+    /// Messages that are waiting or in flight.
     count: usize,
-    /// Bytes of their bodies.
+    /// The bytes of their bodies.
     bytes: usize,
-    dead: VecDeque<Message>,
-    dead_bytes: usize,
+    dead_letters: VecDeque<Message>,
+    dead_letter_bytes: usize,
 }
 
 impl Queue {
-    /// An empty queue. A message that was given out and not deleted is given out again after `visibility`, until it
-    /// has been received `max_receives` times.
+    /// An empty queue. A received message that is not deleted can be received again after `visibility`, until it has been
+    /// received `max_receives` times.
     pub(crate) fn new(clock: Clock, max_receives: u64, visibility: Duration) -> Self {
         let (arrived, length) = (Notify::new(), watch::Sender::new(0));
         Self { clock, max_receives, visibility, state: Mutex::default(), arrived, length }
     }
 
-    /// Takes a message, to be given out after `delay`. Gives its id.
+    /// Sends a message, which can be received after `delay`, and returns its id.
     ///
     /// # Errors
-    /// [`Full`] past [`MAX_MESSAGES`] or [`MAX_BYTES`].
-    pub(crate) fn send(&self, body: String, delay: Duration) -> Result<String, Full> {
+    /// Past [`MAX_MESSAGES`] or [`MAX_BYTES`].
+    pub(crate) fn send(&self, body: String, delay: Duration) -> Result<String, QueueFull> {
         let mut state = self.lock();
         if !state.has_room(&body) {
-            return Err(Full);
+            return Err(QueueFull);
         }
         let id = state.enqueue(body, (self.clock)(), Instant::now() + delay);
-        self.changed(&state);
+        self.notify(&state);
         Ok(id)
     }
 
-    /// Waits for messages and takes up to `limit` of them, fewer if they are large. Each has to be given back to
+    /// Waits for messages and receives up to `limit` of them, fewer if they are large. The caller hands each to
     /// [`Queue::settle`].
     pub(crate) async fn receive(&self, limit: usize) -> Vec<Message> {
         loop {
@@ -108,7 +109,7 @@ impl Queue {
                 let next = state.waiting.first_key_value().map(|((at, _), _)| *at);
                 if !batch.is_empty() {
                     if next.is_some() {
-                        // There may be work for another consumer.
+                        // Another consumer may take the rest.
                         self.arrived.notify_one();
                     }
                     return batch;
@@ -124,8 +125,8 @@ impl Queue {
         }
     }
 
-    /// Takes back received messages. Those that are done are deleted; the others wait out the visibility timeout or,
-    /// after their last attempt, become dead letters.
+    /// Deletes the received messages that are done. The others wait for the visibility timeout, or become dead letters after
+    /// their last attempt.
     pub(crate) fn settle(&self, batch: Vec<Message>, is_done: impl Fn(&Message) -> bool) {
         let visible = Instant::now() + self.visibility;
         let mut state = self.lock();
@@ -138,51 +139,51 @@ impl Queue {
             state.count -= 1;
             state.bytes -= message.body.len();
             if !done {
-                state.bury(message);
+                state.add_dead_letter(message);
             }
         }
-        self.changed(&state);
+        self.notify(&state);
     }
 
     /// The dead letters, oldest first.
     pub(crate) fn dead_letters(&self) -> Vec<Message> {
-        self.lock().dead.iter().cloned().collect()
+        self.lock().dead_letters.iter().cloned().collect()
     }
 
-    /// Sends the dead letters again, as SQS does: as new messages. Those that find no room stay. Says how many went.
+    /// Sends the dead letters again as new messages, as SQS does, and returns how many. Those without room stay.
     pub(crate) fn redrive(&self) -> usize {
         let mut state = self.lock();
         let mut sent = 0;
-        while let Some(letter) = state.dead.pop_front() {
+        while let Some(letter) = state.dead_letters.pop_front() {
             if !state.has_room(&letter.body) {
-                state.dead.push_front(letter);
+                state.dead_letters.push_front(letter);
                 break;
             }
-            state.dead_bytes -= letter.body.len();
+            state.dead_letter_bytes -= letter.body.len();
             state.enqueue(letter.body, (self.clock)(), Instant::now());
             sent += 1;
         }
-        self.changed(&state);
+        self.notify(&state);
         sent
     }
 
-    /// How many messages wait or are being worked on.
+    /// How many messages are waiting or in flight.
     pub(crate) fn len(&self) -> usize {
         *self.length.borrow()
     }
 
-    /// Waits until no message waits or is being worked on.
-    pub(crate) async fn emptied(&self) {
+    /// Waits until no message is waiting or in flight.
+    pub(crate) async fn wait_until_empty(&self) {
         self.length.subscribe().wait_for(|length| *length == 0).await.ok();
     }
 
-    fn changed(&self, state: &State) {
+    fn notify(&self, state: &State) {
         self.length.send_replace(state.count);
         self.arrived.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic can only come from the logger, after the change it speaks of.
+        // Only the logger can panic while the lock is held, after the change that it reports.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,8 +204,8 @@ impl State {
     }
 
     fn wait(&mut self, message: Message, until: Instant) {
-        self.next += 1;
-        self.waiting.insert((until, self.next), message);
+        self.last_number += 1;
+        self.waiting.insert((until, self.last_number), message);
     }
 
     fn take(&mut self, limit: usize, now: Timestamp) -> Vec<Message> {
@@ -213,7 +214,7 @@ impl State {
             && let Some(first) = self.waiting.first_entry()
             && first.key().0 <= Instant::now()
         {
-            bytes += first.get().weight();
+            bytes += first.get().batch_bytes();
             if bytes > MAX_BATCH_BYTES && !batch.is_empty() {
                 break;
             }
@@ -228,27 +229,32 @@ impl State {
         batch
     }
 
-    fn bury(&mut self, message: Message) {
-        let (id, receives) = (&message.id, message.receives);
-        tracing::warn!("message {id} is a dead letter after {receives} attempts; see /dev/dead-letters");
-        self.dead_bytes += message.body.len();
-        self.dead.push_back(message);
-        while (self.dead.len() > MAX_DEAD || self.dead_bytes > MAX_DEAD_BYTES)
-            && let Some(oldest) = self.dead.pop_front()
+    fn add_dead_letter(&mut self, message: Message) {
+        let (message_id, receives) = (&message.id, message.receives);
+        tracing::warn!(message_id, receives, "new dead letter, shown at /dev/dead-letters");
+        self.dead_letter_bytes += message.body.len();
+        self.dead_letters.push_back(message);
+        while (self.dead_letters.len() > MAX_DEAD_LETTERS || self.dead_letter_bytes > MAX_DEAD_LETTER_BYTES)
+            && let Some(oldest) = self.dead_letters.pop_front()
         {
-            self.dead_bytes -= oldest.body.len();
-            tracing::warn!("there are too many dead letters; message {} is gone", oldest.id);
+            self.dead_letter_bytes -= oldest.body.len();
+            tracing::warn!(message_id = oldest.id, "dropped oldest dead letter");
         }
     }
 }
 
 impl Message {
-    /// Bytes it takes of a batch.
-    fn weight(&self) -> usize {
+    /// The bytes that it takes of a batch.
+    fn batch_bytes(&self) -> usize {
         let escaped =
             self.body.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\t' | b'\n' | b'\r')).count();
-        self.body.len() + escaped + AROUND_BODY
+        self.body.len() + escaped + ENVELOPE_BYTES
     }
+}
+
+/// The digest by which SQS lets a sender check what arrived.
+pub(crate) fn body_md5(body: &str) -> String {
+    Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

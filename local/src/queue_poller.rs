@@ -1,67 +1,56 @@
-//! From a queue to its function: what Lambda's event source mapping does.
+//! Feeds a function from a queue, as Lambda's event source mapping does.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use md5::{Digest as _, Md5};
+use domain::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::answer;
-use crate::aws::{ACCOUNT, Asynchronous, REGION, arn};
 use crate::functions::{Function, Functions};
-use crate::queue::{Message, Queue};
+use crate::queue::{Message, Queue, body_md5};
+use crate::resource_names::{ACCOUNT, REGION, arn};
+use crate::response::new_request_id;
 use crate::template::QueueSource;
 
-/// How many batches are worked on at once: more than one, so that they meet as they do in Lambda.
-const CONSUMERS: usize = 2;
-/// How long the queue is worked off when the gateway stops. What cannot be recorded would take longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Batches in progress. More than one lets batches collide, as they do in Lambda.
+const MAX_CONCURRENT_BATCHES: usize = 2;
 
-/// A queue and the function it feeds.
-pub(crate) struct Pipeline {
-    pub(crate) queue: Queue,
-    functions: Arc<Functions>,
-    function: Function,
-    source: QueueSource,
+/// Feeds a function from a queue.
+pub(crate) struct QueuePoller {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) functions: Arc<Functions>,
+    pub(crate) function: Function,
+    pub(crate) source: QueueSource,
 }
 
-impl Pipeline {
-    /// Batches from `queue`, as `source` says.
-    pub(crate) fn new(
-        queue: Queue,
-        functions: Arc<Functions>,
-        function: Function,
-        source: QueueSource,
-    ) -> Self {
-        Self { queue, functions, function, source }
+impl QueuePoller {
+    /// Starts to feed the function, until the returned tasks are dropped.
+    pub(crate) fn start(self) -> JoinSet<()> {
+        let poller = Arc::new(self);
+        let consume = || {
+            let poller = Arc::clone(&poller);
+            async move {
+                loop {
+                    poller.deliver_batch().await;
+                }
+            }
+        };
+        (0..MAX_CONCURRENT_BATCHES).map(|_| consume()).collect()
     }
 
-    /// The logical ids of the queue and of its dead-letter queue.
-    pub(crate) fn names(&self) -> (&str, &str) {
-        (&self.source.queue, &self.source.dead_letters)
-    }
-
-    /// Works on the queue, one batch after the other.
-    async fn consume(self: Arc<Self>) {
-        loop {
-            self.batch().await;
-        }
-    }
-
-    /// Works on one batch. The window in which Lambda gathers one is left out: nobody wants to wait here.
-    async fn batch(&self) {
+    /// Receives one batch and delivers it. It gathers no batch for a window, as Lambda does, because nobody wants to wait here.
+    async fn deliver_batch(&self) {
         let batch = self.queue.receive(self.source.batch_size).await;
-        let event =
-            json!({ "Records": batch.iter().map(|message| self.record(message)).collect::<Vec<_>>() });
-        let (request_id, payload) = (answer::request_id(), event.to_string().into_bytes());
+        let records: Vec<Value> = batch.iter().map(|message| self.event_record(message)).collect();
+        let payload = json!({ "Records": records }).to_string().into_bytes();
+        let request_id = new_request_id();
         let answer = self.functions.invoke(self.function, payload, &request_id, self.source.timeout).await;
         let failed = match answer {
-            Ok(answer) if self.source.reports_failures => reported(&answer, &batch),
+            Ok(answer) if self.source.reports_failures => reported_failures(&answer, &batch),
             Ok(_) => Some(HashSet::new()),
             Err(failure) => {
-                tracing::warn!(request_id, "a batch of {} messages failed: {failure}", batch.len());
+                tracing::warn!(request_id, messages = batch.len(), %failure, "failed batch of the queue");
                 None
             }
         };
@@ -69,9 +58,9 @@ impl Pipeline {
         self.queue.settle(batch, is_done);
     }
 
-    /// A message as the event of a batch has it.
-    fn record(&self, message: &Message) -> Value {
-        let millis = |time: shared::time::Timestamp| time.utc().timestamp_millis().to_string();
+    /// A message as a member of an event's `Records`.
+    fn event_record(&self, message: &Message) -> Value {
+        let millis = |time: Timestamp| time.utc().timestamp_millis().to_string();
         json!({
             "messageId": message.id,
             "receiptHandle": format!("{}.{}", message.id, message.receives),
@@ -83,7 +72,7 @@ impl Pipeline {
                 "ApproximateFirstReceiveTimestamp": millis(message.first_received),
             },
             "messageAttributes": {},
-            "md5OfBody": md5(&message.body),
+            "md5OfBody": body_md5(&message.body),
             "eventSource": "aws:sqs",
             "eventSourceARN": arn("sqs", &self.source.queue),
             "awsRegion": REGION,
@@ -91,75 +80,27 @@ impl Pipeline {
     }
 }
 
-/// The messages that a function's answer reports as failed; `None` for all of them, as Lambda has it when the answer
-/// is not of its form.
-fn reported(answer: &Value, batch: &[Message]) -> Option<HashSet<String>> {
+/// The ids of the messages that an answer reports as failed. Returns `None` when the whole batch failed, as it does for Lambda
+/// after a malformed answer.
+fn reported_failures(answer: &Value, batch: &[Message]) -> Option<HashSet<String>> {
     let failures = match &answer["batchItemFailures"] {
         Value::Null if answer.is_null() || answer.is_object() => return Some(HashSet::new()),
         Value::Array(failures) => failures,
         _ => return None,
     };
-    let identifier = |failure: &Value| {
+    let message_id = |failure: &Value| {
         let id = failure["itemIdentifier"].as_str()?;
         batch.iter().any(|message| message.id == id).then(|| id.to_owned())
     };
-    let failed: Option<_> = failures.iter().map(identifier).collect();
+    let failed: Option<_> = failures.iter().map(message_id).collect();
     if failed.is_none() {
-        tracing::warn!("the answer reports failures of no message in the batch; all of it comes again");
+        tracing::warn!("report of an unknown message, failed whole batch");
     }
     failed
 }
 
-/// The digest by which SQS lets a sender check what arrived.
-pub(crate) fn md5(body: &str) -> String {
-    Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What works on a queue while the gateway serves. Dropped, it says what is lost: all of it is in memory.
-pub(crate) struct Running {
-    pipeline: Arc<Pipeline>,
-    asynchronous: Asynchronous,
-    _consumers: JoinSet<()>,
-}
-
-impl Running {
-    /// Begins to work on the queue; asynchronous invocations begin by themselves.
-    pub(crate) fn start(pipeline: &Arc<Pipeline>, asynchronous: &Asynchronous) -> Self {
-        let consumers = (0..CONSUMERS).map(|_| Arc::clone(pipeline).consume()).collect();
-        Self { pipeline: Arc::clone(pipeline), asynchronous: asynchronous.clone(), _consumers: consumers }
-    }
-
-    /// The messages and the asynchronous invocations that have not come to their end.
-    fn left(&self) -> (usize, usize) {
-        (self.pipeline.queue.len(), self.asynchronous.count())
-    }
-
-    /// Lets everything come to its end, as far as it does in some time.
-    pub(crate) async fn finish(self) {
-        let finished = async {
-            self.pipeline.queue.emptied().await;
-            self.asynchronous.finished().await;
-        };
-        if self.left() != (0, 0) {
-            tracing::info!("the queue is worked off; another interrupt drops what is in it");
-        }
-        tokio::time::timeout(PATIENCE, finished).await.ok();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let (messages, invocations) = self.left();
-        if messages + invocations > 0 {
-            tracing::error!(messages, invocations, "lost: what was not worked off was in memory only");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use shared::time::Timestamp;
-
     use super::*;
 
     fn message(id: &str) -> Message {
@@ -169,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_names_what_failed_or_everything_did() {
+    fn malformed_reports_fail_the_whole_batch() {
         let batch = ["a", "b"].map(message);
         let failed = |answer| {
-            let mut failed: Vec<String> = reported(&answer, &batch)?.into_iter().collect();
+            let mut failed: Vec<String> = reported_failures(&answer, &batch)?.into_iter().collect();
             failed.sort();
             Some(failed.join(" "))
         };
@@ -196,10 +137,5 @@ mod tests {
         ] {
             assert_eq!(failed(answer.clone()).as_deref(), expected, "{answer}");
         }
-    }
-
-    #[test]
-    fn the_digest_is_the_one_that_senders_expect() {
-        assert_eq!(md5("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
     }
 }

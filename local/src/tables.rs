@@ -1,4 +1,4 @@
-//! Makes the tables that `template.yaml` defines.
+//! Creates the tables that `template.yaml` defines.
 
 use std::time::Duration;
 
@@ -10,16 +10,22 @@ use aws_sdk_dynamodb::types::{
 };
 use yaml_serde::Value;
 
+use crate::engine::error_chain;
 use crate::template::Template;
 
-/// Makes the table with this logical id under `name`, unless it is there, and waits until it can be used. Says
-/// whether it made it.
+/// Time between two attempts to read a new table.
+const READY_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a new table is read before it counts as broken.
+const MAX_READY_POLLS: u32 = 100;
+
+/// Creates the table with this logical id under `name`, unless it exists, and waits until it can be used. Returns whether it
+/// created the table.
 ///
-/// Of a table that is made, `stream` switches on the stream that the template gives it, if it gives it one: no DynamoDB
-/// asks for more, but here it makes every write dearer, so that measuring is done without.
+/// `stream` switches on the new table's stream, if the template gives it one. Benchmarks leave it off, because a stream makes
+/// every write to the embedded engine dearer.
 ///
 /// # Errors
-/// One line: an endpoint that does not answer, or a definition that is not understood.
+/// One line, when the endpoint does not answer or the definition is malformed.
 pub async fn ensure(
     client: &Client,
     template: &Template,
@@ -46,33 +52,33 @@ pub async fn ensure(
         ))
         .set_key_schema(Some(key_schema(definition)?))
         .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes))
-        .set_stream_specification(stream.then(|| stream_of(template, logical_id)).flatten());
+        .set_stream_specification(stream.then(|| stream_specification(template, logical_id)).flatten());
     match request.send().await {
         Ok(_) => wait(client, name).await.map(|()| true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
             wait(client, name).await.map(|()| false)
         }
-        Err(error) => Err(format!("cannot make the table {name}: {}", cause(&error))),
+        Err(error) => Err(format!("cannot create the table {name}: {}", error_chain(&error))),
     }
 }
 
-/// The stream that the template gives a table.
-pub(crate) fn stream_of(template: &Template, logical_id: &str) -> Option<StreamSpecification> {
+/// The stream that the template gives to a table.
+pub(crate) fn stream_specification(template: &Template, logical_id: &str) -> Option<StreamSpecification> {
     let view = template.stream_view(logical_id)?;
     let view = StreamViewType::from(view.as_str());
     StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().ok()
 }
 
 async fn wait(client: &Client, name: &str) -> Result<(), String> {
-    for _ in 0..100 {
-        // Not DescribeTable: the embedded engine counts every item for it, which at a million takes too long.
+    for _ in 0..MAX_READY_POLLS {
+        // The embedded engine answers DescribeTable only after it has counted every item.
         match client.scan().table_name(name).limit(1).send().await {
             Ok(_) => return Ok(()),
             Err(error)
                 if error.as_service_error().is_some_and(ScanError::is_resource_not_found_exception) => {}
-            Err(error) => return Err(format!("cannot read the table {name}: {}", cause(&error))),
+            Err(error) => return Err(format!("cannot read the table {name}: {}", error_chain(&error))),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(READY_POLL_INTERVAL).await;
     }
     Err(format!("the table {name} is not ready after 10 seconds"))
 }
@@ -108,10 +114,4 @@ fn items<'a>(definition: &'a Value, name: &str) -> impl Iterator<Item = &'a Valu
 
 fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// The error with all its causes, in one line; the SDK's own display adds all it knows of the request.
-pub(crate) fn cause(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

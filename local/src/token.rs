@@ -1,34 +1,41 @@
-//! Development tokens: an issuer of our own, with the endpoints that a real one has.
+//! Development tokens: an issuer of our own, with the endpoints that a real issuer has.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::header::{CACHE_CONTROL, HOST};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::ids::ActorId;
+use domain::time::{Clock, Timestamp};
+use domain::{Error, Result};
+use http_api::problem::Problem;
 use jsonwebtoken::jwk::JwkSet;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::elliptic_curve::rand_core::OsRng;
 use serde_json::{Value, json};
-use shared::ids::ActorId;
-use shared::time::{Clock, Timestamp};
-use shared::{Error, Result};
 
-use crate::answer;
+use crate::response;
 
-/// Who the tokens are for.
+/// The audience of the tokens.
 pub const AUDIENCE: &str = "activity-log";
-/// How long a token is good for, in seconds.
-const LIFETIME: i64 = 3600;
-/// Whom a token is for when nobody is named: the owner of the demo workspace.
+/// How long a token is valid, in seconds.
+const LIFETIME_SECONDS: i64 = 3600;
+/// The subject of a token when the request names none: the owner of the demo workspace.
 const DEFAULT_SUBJECT: &str = "user-demo";
-/// The key's name. There is one, and it lives as long as the process.
+/// The longest scope that a request may ask for, in characters.
+const MAX_SCOPE_LEN: usize = 1024;
+/// The longest part of an unknown parameter's name that an error repeats, in characters.
+const MAX_SHOWN_NAME: usize = 64;
+/// The id of the issuer's only key.
 const KEY_ID: &str = "development";
 
-/// Issues tokens, signed with a key made at start: none is good for another process.
+/// Issues tokens, signed with a key that is made at the start. Another process therefore refuses them.
 #[derive(Debug)]
 pub struct Issuer {
     url: String,
@@ -41,7 +48,7 @@ impl Issuer {
         Self { url, key: SigningKey::random(&mut OsRng) }
     }
 
-    /// What its tokens call it.
+    /// The URL that its tokens name.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -51,7 +58,7 @@ impl Issuer {
         let header = json!({ "alg": "ES256", "kid": KEY_ID, "typ": "JWT" });
         let issued = now.utc().timestamp();
         let mut claims = json!({
-            "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": issued, "exp": issued + LIFETIME,
+            "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": issued, "exp": issued + LIFETIME_SECONDS,
             "jti": uuid::Uuid::new_v4().to_string(),
         });
         if !scope.is_empty() {
@@ -63,7 +70,7 @@ impl Issuer {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
     }
 
-    /// The key set its tokens are verified with.
+    /// The key set that verifies its tokens.
     pub fn keys(&self) -> JwkSet {
         serde_json::from_value(self.jwks()).unwrap_or(JwkSet { keys: Vec::new() })
     }
@@ -89,103 +96,107 @@ impl Issuer {
     }
 }
 
-/// What the routes of the issuer share.
+/// Issues tokens on request.
 #[derive(Clone)]
-pub(crate) struct Desk {
-    pub(crate) issuer: std::sync::Arc<Issuer>,
+pub(crate) struct TokenIssuer {
+    pub(crate) issuer: Arc<Issuer>,
     pub(crate) clock: Clock,
 }
 
-/// The issuer's routes. They are for this machine only, so no other origin may read them.
-pub(crate) fn routes(desk: Desk) -> Router {
-    Router::new()
-        .route("/dev/token", get(token))
-        .route(
-            "/.well-known/jwks.json",
-            get(async |State(desk): State<Desk>| json_response(&desk.issuer.jwks())),
-        )
-        .route(
-            "/.well-known/openid-configuration",
-            get(async |State(desk): State<Desk>| json_response(&desk.issuer.configuration())),
-        )
-        .with_state(desk)
-}
-
-impl Desk {
-    /// A token as the query string wishes.
+impl TokenIssuer {
+    /// A token as the query string asks for it.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] for a page of another name than this machine's; [`Error::BadInput`] of a parameter.
-    pub(crate) fn issue(&self, query: Option<&str>, headers: &HeaderMap) -> Result<String> {
-        local(headers)?;
-        let Wish { sub, scope } = Wish::parse(query.unwrap_or_default())?;
+    /// The problem to respond with: 403 for a page of another host, 400 for a malformed parameter.
+    pub(crate) fn issue(
+        &self,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        request_id: &str,
+    ) -> Result<String, Problem> {
+        require_local_host(headers).map_err(|detail| response::forbidden(detail, request_id))?;
+        let TokenRequest { sub, scope } = TokenRequest::parse(query.unwrap_or_default())
+            .map_err(|error| Problem::new(&error, Some(request_id)))?;
         Ok(self.issuer.token(&sub, &scope, (self.clock)()))
     }
 }
 
-async fn token(State(desk): State<Desk>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response<Body> {
-    match desk.issue(query.as_deref(), &headers) {
+/// The issuer's routes. Pages of other origins cannot read them, because they serve this machine only.
+pub(crate) fn routes(tokens: TokenIssuer) -> Router {
+    let jwks = async |State(tokens): State<TokenIssuer>| response::of_json(&tokens.issuer.jwks());
+    let configuration =
+        async |State(tokens): State<TokenIssuer>| response::of_json(&tokens.issuer.configuration());
+    Router::new()
+        .route("/dev/token", get(token))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/.well-known/openid-configuration", get(configuration))
+        .with_state(tokens)
+}
+
+async fn token(
+    State(tokens): State<TokenIssuer>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match tokens.issue(query.as_deref(), &headers, &response::new_request_id()) {
         Ok(token) => {
-            let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": LIFETIME });
-            let mut response = json_response(&answer);
+            let body =
+                json!({ "access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS });
+            let mut response = response::of_json(&body);
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Err(error) => answer::refuse(&error, &answer::request_id()),
+        Err(problem) => response::of_problem(problem),
     }
 }
 
-/// Refuses a page that reached this address under a name of its own: the browser would let it read the answer.
-pub(crate) fn local(headers: &HeaderMap) -> Result<()> {
+/// Refuses a page that reached this address under a host name of its own, because the browser would let that page read the
+/// response.
+///
+/// # Errors
+/// The hosts that are allowed.
+pub(crate) fn require_local_host(headers: &HeaderMap) -> Result<(), &'static str> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if matches!(name, "localhost" | "127.0.0.1") {
         return Ok(());
     }
-    Err(Error::Forbidden("This is for http://localhost and http://127.0.0.1 only"))
+    Err("This is for http://localhost and http://127.0.0.1 only")
 }
 
-/// Whom a token is wanted for.
+/// The subject and the scopes of a token to issue.
 #[derive(Debug, PartialEq)]
-struct Wish {
+struct TokenRequest {
     sub: String,
     scope: String,
 }
 
-impl Wish {
+impl TokenRequest {
     fn parse(query: &str) -> Result<Self> {
         let (mut sub, mut scope) = (None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wanted = match name.as_ref() {
+            let parameter = match name.as_ref() {
                 "sub" => &mut sub,
                 "scope" => &mut scope,
                 other => {
-                    let name: String = other.chars().take(64).collect();
+                    let name: String = other.chars().take(MAX_SHOWN_NAME).collect();
                     return Err(Error::bad_input(name, "is not a parameter here; allowed are sub, scope"));
                 }
             };
-            if wanted.replace(value.into_owned()).is_some() {
+            if parameter.replace(value.into_owned()).is_some() {
                 return Err(Error::bad_input(name, "must be given once"));
             }
         }
         let sub = sub.unwrap_or_else(|| DEFAULT_SUBJECT.to_owned());
         ActorId::parse("sub", sub.as_str())?;
         let scope = scope.unwrap_or_default();
-        let allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
-        if scope.len() > 1024 || !scope.chars().all(allowed) {
-            return Err(Error::bad_input(
-                "scope",
-                "must be words separated by spaces, at most 1024 characters",
-            ));
+        let is_allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
+        if scope.len() > MAX_SCOPE_LEN || !scope.chars().all(is_allowed) {
+            let detail = format!("must be words separated by spaces, at most {MAX_SCOPE_LEN} characters");
+            return Err(Error::bad_input("scope", detail));
         }
         Ok(Self { sub, scope })
     }
-}
-
-fn json_response(value: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(value.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 #[cfg(test)]
@@ -193,11 +204,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_has_defaults_and_takes_nothing_else() {
-        let wish = |sub: &str, scope: &str| Wish { sub: sub.into(), scope: scope.into() };
-        assert_eq!(Wish::parse("").unwrap(), wish("user-demo", ""));
+    fn requests_have_defaults_and_known_parameters() {
+        let request = |sub: &str, scope: &str| TokenRequest { sub: sub.into(), scope: scope.into() };
+        assert_eq!(TokenRequest::parse("").unwrap(), request("user-demo", ""));
         let query = "sub=a%40b&scope=activity%3Aread+activity:write";
-        assert_eq!(Wish::parse(query).unwrap(), wish("a@b", "activity:read activity:write"));
+        assert_eq!(TokenRequest::parse(query).unwrap(), request("a@b", "activity:read activity:write"));
         for (query, start) in [
             ("sub=", "sub: "),
             ("sub=a%23b", "sub: "),
@@ -206,15 +217,16 @@ mod tests {
             ("scope=%22", "scope: "),
             ("user=a", "user: is not a parameter here"),
         ] {
-            let message = Wish::parse(query).unwrap_err().to_string();
+            let message = TokenRequest::parse(query).unwrap_err().to_string();
             assert!(message.starts_with(start), "{query}: {message}");
         }
     }
 
     #[test]
     fn tokens_are_for_this_machine_only() {
-        let under =
-            |host: &'static str| local(&HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]));
+        let under = |host: &'static str| {
+            require_local_host(&HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]))
+        };
         for host in ["localhost", "localhost:8000", "127.0.0.1:8000"] {
             assert!(under(host).is_ok(), "{host}");
         }

@@ -1,49 +1,51 @@
-//! `local verify`: checks a whole table, and says what is wrong with it.
+//! `local verify`: checks a whole table.
 
 use std::path::PathBuf;
 
 use aws_sdk_dynamodb::Client;
 use local::engine::{self, Engine};
-use shared::store::{self, Report, Store};
+use store::{Report, Store};
 
-/// What the environment must have for AWS: one of each.
+use crate::location::{LOG_TABLE, endpoint};
+
+/// Variables that the environment needs for AWS: one of each list.
 const ENVIRONMENT: [&[&str]; 3] =
     [&["AWS_ACCESS_KEY_ID"], &["AWS_SECRET_ACCESS_KEY"], &["AWS_REGION", "AWS_DEFAULT_REGION"]];
 
 /// Check that everything in a table agrees with everything else, and change nothing
 ///
-/// Prints a line for each fault and exits with status 1, or one line in all and status 0. What is recorded meanwhile
-/// looks like faults: verify a table at rest, or a point-in-time restore of it.
+/// Prints a line for each fault and exits with status 1, or one line in all and status 0. Activities that are recorded
+/// meanwhile look like faults: verify a table at rest, or a point-in-time restore of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    place: Place,
+    location: Location,
     /// The table
-    #[arg(long, value_name = "NAME", default_value = crate::LOG_TABLE)]
+    #[arg(long, value_name = "NAME", default_value = LOG_TABLE)]
     table: String,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Place {
+struct Location {
     /// In this SQLite file of the gateway, which must not be running
     #[arg(long, value_name = "FILE")]
     db_path: Option<PathBuf>,
     /// In this DynamoDB. https:// is taken for AWS, with the environment's credentials and region: AWS_ACCESS_KEY_ID,
     /// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN if there is one, AWS_REGION
-    #[arg(long, value_name = "URL", value_parser = crate::endpoint)]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     dynamodb_endpoint: Option<String>,
 }
 
-/// Checks the table, and gives the lines to print, and whether all is well.
+/// Checks the table, and returns the lines to print and whether the table has no faults.
 pub(crate) async fn run(args: &Args) -> Result<(String, bool), String> {
-    let (engine, client, place) = match &args.place {
-        Place { db_path: Some(path), .. } => {
+    let (engine, client, location) = match &args.location {
+        Location { db_path: Some(path), .. } => {
             let engine = Engine::start_read_only(path).await?;
             let client = engine::client(engine.endpoint()).await;
             (Some(engine), client, path.display().to_string())
         }
-        Place { dynamodb_endpoint, .. } => {
+        Location { dynamodb_endpoint, .. } => {
             let url = dynamodb_endpoint.clone().unwrap_or_default();
             (None, client(&url).await?, url)
         }
@@ -53,7 +55,7 @@ pub(crate) async fn run(args: &Args) -> Result<(String, bool), String> {
         engine.stop().await;
     }
     let report = report
-        .map_err(|error| format!("cannot read the table {} in {place}: {}", args.table, error.chain()))?;
+        .map_err(|error| format!("cannot read the table {} in {location}: {}", args.table, error.chain()))?;
     Ok((lines(&report), report.faults.is_empty()))
 }
 

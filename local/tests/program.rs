@@ -1,4 +1,4 @@
-//! The program as a user meets it: its options, its first words, its end, and its data after a crash.
+//! The program as a user meets it: its options, its greeting, its end, and its data after a crash.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -19,11 +19,11 @@ fn program(args: &[&str]) -> Command {
     command
 }
 
-/// A gateway that runs until it is dropped.
+/// A gateway that runs until this is dropped.
 struct Running {
     child: Child,
     port: u16,
-    /// What it printed when it was ready.
+    /// The text that it printed when it was ready.
     greeting: String,
 }
 
@@ -33,7 +33,7 @@ impl Running {
         let mut child = program(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        // The address comes first; what follows is written at once.
+        // The address comes first, and the rest in the same write.
         while lines.read_line(&mut greeting).unwrap() > 0 && !greeting.contains("Tokens") {}
         let demo = !args.contains(&"--no-demo");
         while demo && !greeting.contains("curl") && lines.read_line(&mut greeting).unwrap() > 0 {}
@@ -71,7 +71,7 @@ impl Drop for Running {
     }
 }
 
-/// A folder of its own, gone when it is dropped.
+/// A folder of its own, which is deleted when this is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -101,7 +101,7 @@ fn one_line(output: &Output, status: i32, part: &str) {
 }
 
 #[test]
-fn bad_options_and_broken_surroundings_are_one_line() {
+fn bad_options_are_reported_in_one_line() {
     let folder = Folder::new("bad-options");
     let no_database = folder.file("no-database");
     std::fs::write(&no_database, "This is a text, and no database, however long one makes it. ".repeat(100))
@@ -134,7 +134,7 @@ fn bad_options_and_broken_surroundings_are_one_line() {
 }
 
 #[test]
-fn its_first_words_work_as_pasted_and_a_signal_ends_it_cleanly() {
+fn greeting_works_as_pasted_and_signals_stop_it() {
     for signal in ["-INT", "-TERM"] {
         let mut running = Running::start(&[]);
         let line = running.greeting.lines().find(|line| line.starts_with("curl ")).unwrap();
@@ -146,7 +146,7 @@ fn its_first_words_work_as_pasted_and_a_signal_ends_it_cleanly() {
 }
 
 #[test]
-fn what_was_recorded_is_there_after_a_crash() {
+fn activities_survive_a_crash() {
     let folder = Folder::new("crash");
     let db = folder.file("log.db");
     let mut before = Running::start(&["--db-path", &db]);
@@ -165,14 +165,14 @@ fn what_was_recorded_is_there_after_a_crash() {
 }
 
 #[test]
-fn without_the_demo_there_is_nothing() {
+fn no_demo_starts_empty() {
     let running = Running::start(&["--no-demo"]);
     let token = running.token("sub=user-demo");
     let answer = running.request("GET /api/v1/workspaces/ws-demo/activity", Some(&token), "");
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Project not found"), "{answer}");
 }
 
-/// Every file of a folder, but SQLite's index of what was written last, which any reader may make anew.
+/// Every file of a folder but for the index of SQLite's write-ahead log, which any reader may rebuild.
 fn contents(folder: &Folder) -> Vec<(PathBuf, Vec<u8>)> {
     let files = std::fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| !path.to_str().unwrap().ends_with("-shm")).collect();
@@ -189,14 +189,14 @@ fn verified(args: &[&str], status: i32, lines: &str) {
 }
 
 #[test]
-fn a_file_is_verified_and_left_as_it_was() {
+fn verify_leaves_the_file_unchanged() {
     let folder = Folder::new("verify");
-    // SQLite is given a URI, in which these mean something.
+    // SQLite gets the name in a URI, in which these characters have meanings.
     let db = folder.file("lo%67 ?x=1#.db");
     for signal in ["-INT", "-KILL"] {
         Running::start(&["--db-path", &db]).signal(signal);
         let before = contents(&folder);
-        // The crash left what was written last beside the file.
+        // The crash left the write-ahead log beside the file.
         assert_eq!(before.len(), if signal == "-INT" { 1 } else { 2 });
         verified(&["verify", "--db-path", &db], 0, "activities 12, workspaces 1, faults 0\n");
         assert!(contents(&folder) == before, "{signal}");
@@ -205,7 +205,7 @@ fn a_file_is_verified_and_left_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_are_lines_and_a_table_is_found_where_it_is_said_to_be() {
+async fn verify_prints_a_line_for_each_fault() {
     let folder = Folder::new("faults");
     let db = folder.file("log.db");
     Running::start(&["--db-path", &db]).signal("-INT");
@@ -228,7 +228,7 @@ async fn faults_are_lines_and_a_table_is_found_where_it_is_said_to_be() {
     engine.stop().await;
     verified(&["verify", "--db-path", &db], 1, lines);
 
-    // Nobody reads them.
+    // Nobody reads the lines.
     let mut unread =
         program(&["verify", "--db-path", &db]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(unread.stdout.take());
@@ -236,7 +236,7 @@ async fn faults_are_lines_and_a_table_is_found_where_it_is_said_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_reads_only_writes_nothing() {
+async fn read_only_engine_writes_nothing() {
     let folder = Folder::new("read-only");
     let db = folder.file("log.db");
     Running::start(&["--db-path", &db]).signal("-INT");
@@ -251,7 +251,7 @@ async fn an_engine_that_reads_only_writes_nothing() {
 }
 
 #[test]
-fn a_table_of_aws_needs_the_environments_credentials() {
+fn aws_table_needs_credentials() {
     let mut command = program(&["verify", "--dynamodb-endpoint", "https://127.0.0.1:1"]);
     for (name, value) in [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "key"), ("AWS_REGION", "x")]
     {

@@ -1,4 +1,4 @@
-// Counts what passed and what failed, and ends with "N passed, M failed".
+// Runs checks, counts the results, and ends with "N passed, M failed".
 let passed = 0;
 let failed = 0;
 

@@ -1,4 +1,4 @@
-// What a user of graphql-request sees of the gateway. Ends with "N passed, M failed".
+// Queries the gateway with graphql-request. Ends with "N passed, M failed".
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { buildClientSchema, buildSchema, getIntrospectionQuery, lexicographicSortSchema, parse, printSchema, validate } from "graphql";
@@ -11,15 +11,15 @@ const bearer = (token) => ({ headers: { authorization: `Bearer ${token}` } });
 const client = new GraphQLClient(`${GATEWAY}/graphql`, bearer(TOKEN));
 const token = async (query) => (await (await fetch(`${GATEWAY}/dev/token?${query}`)).json()).access_token;
 
-/** The error that a request is answered with. */
+/** The message and code of the error that a request fails with. */
 async function refusal(request) {
-  const error = await request.then(() => assert.fail("it was answered"), (error) => error);
+  const error = await request.then(() => assert.fail("the request succeeded"), (error) => error);
   assert.ok(error instanceof ClientError, String(error));
   const [{ message, extensions }] = error.response.errors;
   return [message, extensions.code];
 }
 
-// The dates of the second example are of 2024.
+// The second example asks for dates of 2024.
 const done = { actor_type: "user", actor_id: "user-demo", issue_id: "issue-demo-1" };
 const events = [
   { ...done, id: "of-2024-1", action: "issue.created", details: { title: "<Old>", identifier: "ISS-0" } },
@@ -42,16 +42,16 @@ const [, basic, advanced] = read("tests/reference/activity_list.graphql")
   .replaceAll("user2-id", "agent-demo")
   .split(/^(?=query )/m);
 
-await check("the schema is the file's, and the examples are valid by it", async () => {
+await check("schema equals its file, and examples are valid", async () => {
   const served = buildClientSchema(await client.request(getIntrospectionQuery({ specifiedByUrl: true })));
-  const file = buildSchema(read("functions/graphql/schema.graphql"));
+  const file = buildSchema(read("shared/graphql-api/schema.graphql"));
   assert.equal(printSchema(lexicographicSortSchema(served)), printSchema(lexicographicSortSchema(file)));
   for (const example of [basic, advanced]) {
     assert.deepEqual(validate(served, parse(example)), []);
   }
 });
 
-await check("the basic example", async () => {
+await check("basic example", async () => {
   const { activityList } = await client.request(basic);
   assert.equal(activityList.activities.length, Math.min(20, activityList.totalCount));
   assert.equal(activityList.pageInfo.hasNextPage, activityList.totalCount > 20);
@@ -64,7 +64,7 @@ await check("the basic example", async () => {
   }
 });
 
-await check("the advanced example", async () => {
+await check("advanced example", async () => {
   const { activityList } = await client.request(advanced);
   assert.deepEqual(activityList.activities.map(({ id }) => id), ["of-2024-3", "of-2024-2", "of-2024-1"]);
   assert.equal(activityList.totalCount, 3);
@@ -75,7 +75,7 @@ await check("the advanced example", async () => {
   assert.deepEqual(created.project, { id: "ws-demo", name: "Demo", slug: "demo" });
 });
 
-await check("pages of three, there and back", async () => {
+await check("pages of three, in both directions", async () => {
   const page = `query Page($first: Int, $after: String, $last: Int, $before: String) {
     activityList(projectId: "demo", first: $first, after: $after, last: $last, before: $before) {
       activities { uid }
@@ -103,7 +103,7 @@ await check("pages of three, there and back", async () => {
   assert.deepEqual(backward, forward);
 });
 
-await check("the reference's errors", async () => {
+await check("errors of the reference", async () => {
   const list = `query List($project: String, $start: DateTime, $end: DateTime) {
     activityList(projectId: $project, startDate: $start, endDate: $end) { totalCount }
   }`;

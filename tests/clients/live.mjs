@@ -1,4 +1,4 @@
-// What a user of graphql-ws sees of the gateway. Ends with "N passed, M failed".
+// Subscribes to the gateway with graphql-ws. Ends with "N passed, M failed".
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fork } from "node:child_process";
@@ -31,7 +31,7 @@ async function record(ws, events) {
 const comment = (id) => ({ id, action: "comment.created", issue_id: "issue-demo-1", details: { text: "Soon." } });
 const demo = { webSocketImpl: WebSocket, url: SOCKET, connectionParams: { authorization: `Bearer ${TOKEN}` } };
 
-await check("the reference's subscription, as it is", async () => {
+await check("subscription of the reference", async () => {
   const client = createClient(demo);
   const got = [];
   let begun = false;
@@ -41,9 +41,9 @@ await check("the reference's subscription, as it is", async () => {
     { query, variables: { companyId: "org-demo", projectId: "ws-demo" } },
     { next: (result) => got.push(result), error: (error) => got.push(error), complete() {} },
   );
-  await until("it has begun", () => begun);
+  await until("the subscription begins", () => begun);
   await record("ws-demo", [{ ...comment("live-1"), actor: { name: "Ada", email: "ada@example.com" } }]);
-  await until("it was told", () => got.length > 0);
+  await until("the update arrives", () => got.length > 0);
   const { mutation, node } = got[0].data.subscribeToActivity;
   assert.equal(mutation, "ACTIVITY_CREATED");
   assert.ok(Number.isFinite(new Date(node.createdAt).getTime()));
@@ -58,33 +58,33 @@ await check("the reference's subscription, as it is", async () => {
   await client.dispose();
 });
 
-await check("queries, errors, and what is completed", async () => {
+await check("queries, errors and completed subscriptions", async () => {
   const client = createClient(demo);
   const ask = (query, variables) => client.iterate({ query, variables }).next();
   const { value } = await ask("{ activityList(projectId: \"ws-demo\") { totalCount } }");
   assert.equal(value.data.activityList.totalCount, 13);
-  const watch = "subscription($p: String) { subscribeToActivity(projectId: $p) { mutation } }";
-  const refused = async (query, variables) => ask(query, variables).then(() => assert.fail("taken"), ([error]) => error);
-  assert.equal((await refused(watch, { p: "nothing" })).extensions.code, "NOT_FOUND");
-  assert.equal((await refused(watch, {})).extensions.code, "BAD_USER_INPUT");
+  const subscription = "subscription($p: String) { subscribeToActivity(projectId: $p) { mutation } }";
+  const refused = async (query, variables) => ask(query, variables).then(() => assert.fail("the operation succeeded"), ([error]) => error);
+  assert.equal((await refused(subscription, { p: "nothing" })).extensions.code, "NOT_FOUND");
+  assert.equal((await refused(subscription, {})).extensions.code, "BAD_USER_INPUT");
   assert.equal((await refused("subscription { nothing }")).extensions.code, "BAD_USER_INPUT");
-  let told = 0;
+  let updates = 0;
   let begun = false;
   client.on("pong", (received, payload) => (begun ||= Boolean(payload?.cursor)));
   const end = client.subscribe(
-    { query: watch, variables: { p: "ws-demo" } },
-    { next: () => (told += 1), error: assert.fail, complete() {} },
+    { query: subscription, variables: { p: "ws-demo" } },
+    { next: () => (updates += 1), error: assert.fail, complete() {} },
   );
-  await until("it has begun", () => begun);
+  await until("the subscription begins", () => begun);
   end();
   await sleep(300);
   await record("ws-demo", [comment("live-2")]);
   await sleep(500);
-  assert.equal(told, 0);
+  assert.equal(updates, 0);
   await client.dispose();
 });
 
-await check("who is nobody is told so, once", async () => {
+await check("an invalid token is an error, without a reconnect", async () => {
   let connections = 0;
   const client = createClient({
     ...demo,
@@ -101,20 +101,20 @@ await check("who is nobody is told so, once", async () => {
   assert.match(refused.message, /400/);
 });
 
-await check("who says much at once is heard to the end", async () => {
+await check("many messages at once are all handled", async () => {
   const socket = new WebSocket(SOCKET, "graphql-transport-ws");
-  const heard = [];
-  socket.on("message", (data) => heard.push(JSON.parse(data).type));
+  const received = [];
+  socket.on("message", (data) => received.push(JSON.parse(data).type));
   await new Promise((resolve) => socket.on("open", resolve));
   socket.send(JSON.stringify({ type: "connection_init", payload: demo.connectionParams }));
-  await until("it is acknowledged", () => heard.length === 1);
+  await until("the connection is acknowledged", () => received.length === 1);
   for (let n = 0; n < 40; n += 1) socket.send(JSON.stringify({ id: `${n}`, type: "complete" }));
   socket.send(JSON.stringify({ type: "ping" }));
-  await until("the ping is answered", () => heard.at(-1) === "pong");
+  await until("the ping is answered", () => received.at(-1) === "pong");
   socket.close();
 });
 
-/** Runs a script in a process of its own, and gives what it prints, line by line. */
+/** Runs a script in a process of its own, and returns the lines that it prints. */
 function run(name, script, env = {}) {
   const file = new URL(name, import.meta.url);
   writeFileSync(file, script);
@@ -126,7 +126,7 @@ function run(name, script, env = {}) {
 
 const block = (language) => read("docs/live.md").split(`\`\`\`${language}\n`)[1].split("```")[0];
 
-await check("the guide's example for Node, as it is", async () => {
+await check("example for Node in docs/live.md", async () => {
   const { lines, stop } = run("guide-node.mjs", block("js"));
   try {
     for (let n = 0; lines.length === 0; n += 1) {
@@ -140,8 +140,8 @@ await check("the guide's example for Node, as it is", async () => {
   }
 });
 
-await check("the guide's page, as it is, but for the browser", async () => {
-  // No more of one than the page uses.
+await check("example for a browser in docs/live.md", async () => {
+  // These are the parts of a browser that the page uses.
   const browser = `import WebSocket from "ws";
     globalThis.WebSocket = WebSocket;
     globalThis.prompt = () => process.env.TOKEN;
@@ -180,18 +180,25 @@ await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connec
   }
 
   const recorded = new Map(workspaces.map((ws) => [ws, []]));
-  const watchers = [];
+  const subscribers = [];
   const faults = [];
   let cuts = 0;
   for (const user of Object.keys(role)) {
     const own = workspaces.filter((_, n) => role[user](n));
     const bearer = await token(`sub=${user}`);
     for (let n = 0; n < 40; n += 1) {
-      // Of every ten, one watches the organization.
-      const seen = n % 10 === 9 ? own : [own[n % own.length]];
-      const variables = n % 10 === 9 ? { companyId: "org-crowd" } : { projectId: seen[0] };
-      const watcher = { user, seen, told: new Map(seen.map((ws) => [ws, []])), messages: 0, begun: 0, socket: null };
-      watcher.client = createClient({
+      // One in ten subscribes to the organization.
+      const visible = n % 10 === 9 ? own : [own[n % own.length]];
+      const variables = n % 10 === 9 ? { companyId: "org-crowd" } : { projectId: visible[0] };
+      const subscriber = {
+        user,
+        visible,
+        received: new Map(visible.map((ws) => [ws, []])),
+        messages: 0,
+        begun: 0,
+        socket: null,
+      };
+      subscriber.client = createClient({
         url: SOCKET,
         webSocketImpl: WebSocket,
         connectionParams: { authorization: `Bearer ${bearer}` },
@@ -199,10 +206,10 @@ await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connec
         shouldRetry: () => true,
         retryWait: () => sleep(50 + Math.random() * 200),
         on: {
-          opened: (socket) => (watcher.socket = socket),
+          opened: (socket) => (subscriber.socket = socket),
           pong(received, payload) {
             if (received && payload?.cursor) {
-              watcher.begun += 1;
+              subscriber.begun += 1;
               variables.after = payload.cursor;
             }
           },
@@ -211,34 +218,34 @@ await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connec
       const query = `subscription($companyId: String, $projectId: String, $after: String) {
         subscribeToActivity(companyId: $companyId, projectId: $projectId, after: $after) { node { id project { id } } }
       }`;
-      watcher.client.subscribe(
+      subscriber.client.subscribe(
         { query, variables },
         {
           next({ data, errors, extensions }) {
             if (errors) faults.push(errors);
             variables.after = extensions.cursor;
-            watcher.messages += 1;
+            subscriber.messages += 1;
             const { id, project } = data.subscribeToActivity.node;
-            const told = watcher.told.get(project.id);
-            if (!told) faults.push(`${user} was told of ${project.id}`);
-            else if (!told.includes(id)) told.push(id);
+            const received = subscriber.received.get(project.id);
+            if (!received) faults.push(`${user} got an update of ${project.id}`);
+            else if (!received.includes(id)) received.push(id);
           },
           error: (error) => faults.push(error),
           complete: () => faults.push("completed"),
         },
       );
-      watchers.push(watcher);
+      subscribers.push(subscriber);
     }
   }
-  await until("all have begun", () => watchers.every(({ begun }) => begun), 60);
+  await until("all subscriptions begin", () => subscribers.every(({ begun }) => begun), 60);
 
-  // Nobody but staff is told of settings.
+  // Updates of settings are for staff only.
   const event = (n) =>
     n % 7 === 3
       ? { id: `s-${n}`, action: "workspace.settings_updated", details: { activity_enabled: true } }
       : comment(`c-${n}`);
   let recording = workspaces.length;
-  const lanes = workspaces.map(async (ws) => {
+  const writers = workspaces.map(async (ws) => {
     for (let n = 0; n < 200; ) {
       const events = Array.from({ length: Math.min(200 - n, 1 + Math.floor(Math.random() * 8)) }, () => event(n++));
       await record(ws, events);
@@ -248,32 +255,35 @@ await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connec
   });
   const cutting = (async () => {
     while (recording) {
-      watchers[Math.floor(Math.random() * watchers.length)].socket?.terminate();
+      subscribers[Math.floor(Math.random() * subscribers.length)].socket?.terminate();
       cuts += 1;
       await sleep(60);
     }
   })();
-  await Promise.all([...lanes, cutting]);
+  await Promise.all([...writers, cutting]);
   const took = Date.now() - started;
 
-  const expected = (watcher, ws) =>
-    recorded.get(ws).filter((id) => watcher.user !== "guest" || !id.startsWith("s-"));
-  const isDone = (watcher) => watcher.seen.every((ws) => watcher.told.get(ws).length >= expected(watcher, ws).length);
-  await until("everybody was told everything", () => faults.length > 0 || watchers.every(isDone), 240).catch((error) => {
-    const behind = watchers.filter((watcher) => !isDone(watcher));
-    console.log(`${behind.length} of ${watchers.length} were not told everything`);
+  const expected = (subscriber, ws) =>
+    recorded.get(ws).filter((id) => subscriber.user !== "guest" || !id.startsWith("s-"));
+  const isDone = (subscriber) =>
+    subscriber.visible.every((ws) => subscriber.received.get(ws).length >= expected(subscriber, ws).length);
+  await until("all updates arrive", () => faults.length > 0 || subscribers.every(isDone), 240).catch((error) => {
+    const behind = subscribers.filter((subscriber) => !isDone(subscriber));
+    console.log(`${behind.length} of ${subscribers.length} subscribers did not get all updates`);
     throw error;
   });
-  // Nobody is told any more than that.
+  // No further update arrives.
   await sleep(1000);
   assert.deepEqual(faults, []);
-  for (const watcher of watchers) {
-    for (const ws of watcher.seen) assert.deepEqual(watcher.told.get(ws), expected(watcher, ws), watcher.user);
+  for (const subscriber of subscribers) {
+    for (const ws of subscriber.visible) {
+      assert.deepEqual(subscriber.received.get(ws), expected(subscriber, ws), subscriber.user);
+    }
   }
-  const messages = watchers.reduce((sum, watcher) => sum + watcher.messages, 0);
-  const begun = watchers.reduce((sum, watcher) => sum + watcher.begun, 0);
-  console.log(`     ${messages} messages, ${cuts} cuts, ${begun} times subscribed, recorded in ${took} ms`);
-  await Promise.all(watchers.map(({ client }) => client.dispose()));
+  const messages = subscribers.reduce((sum, subscriber) => sum + subscriber.messages, 0);
+  const begun = subscribers.reduce((sum, subscriber) => sum + subscriber.begun, 0);
+  console.log(`     ${messages} messages, ${cuts} connections cut, ${begun} subscriptions, recorded in ${took} ms`);
+  await Promise.all(subscribers.map(({ client }) => client.dispose()));
 });
 
 finish();

@@ -1,18 +1,18 @@
-//! Checks a whole table: that everything in it agrees with everything else.
+//! Checks a whole table: everything in it agrees with everything else.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::Client;
-use shared::store::Store;
+use store::Store;
 
-/// What a table holds.
+/// The contents of a table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// The ids of each workspace's activities.
     pub activities: BTreeMap<String, Vec<String>>,
 }
 
-/// Reads all of a table, and each of its indexes, and fails at any fault that [`Store::verify`] finds.
+/// Reads a whole table and each of its indexes, and panics at any fault that [`Store::verify`] finds.
 pub async fn check(client: &Client, table: &str) -> Contents {
     let report = Store::new(client.clone(), table).verify().await.unwrap();
     let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();

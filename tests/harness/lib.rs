@@ -1,16 +1,17 @@
-//! What tests and benchmarks share: a table of their own, the handlers around it, a client that counts and
-//! that fails on demand, and a checker of the whole table.
+//! The harness of tests and benchmarks: a table with the functions that use it, a client that counts requests and fails
+//! on demand, and a check of the whole table.
 
 mod check;
-mod http;
-mod live;
+mod functions;
+mod http_client;
 mod queue;
+mod subscribers;
 mod transport;
 mod world;
 
 pub use check::{Contents, check};
-pub use http::exchange;
-pub use live::{Live, Post, Sockets};
-pub use queue::{Message, Queue, reported};
+pub use http_client::exchange;
+pub use queue::{Message, Queue, reported_failures};
+pub use subscribers::{PostOutcome, Sockets, SubscriberWorld};
 pub use transport::{Fault, Metered, Transport};
-pub use world::{Process, Reply, World, token_claims};
+pub use world::{RecorderProcess, Reply, World, token_claims};

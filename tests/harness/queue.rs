@@ -1,9 +1,9 @@
-//! An SQS standard queue at its worst: any order, some messages to two consumers at once, all of them again until
-//! they are done with.
+//! An SQS standard queue at its worst: it delivers in any order, some messages to two consumers at once, and a message
+//! again until a consumer succeeds.
 
 use serde_json::{Value, json};
 
-/// A message, and how often it was handed out.
+/// A message, with the number of times it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its `messageId`.
@@ -12,24 +12,24 @@ pub struct Message {
     pub body: String,
     /// When it was sent, in milliseconds since 1970.
     pub sent: i64,
-    /// How often it was handed out.
-    pub receives: u32,
+    /// How often it was received.
+    pub receive_count: u32,
 }
 
 impl Message {
-    /// A message that was never handed out, sent at the worlds' beginning.
+    /// A message that nobody received yet, sent at the start of every world.
     pub fn new(id: impl Into<String>, body: impl Into<String>) -> Self {
-        Self { id: id.into(), body: body.into(), sent: crate::world::START / 1000, receives: 0 }
+        Self { id: id.into(), body: body.into(), sent: crate::world::START / 1000, receive_count: 0 }
     }
 
-    /// A batch, as Lambda's poller hands it to a function.
+    /// The payload with which Lambda's poller invokes a function for a batch.
     pub fn batch(messages: &[Self]) -> Value {
         let record = |message: &Self| {
             json!({
-                "messageId": message.id, "receiptHandle": format!("{}-{}", message.id, message.receives),
+                "messageId": message.id, "receiptHandle": format!("{}-{}", message.id, message.receive_count),
                 "body": message.body,
                 "attributes": {
-                    "ApproximateReceiveCount": message.receives.to_string(), "SenderId": "AIDAEXAMPLE",
+                    "ApproximateReceiveCount": message.receive_count.to_string(), "SenderId": "AIDAEXAMPLE",
                     "SentTimestamp": message.sent.to_string(),
                     "ApproximateFirstReceiveTimestamp": message.sent.to_string()
                 },
@@ -41,22 +41,21 @@ impl Message {
     }
 }
 
-/// The queue and its dead-letter queue. Time does not count: a message that a consumer gave back, or died with, is
-/// there again at once.
+/// A queue with its dead-letter queue. It has no visibility timeout: a message that failed is available again at once.
 #[derive(Debug)]
 pub struct Queue {
     random: fastrand::Rng,
-    most_receives: u32,
+    max_receives: u32,
     waiting: Vec<Message>,
     in_flight: usize,
-    dead: Vec<Message>,
+    dead_letters: Vec<Message>,
 }
 
 impl Queue {
-    /// A queue that hands a message out so many times before it is dead.
-    pub fn new(seed: u64, most_receives: u32) -> Self {
+    /// A queue that moves a message to the dead-letter queue after this many receives.
+    pub fn new(seed: u64, max_receives: u32) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { random, most_receives, waiting: Vec::new(), in_flight: 0, dead: Vec::new() }
+        Self { random, max_receives, waiting: Vec::new(), in_flight: 0, dead_letters: Vec::new() }
     }
 
     /// Sends a message.
@@ -64,17 +63,17 @@ impl Queue {
         self.waiting.push(message);
     }
 
-    /// Hands out up to `most` messages, whichever; one in fifty stays for another consumer too.
-    pub fn receive(&mut self, most: usize) -> Vec<Message> {
+    /// Receives up to `limit` random messages. One in fifty stays available to other consumers.
+    pub fn receive(&mut self, limit: usize) -> Vec<Message> {
         let mut batch = Vec::new();
-        while batch.len() < most && !self.waiting.is_empty() {
-            let at = self.random.usize(..self.waiting.len());
-            let mut message = self.waiting.swap_remove(at);
-            if message.receives >= self.most_receives {
-                self.dead.push(message);
+        while batch.len() < limit && !self.waiting.is_empty() {
+            let index = self.random.usize(..self.waiting.len());
+            let mut message = self.waiting.swap_remove(index);
+            if message.receive_count >= self.max_receives {
+                self.dead_letters.push(message);
                 continue;
             }
-            message.receives += 1;
+            message.receive_count += 1;
             if self.random.u8(..50) == 0 {
                 self.waiting.push(message.clone());
             }
@@ -84,25 +83,25 @@ impl Queue {
         batch
     }
 
-    /// Ends a batch: what `failed` names is there again, and the rest is gone.
-    pub fn end(&mut self, batch: Vec<Message>, failed: impl Fn(&str) -> bool) {
+    /// Finishes a batch: returns the messages that `failed` names to the queue, and deletes the others.
+    pub fn finish(&mut self, batch: Vec<Message>, failed: impl Fn(&str) -> bool) {
         self.in_flight -= batch.len();
         self.waiting.extend(batch.into_iter().filter(|message| failed(&message.id)));
     }
 
-    /// Whether nothing waits and nobody works.
+    /// Whether no message waits or is in flight.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
     }
 
-    /// Takes what is in the dead-letter queue.
-    pub fn take_dead(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.dead)
+    /// Removes and returns the messages of the dead-letter queue.
+    pub fn take_dead_letters(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.dead_letters)
     }
 }
 
-/// The messages that an answer reports.
-pub fn reported(answer: &Value) -> Vec<&str> {
-    let failures = answer["batchItemFailures"].as_array().unwrap();
+/// The ids of the messages that a response reports as failed.
+pub fn reported_failures(response: &Value) -> Vec<&str> {
+    let failures = response["batchItemFailures"].as_array().unwrap();
     failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! The transport under the SDK: it counts requests and capacity, and fails on demand.
+//! The HTTP transport of the SDK. It counts requests and capacity, and fails on demand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,48 +15,48 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
-/// Ways in which a request can fail.
+/// The way in which a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing fails.
     None,
-    /// The connection breaks before the request arrives.
+    /// The connection breaks before the request reaches the table.
     Unsent,
-    /// The request takes effect and its answer is lost.
-    LostAnswer,
-    /// No answer comes in time, and the request has no effect.
+    /// The request takes effect, and its response is lost.
+    LostResponse,
+    /// The request times out without effect.
     TimedOut,
-    /// No answer comes in time, though the request took effect.
-    TimedOutAnswer,
-    /// The table refuses for capacity.
+    /// The request takes effect, and times out.
+    TimedOutResponse,
+    /// The table throttles the request.
     Throttled,
-    /// Another transaction is at work on the same items.
+    /// The transaction conflicts with another.
     Conflict,
-    /// The service fails inside.
+    /// The table responds with status 500.
     ServerError,
-    /// The table leaves all keys of a batch unread.
+    /// The table processes no key of a batch.
     Unprocessed,
-    /// The process ends before the request leaves it; see [`Transport::killed`].
+    /// The process dies before it sends the request; see [`Transport::killed`].
     Killed,
-    /// The process ends when the request has taken effect.
-    KilledAnswer,
+    /// The process dies after the request took effect.
+    KilledResponse,
 }
 
 impl Fault {
-    /// All that can befall a write.
+    /// Every fault of a write from which the same process recovers.
     pub const ALL: [Self; 7] = [
         Self::Unsent,
-        Self::LostAnswer,
+        Self::LostResponse,
         Self::TimedOut,
-        Self::TimedOutAnswer,
+        Self::TimedOutResponse,
         Self::Throttled,
         Self::Conflict,
         Self::ServerError,
     ];
-    /// All that can befall a process.
-    pub const KILLS: [Self; 2] = [Self::Killed, Self::KilledAnswer];
+    /// Every fault that kills the process.
+    pub const KILLS: [Self; 2] = [Self::Killed, Self::KilledResponse];
 
-    /// As it can befall `operation`: only transactions conflict, and a read without its answer is a read undone.
+    /// The fault in the form that `operation` can have, because only transactions conflict.
     fn of(self, operation: &str) -> Self {
         match self {
             Self::Conflict if operation != WRITE => Self::Throttled,
@@ -67,21 +67,21 @@ impl Fault {
 
 const WRITE: &str = "TransactWriteItems";
 
-/// What was sent, and what DynamoDB says it cost.
+/// The requests that were sent, with the capacity that DynamoDB reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metered {
     /// Requests that reached the table, by operation.
     pub requests: BTreeMap<String, usize>,
-    /// Read units, or write units, it reported.
+    /// Read units and write units.
     pub units: f64,
-    /// The same by operation.
+    /// Units by operation.
     pub units_of: BTreeMap<String, f64>,
-    /// Operations with their table, and the index they read, empty for the table itself.
+    /// Operations with their table and index. The index is empty for the table itself.
     pub touched: BTreeSet<(String, String, String)>,
 }
 
 impl Metered {
-    /// Requests of all operations.
+    /// The number of requests of all operations.
     pub fn total(&self) -> usize {
         self.requests.values().sum()
     }
@@ -90,32 +90,32 @@ impl Metered {
 #[derive(Debug, Default)]
 struct State {
     metered: Metered,
-    /// What befalls the next writes, in order.
-    script: VecDeque<Fault>,
-    /// What befalls the next reads of an operation, in order.
-    reads: HashMap<String, VecDeque<Fault>>,
-    /// What befalls the one request after so many.
+    /// Faults of the next transactions, in order.
+    transactions: VecDeque<Fault>,
+    /// Faults of the next requests of other operations, in order.
+    operations: HashMap<String, VecDeque<Fault>>,
+    /// The fault of one request, after this many others.
     nth: Option<(usize, Fault)>,
-    /// What befalls the requests after that, at random.
-    random: Option<Trouble>,
+    /// Random faults of all further requests.
+    random: Option<RandomFaults>,
 }
 
-/// Faults at random.
+/// Random faults.
 #[derive(Debug)]
-struct Trouble {
+struct RandomFaults {
     random: fastrand::Rng,
-    /// One request in so many fails.
+    /// One request in this many fails.
     one_in: u32,
-    /// The process may be killed too.
+    /// Whether some faults kill the process.
     kills: bool,
-    /// So many more requests fail that contain the text: a part of the table is away.
+    /// The text of a part of the table that is unavailable, for this many more requests.
     outage: (u32, Vec<u8>),
 }
 
-impl Trouble {
-    fn next(&mut self, sent: &[u8]) -> Fault {
+impl RandomFaults {
+    fn next(&mut self, request: &[u8]) -> Fault {
         let (left, part) = &self.outage;
-        if *left > 0 && sent.windows(part.len()).any(|window| window == part) {
+        if *left > 0 && request.windows(part.len()).any(|window| window == part) {
             self.outage.0 -= 1;
             return Fault::ServerError;
         }
@@ -126,91 +126,90 @@ impl Trouble {
             return Fault::KILLS[self.random.usize(..Fault::KILLS.len())];
         }
         if self.random.u8(..8) == 0 {
-            // The key of whatever this request is about: a workspace, most of the time.
-            let sent = json(sent);
-            let key = sent.pointer("/TransactItems/0/Put/Item/pk/S").and_then(Value::as_str);
+            // The first item's key names the workspace of most transactions.
+            let request = json(request);
+            let key = request.pointer("/TransactItems/0/Put/Item/pk/S").and_then(Value::as_str);
             self.outage = (self.random.u32(1..12), key.unwrap_or("pk").into());
         }
         Fault::ALL[self.random.usize(..Fault::ALL.len())]
     }
 }
 
-/// The transport; clones share their counts and their faults.
+/// The transport. Clones share counts and faults.
 #[derive(Debug, Clone)]
 pub struct Transport {
     inner: SharedHttpClient,
     state: Arc<Mutex<State>>,
     kill: Arc<Notify>,
-    /// One for each request that may be on its way.
+    /// One permit for each request in flight.
     permits: Arc<Semaphore>,
 }
 
 impl Transport {
-    /// Plain HTTP to a local engine.
+    /// A transport over plain HTTP, for a local engine.
     pub fn new() -> Self {
         let inner = aws_smithy_http_client::Builder::new().build_http();
         let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         Self { inner, state: Arc::default(), kill: Arc::default(), permits }
     }
 
-    /// The same with so many requests on their way at once; the others wait here.
+    /// The same transport with at most `requests` in flight. The others wait here.
     ///
-    /// An engine of this machine does one thing at a time. What waits there too long for its sender is done all the
-    /// same, and sent again, until the engine does nothing but what nobody waits for any more. DynamoDB has no such
-    /// queue.
+    /// A local engine serves one request at a time, also requests whose senders timed out and sent them again. Without
+    /// the limit, the engine would serve only such requests in the end. DynamoDB has no such queue.
     #[must_use]
-    pub fn at_most(self, requests: usize) -> Self {
+    pub fn with_concurrency(self, requests: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(requests)), ..self }
     }
 
-    /// What was counted since the last call.
-    pub fn take(&self) -> Metered {
+    /// The counts since the last call.
+    pub fn take_metered(&self) -> Metered {
         std::mem::take(&mut self.state.lock().unwrap().metered)
     }
 
-    /// Lets these befall the next writes, in order.
-    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.state.lock().unwrap().script.extend(faults);
+    /// Makes the next transactions fail with these faults, in order.
+    pub fn fail_transactions(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().transactions.extend(faults);
     }
 
-    /// Lets these befall the next reads by `operation`, in order.
-    pub fn script_reads(&self, operation: &str, faults: impl IntoIterator<Item = Fault>) {
-        self.state.lock().unwrap().reads.entry(operation.into()).or_default().extend(faults);
+    /// Makes the next requests of `operation`, other than a transaction, fail with these faults, in order.
+    pub fn fail_operation(&self, operation: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().operations.entry(operation.into()).or_default().extend(faults);
     }
 
-    /// Lets this befall the one request, of any operation, that comes after `earlier` others.
-    pub fn script_nth(&self, earlier: usize, fault: Fault) {
+    /// Makes one request of any operation fail, after `earlier` others.
+    pub fn fail_nth(&self, earlier: usize, fault: Fault) {
         self.state.lock().unwrap().nth = Some((earlier, fault));
     }
 
-    /// Whether the request that [`Transport::script_nth`] waits for has not come yet.
-    pub fn waits_for_nth(&self) -> bool {
+    /// Whether the request that [`Transport::fail_nth`] names has not been sent yet.
+    pub fn is_nth_pending(&self) -> bool {
         self.state.lock().unwrap().nth.is_some()
     }
 
-    /// Forgets the faults scripted so far.
-    pub fn clear(&self) {
+    /// Removes all faults but the random ones.
+    pub fn clear_faults(&self) {
         let mut state = self.state.lock().unwrap();
-        state.script.clear();
-        state.reads.clear();
+        state.transactions.clear();
+        state.operations.clear();
         state.nth = None;
     }
 
-    /// Lets one request in `one_in` fail from now on, in ways that `seed` decides; 0 ends it. With `kills`, some are the
-    /// process's last.
+    /// Makes one request in `one_in` fail from now on, with faults that `seed` decides; 0 ends the faults. With
+    /// `kills`, some faults kill the process.
     pub fn fail_randomly(&self, seed: u64, one_in: u32, kills: bool) {
         let random = fastrand::Rng::with_seed(seed);
-        let trouble = Trouble { random, one_in, kills, outage: (0, Vec::new()) };
-        self.state.lock().unwrap().random = (one_in > 0).then_some(trouble);
+        let faults = RandomFaults { random, one_in, kills, outage: (0, Vec::new()) };
+        self.state.lock().unwrap().random = (one_in > 0).then_some(faults);
     }
 
-    /// Ready once a fault has killed the process: whoever runs it drops it then, in the middle of whatever it was
-    /// about, and never asks it again.
+    /// Completes once a fault has killed the process. The caller must then drop the future that the process runs, and
+    /// never use the process again.
     pub async fn killed(&self) {
         self.kill.notified().await;
     }
 
-    fn next_fault(&self, operation: &str, sent: &[u8]) -> Fault {
+    fn next_fault(&self, operation: &str, request: &[u8]) -> Fault {
         let mut state = self.state.lock().unwrap();
         if let Some((earlier, fault)) = state.nth.take() {
             if earlier == 0 {
@@ -218,31 +217,31 @@ impl Transport {
             }
             state.nth = Some((earlier - 1, fault));
         }
-        let scripted = match state.reads.get_mut(operation) {
-            Some(reads) => reads.pop_front(),
-            None if operation == WRITE => state.script.pop_front(),
+        let scripted = match state.operations.get_mut(operation) {
+            Some(faults) => faults.pop_front(),
+            None if operation == WRITE => state.transactions.pop_front(),
             None => None,
         };
-        scripted.or_else(|| Some(state.random.as_mut()?.next(sent))).unwrap_or(Fault::None)
+        scripted.or_else(|| Some(state.random.as_mut()?.next(request))).unwrap_or(Fault::None)
     }
 
-    /// Never answers: the process is gone.
+    /// Never returns, because the process is dead.
     async fn die(&self) -> Result<HttpResponse, ConnectorError> {
         self.kill.notify_one();
         std::future::pending().await
     }
 
-    fn count(&self, operation: &str, sent: &[u8], body: &Value) {
-        // Reads name their index; a write is long, and parsing it would take longer than sending it.
-        let sent = if operation == WRITE { Value::Null } else { json(sent) };
+    fn count(&self, operation: &str, request: &[u8], body: &Value) {
+        // A transaction is not parsed, because that would take longer than to send it, and it names no index.
+        let request = if operation == WRITE { Value::Null } else { json(request) };
         let mut state = self.state.lock().unwrap();
-        let index = sent["IndexName"].as_str().unwrap_or_default();
+        let index = request["IndexName"].as_str().unwrap_or_default();
         let tables = match &body["ConsumedCapacity"] {
             Value::Array(tables) => tables.iter().map(|table| &table["TableName"]).collect(),
             table => vec![&table["TableName"]],
         };
         for table in tables {
-            let table = table.as_str().or_else(|| sent["TableName"].as_str()).unwrap_or_default();
+            let table = table.as_str().or_else(|| request["TableName"].as_str()).unwrap_or_default();
             state.metered.touched.insert((operation.into(), table.into(), index.into()));
         }
         *state.metered.requests.entry(operation.into()).or_default() += 1;
@@ -287,23 +286,23 @@ impl HttpConnector for Connector {
             let sent = request.body().bytes().unwrap_or_default().to_vec();
             let fault = transport.next_fault(&operation, &sent).of(&operation);
             match fault {
-                Fault::None | Fault::LostAnswer | Fault::TimedOutAnswer | Fault::KilledAnswer => {}
+                Fault::None | Fault::LostResponse | Fault::TimedOutResponse | Fault::KilledResponse => {}
                 Fault::Killed => return transport.die().await,
-                Fault::TimedOut => return Err(ConnectorError::timeout("no answer in time".into())),
+                Fault::TimedOut => return Err(ConnectorError::timeout("no response in time".into())),
                 Fault::Unsent => return Err(ConnectorError::io("connection reset before sending".into())),
-                Fault::Throttled => return answer(400, "ThrottlingException", json!({})),
-                Fault::ServerError => return answer(500, "InternalServerError", json!({})),
+                Fault::Throttled => return error_response(400, "ThrottlingException", json!({})),
+                Fault::ServerError => return error_response(500, "InternalServerError", json!({})),
                 Fault::Unprocessed => {
-                    let answer = json!({ "Responses": {}, "UnprocessedKeys": json(&sent)["RequestItems"] });
+                    let body = json!({ "Responses": {}, "UnprocessedKeys": json(&sent)["RequestItems"] });
                     let ok = 200.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;
-                    return Ok(HttpResponse::new(ok, SdkBody::from(answer.to_string())));
+                    return Ok(HttpResponse::new(ok, SdkBody::from(body.to_string())));
                 }
                 Fault::Conflict => {
                     let items = json(&sent)["TransactItems"].as_array().map_or(1, Vec::len);
                     let mut reasons = vec![json!({ "Code": "None" }); items];
                     reasons[items / 2] = json!({ "Code": "TransactionConflict" });
                     let reasons = json!({ "CancellationReasons": reasons });
-                    return answer(400, "TransactionCanceledException", reasons);
+                    return error_response(400, "TransactionCanceledException", reasons);
                 }
             }
             let _permit = transport
@@ -317,11 +316,11 @@ impl HttpConnector for Connector {
             let body = response.into_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
             transport.count(&operation, &sent, &json(&body));
             match fault {
-                Fault::LostAnswer => {
-                    return Err(ConnectorError::io("connection reset before the answer".into()));
+                Fault::LostResponse => {
+                    return Err(ConnectorError::io("connection reset before the response".into()));
                 }
-                Fault::TimedOutAnswer => return Err(ConnectorError::timeout("no answer in time".into())),
-                Fault::KilledAnswer => return transport.die().await,
+                Fault::TimedOutResponse => return Err(ConnectorError::timeout("no response in time".into())),
+                Fault::KilledResponse => return transport.die().await,
                 _ => {}
             }
             let mut response = HttpResponse::new(status, SdkBody::from(body));
@@ -335,7 +334,7 @@ fn json(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or_default()
 }
 
-fn answer(status: u16, code: &str, mut body: Value) -> Result<HttpResponse, ConnectorError> {
+fn error_response(status: u16, code: &str, mut body: Value) -> Result<HttpResponse, ConnectorError> {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
     body["message"] = json!("injected");
     let status = status.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;

@@ -1,6 +1,7 @@
-//! A table of its own, with the handlers around it.
+//! A table of its own, with the functions that use it.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,64 +9,73 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use chrono::DateTime;
-use lambda_http::{LambdaEvent, Request, Response};
+use domain::event::{Defaults, InputEvent};
+use domain::time::{Clock, Timestamp};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use local::engine::{self, Engine};
+use local::functions::{API_TIMEOUT, Failure, Functions};
+use local::http_api::{self, HttpApi, HttpCall};
 use local::template::Template;
-use record_activity::{App, Summary};
+use local::token::Issuer;
+use record_activity::{Sink, Summary};
+use recording::{Recorder, WriteOutcome};
 use serde_json::{Value, json};
-use shared::event::{Defaults, Event};
-use shared::json::Exact;
-use shared::record::{Recorded, Recorder};
-use shared::store::Store;
-use shared::time::{Clock, Timestamp};
+use store::Store;
 
+use crate::functions::{deliver, function, functions, outcome};
 use crate::transport::Transport;
+use crate::{Message, Sockets};
 
-/// When every world begins, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
+/// The time at which every world starts, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
 pub(crate) const START: i64 = 1_795_392_000_000_000;
 
-/// Requests of a process on their way at once.
+/// The most requests of a process in flight.
 const PROCESS_REQUESTS: usize = 2;
 
 /// A table, the functions that use it, and a clock that stands still.
 pub struct World {
-    /// The table.
+    /// The table, through the transport.
     pub store: Store,
-    /// A client of its engine that neither counts nor fails.
+    /// A client of the table's engine that neither counts nor fails.
     pub client: Client,
     /// The table's name.
     pub table: String,
-    /// What the store's requests go through.
+    /// The transport of the functions and the recorder.
     pub transport: Transport,
-    /// The recording function.
-    pub app: App,
-    /// The function that answers GraphQL.
-    pub graphql: graphql::App,
-    /// What it said of its invocations.
+    /// The summaries of the recording function's invocations.
     pub summaries: Arc<Mutex<Vec<Summary>>>,
-    /// The recorder, for tests that do without HTTP.
+    /// The recorder, for tests that need no function.
     pub recorder: Recorder,
+    functions: Functions,
+    api: HttpApi,
     now: Arc<AtomicI64>,
     endpoint: String,
     engine: Option<Engine>,
 }
 
-/// One more process that runs the recording function, with nothing in its memory.
-pub struct Process {
-    /// The recording function.
-    pub app: App,
-    /// What its requests go through.
+/// Another process of the functions, with empty caches and a transport of its own.
+pub struct RecorderProcess {
+    /// The transport of its requests.
     pub transport: Transport,
+    functions: Functions,
 }
 
-/// An HTTP answer.
+impl RecorderProcess {
+    /// Invokes the recorder with a batch of messages, and returns its response. The caller kills the process by
+    /// dropping the future.
+    pub async fn deliver(&self, messages: &[Message], timeout: Duration) -> Value {
+        deliver(&self.functions, messages, timeout).await
+    }
+}
+
+/// An HTTP response.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
     pub status: u16,
     /// The headers, by their lowercase names.
     pub headers: BTreeMap<String, String>,
-    /// The body; null when it is empty.
+    /// The body, or null when it is empty.
     pub body: Value,
 }
 
@@ -89,65 +99,53 @@ pub fn token_claims(sub: &str, scope: &str) -> Value {
 }
 
 impl World {
-    /// A new table, in an engine of its own, or in the one that `DYNAMODB_ENDPOINT` names.
+    /// A world with a new table, in an engine of its own or in the one that `DYNAMODB_ENDPOINT` names.
     pub async fn new() -> Self {
-        Self::anywhere(false).await
+        Self::in_any_engine(false).await
     }
 
-    /// The same with its stream.
-    pub async fn watched() -> Self {
-        Self::anywhere(true).await
+    /// A world whose table has a stream.
+    pub async fn with_stream() -> Self {
+        Self::in_any_engine(true).await
     }
 
-    async fn anywhere(stream: bool) -> Self {
+    async fn in_any_engine(stream: bool) -> Self {
         match std::env::var("DYNAMODB_ENDPOINT") {
-            Ok(endpoint) => Self::on(endpoint, &format!("log-{}", uuid::Uuid::new_v4()), stream, None).await,
-            Err(_) => Self::of(Engine::start(None).await.unwrap(), stream).await,
+            Ok(endpoint) => Self::at(endpoint, &format!("log-{}", uuid::Uuid::new_v4()), stream, None).await,
+            Err(_) => Self::in_engine(Engine::start(None).await.unwrap(), stream).await,
         }
     }
 
-    /// A table without a stream in an embedded engine of its own: in memory, or the one in this file.
+    /// A world without a stream in an embedded engine of its own, in memory or in this file.
     ///
     /// # Errors
-    /// As [`Engine::start`].
+    /// Those of [`Engine::start`].
     pub async fn embedded(db_path: Option<&Path>) -> Result<Self, String> {
-        Ok(Self::of(Engine::start(db_path).await?, false).await)
+        Ok(Self::in_engine(Engine::start(db_path).await?, false).await)
     }
 
-    async fn of(engine: Engine, stream: bool) -> Self {
-        Self::on(engine.endpoint().to_owned(), "log", stream, Some(engine)).await
+    async fn in_engine(engine: Engine, stream: bool) -> Self {
+        Self::at(engine.endpoint().to_owned(), "log", stream, Some(engine)).await
     }
 
-    /// Where its engine is served.
+    /// The URL of the table's engine.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The table `table` at `endpoint`, made when it is not there.
-    async fn on(endpoint: String, table: &str, stream: bool, engine: Option<Engine>) -> Self {
-        let (transport, store) = reached(Transport::new(), &endpoint, table);
+    /// A world with the table `table` at `endpoint`, which is created if it does not exist.
+    async fn at(endpoint: String, table: &str, stream: bool, engine: Option<Engine>) -> Self {
+        let (transport, store) = connect(Transport::new(), &endpoint, table);
         let client = engine::client(&endpoint).await;
-        local::tables::ensure(&client, &Template::load().unwrap(), "LogTable", table, stream).await.unwrap();
+        let template = Template::load().unwrap();
+        local::tables::ensure(&client, &template, "LogTable", table, stream).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
         let summaries = Arc::<Mutex<Vec<Summary>>>::default();
-        let said = Arc::clone(&summaries);
-        let sink = Box::new(move |summary: &Summary| said.lock().unwrap().push(summary.clone()));
-        let app = App::new(store.clone(), clock(&now), fastrand::Rng::with_seed(1), sink);
+        let functions = log_functions(&store, &clock(&now), 1, collect(&summaries));
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
-        let graphql = graphql::App::new(store.clone());
-        Self {
-            store,
-            client,
-            table: table.into(),
-            transport,
-            app,
-            graphql,
-            summaries,
-            recorder,
-            now,
-            endpoint,
-            engine,
-        }
+        let api = HttpApi::new(&template);
+        let table = table.to_owned();
+        Self { store, client, table, transport, summaries, recorder, functions, api, now, endpoint, engine }
     }
 
     /// The clock, which stands still until [`World::advance`].
@@ -155,44 +153,44 @@ impl World {
         clock(&self.now)
     }
 
-    /// What the clock shows.
+    /// The time of the clock.
     pub fn now(&self) -> Timestamp {
         (self.clock())()
     }
 
-    /// Moves the clock.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Starts another process, whose retries `seed` spreads.
-    pub fn process(&self, seed: u64) -> Process {
-        let (transport, store) =
-            reached(Transport::new().at_most(PROCESS_REQUESTS), &self.endpoint, &self.table);
-        let sink = Box::new(|_: &Summary| {});
-        Process { app: App::new(store, self.clock(), fastrand::Rng::with_seed(seed), sink), transport }
+    /// Starts another process. `seed` spreads its retries.
+    pub fn start_process(&self, seed: u64) -> RecorderProcess {
+        let transport = Transport::new().with_concurrency(PROCESS_REQUESTS);
+        let (transport, store) = connect(transport, &self.endpoint, &self.table);
+        let functions = log_functions(&store, &self.clock(), seed, Box::new(|_: &Summary| {}));
+        RecorderProcess { transport, functions }
     }
 
-    /// Stops the engine, if this world has one of its own.
+    /// Stops the engine, if the world has its own.
     pub async fn stop(self) {
         if let Some(engine) = self.engine {
             engine.stop().await;
         }
     }
 
-    /// Parses an event as the HTTP source would.
-    pub fn event(&self, value: Value) -> Event {
+    /// Parses an event as the HTTP source does.
+    pub fn parse_event(&self, value: Value) -> InputEvent {
         let now = self.now();
-        Event::parse(value, &Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now })
-            .unwrap()
+        let defaults = Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now };
+        InputEvent::parse(value, &defaults).unwrap()
     }
 
     /// Records events that must be new.
     pub async fn given(&self, events: impl IntoIterator<Item = Value>) {
-        let events: Vec<Event> = events.into_iter().map(|event| self.event(event)).collect();
+        let events: Vec<InputEvent> = events.into_iter().map(|event| self.parse_event(event)).collect();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         for result in self.recorder.record(events, deadline).await.results {
-            assert!(matches!(result, Ok(Recorded::New(_))), "{result:?}");
+            assert!(matches!(result, Ok(WriteOutcome::New(_))), "{result:?}");
         }
     }
 
@@ -221,7 +219,7 @@ impl World {
         self.get_as("owner", "", path).await
     }
 
-    /// Follows the links from a first page to the last, shows `each` of them, and gives the ids of all.
+    /// Follows the links from a first page to the last one, calls `each` with every page, and returns all ids.
     pub async fn walk(&self, sub: &str, first: &str, mut each: impl FnMut(&Reply)) -> Vec<String> {
         let mut next = Some(first.to_owned());
         let mut ids = Vec::new();
@@ -231,35 +229,33 @@ impl World {
             each(&reply);
             ids.extend(reply.ids().into_iter().map(str::to_owned));
             next = reply.next().map(str::to_owned);
-            assert!(ids.len() < 10_000, "a walk without end: {first}");
+            assert!(ids.len() < 10_000, "the links of {first} do not end");
         }
         ids
     }
 
-    /// Gets a path as the workspace's owner, as the text that is sent.
-    pub async fn get_raw(&self, path: &str) -> String {
-        let request = self.request("GET", path, Some(token_claims("owner", "")), &[], None);
-        self.handle("GET", path, request).await.into_body()
+    /// Gets a path as the workspace's owner, and returns the text of the body.
+    pub async fn get_text(&self, path: &str) -> String {
+        text(self.call("GET", path, Some(token_claims("owner", "")), &[], None).await)
     }
 
-    /// Asks GraphQL, as `sub`, and gives the text that is sent.
-    pub async fn ask_raw(&self, sub: &str, query: &str) -> String {
+    /// Queries GraphQL as `sub`, and returns the text of the body.
+    pub async fn ask_text(&self, sub: &str, query: &str) -> String {
         let body = json!({ "query": query }).to_string();
-        let request = self.request("POST", "/graphql", Some(token_claims(sub, "")), &[], Some(&body));
-        self.handle("POST", "/graphql", request).await.into_body()
+        text(self.call("POST", "/graphql", Some(token_claims(sub, "")), &[], Some(&body)).await)
     }
 
-    /// Whether reads go through the transport from now on: to meter them takes time of its own.
-    pub fn meter(&mut self, reads: bool) {
-        self.store = if reads {
-            reached(self.transport.clone(), &self.endpoint, &self.table).1
+    /// Sets whether the functions use the transport. Benchmarks turn it off, because counting takes time.
+    pub fn set_metering(&mut self, is_metered: bool) {
+        self.store = if is_metered {
+            connect(self.transport.clone(), &self.endpoint, &self.table).1
         } else {
             Store::new(self.client.clone(), self.table.clone())
         };
-        self.graphql = graphql::App::new(self.store.clone());
+        self.functions = log_functions(&self.store, &self.clock(), 1, collect(&self.summaries));
     }
 
-    /// Asks GraphQL, as `sub` with `scope`, and gives the whole answer.
+    /// Queries GraphQL as `sub` with `scope`, and returns the whole response.
     pub async fn ask(&self, sub: &str, scope: &str, query: &str, variables: Value) -> Value {
         let body = json!({ "query": query, "variables": variables }).to_string();
         self.send("POST", "/graphql", Some(token_claims(sub, scope)), &[], Some(&body)).await.body
@@ -271,7 +267,7 @@ impl World {
         self.send("POST", &path, Some(token_claims("service", "activity:write")), headers, Some(body)).await
     }
 
-    /// Sends a request through the function that serves its path.
+    /// Sends a request to the function of its route.
     pub async fn send(
         &self,
         method: &str,
@@ -280,111 +276,94 @@ impl World {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Reply {
-        let response = self.handle(method, path, self.request(method, path, claims, headers, body)).await;
-        let text = |value: &lambda_http::http::HeaderValue| value.to_str().unwrap().to_owned();
+        let response = self.call(method, path, claims, headers, body).await;
+        let header = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         Reply {
             status: response.status().as_u16(),
-            headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-            body: match response.body().as_str() {
+            headers: response
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.to_string(), header(value)))
+                .collect(),
+            body: match text(response).as_str() {
                 "" => Value::Null,
                 body => serde_json::from_str(body).unwrap(),
             },
         }
     }
 
-    /// Sends a whole event, as API Gateway would, SQS or a direct caller, to the function with this crate. Gives what
-    /// it comes to, in the words of the sample events' names, and what was answered.
-    pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
-        if function == "record-activity" {
-            let mut context = lambda_http::Context::default();
-            context.request_id = uuid::Uuid::new_v4().to_string();
-            let event = LambdaEvent { payload: Exact(event.clone()), context };
-            return match record_activity::invoke(&self.app, event).await {
-                Ok(answer) => match (answer.get("statusCode"), answer.get("batchItemFailures")) {
-                    (Some(status), _) => (status.to_string(), answer),
-                    (_, Some(failures)) => (format!("failed-{}", failures.as_array().unwrap().len()), answer),
-                    _ => ("ok".into(), answer),
-                },
-                Err(error) => ("error".into(), json!({ "error": error.error_message })),
-            };
-        }
-        let payload = serde_json::from_value(event.clone()).unwrap();
-        let event = LambdaEvent { payload, context: lambda_http::Context::default() };
-        let answer = match function {
-            "list-workspace-activity" => {
-                let list = |request| list_workspace_activity::handle(&self.store, request);
-                serde_json::to_value(shell::serve(event, list).await.unwrap())
-            }
-            "list-issue-activity" => {
-                let list = |request| list_issue_activity::handle(&self.store, request);
-                serde_json::to_value(shell::serve(event, list).await.unwrap())
-            }
-            "graphql" => {
-                let answer = |request| graphql::handle(&self.graphql, request);
-                let answer = serde_json::to_value(shell::serve(event, answer).await.unwrap()).unwrap();
-                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-                let code = body["errors"][0]["extensions"]["code"].as_str();
-                let code = code.map(|code| code.to_lowercase().replace('_', "-"));
-                return (code.unwrap_or_else(|| answer["statusCode"].to_string()), answer);
-            }
-            other => panic!("no function {other}"),
-        };
-        let answer = answer.unwrap();
-        (answer["statusCode"].to_string(), answer)
-    }
-
-    fn request(
+    async fn call(
         &self,
         method: &str,
         path: &str,
         claims: Option<Value>,
         headers: &[(&str, &str)],
         body: Option<&str>,
-    ) -> Request {
+    ) -> Response<Vec<u8>> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let segments: Vec<&str> = path.split('/').collect();
-        let parameters = match segments.as_slice() {
-            ["", "api", "v1", "actions"] | ["", "graphql"] => Value::Null,
-            ["", "api", "v1", "workspaces", ws, "activity"] => json!({ "ws_id": ws }),
-            ["", "api", "v1", "workspaces", ws, "activity", id] => json!({ "ws_id": ws, "activity_id": id }),
-            ["", "api", "v1", "workspaces", ws, "issues", issue, "activity"] => {
-                json!({ "ws_id": ws, "issue_id": issue })
-            }
-            _ => panic!("no route for {path}"),
-        };
-        let headers: BTreeMap<&str, &str> =
-            headers.iter().copied().chain([("host", "api.example")]).collect();
-        let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
-            "headers": headers, "pathParameters": parameters, "body": body, "isBase64Encoded": false,
-            "requestContext": {
-                "requestId": "req-1", "stage": "$default",
-                "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1" },
-                "authorizer": claims.map(|claims| json!({ "jwt": { "claims": claims, "scopes": null } })),
-            }
+        let found = self.api.route(method, path);
+        let matched = found.unwrap_or_else(|error| panic!("no route for {method} {path}: {error:?}"));
+        let headers = headers.iter().map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
         });
-        lambda_http::request::from_str(&event.to_string()).unwrap()
+        let headers: HeaderMap = headers.collect();
+        let claims = claims.map(|claims| claims.as_object().unwrap().clone());
+        let call = HttpCall {
+            method,
+            path,
+            query,
+            version: Version::HTTP_11,
+            headers: &headers,
+            body: body.unwrap_or_default().as_bytes().to_vec(),
+            claims,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            request_id: "req-1",
+            time: self.now(),
+            domain: "api.example",
+        };
+        let event = self.api.event(&matched, call).unwrap();
+        let response = self.invoke_as(&matched.route.function, &event, "req-1").await.unwrap();
+        http_api::response(response).unwrap()
     }
 
-    async fn handle(&self, method: &str, path: &str, request: Request) -> Response<String> {
-        if path == "/graphql" {
-            let Ok(response) = graphql::handle(&self.graphql, request).await;
-            return response;
-        }
-        let recorder = method == "POST" || path.starts_with("/api/v1/actions");
-        let Ok(response) = match (recorder, path.contains("/issues/")) {
-            (true, _) => record_activity::handle(&self.app, request).await,
-            (_, true) => list_issue_activity::handle(&self.store, request).await,
-            _ => list_workspace_activity::handle(&self.store, request).await,
-        };
-        response
+    /// Invokes the function with this crate with a whole event, of API Gateway, SQS or a direct caller. Returns the
+    /// outcome, in the words of the sample events' names, and the response.
+    pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
+        outcome(self.invoke_as(function, event, &uuid::Uuid::new_v4().to_string()).await)
+    }
+
+    /// Invokes the function with this crate with a whole event and a request id.
+    ///
+    /// # Errors
+    /// The function's own failure.
+    pub async fn invoke_as(&self, name: &str, event: &Value, request_id: &str) -> Result<Value, Failure> {
+        let payload = event.to_string().into_bytes();
+        self.functions.invoke_in_place(function(name), payload, request_id, API_TIMEOUT).await
+    }
+
+    /// Invokes the recorder with a batch of messages, and returns its response.
+    pub async fn deliver(&self, messages: &[Message], timeout: Duration) -> Value {
+        deliver(&self.functions, messages, timeout).await
     }
 }
 
 /// The table through `transport`.
-fn reached(transport: Transport, endpoint: &str, table: &str) -> (Transport, Store) {
+fn connect(transport: Transport, endpoint: &str, table: &str) -> (Transport, Store) {
     let config = engine::config(endpoint).http_client(transport.clone()).build();
     (transport, Store::new(Client::from_conf(config), table))
+}
+
+/// The functions on a log without subscribers.
+fn log_functions(store: &Store, clock: &Clock, seed: u64, sink: Sink) -> Functions {
+    let issuer = Issuer::new("https://issuer.example".into());
+    functions(store, "none", &Sockets::default(), clock, &issuer, (seed, sink)).0
+}
+
+/// A sink that keeps the summaries.
+fn collect(summaries: &Arc<Mutex<Vec<Summary>>>) -> Sink {
+    let summaries = Arc::clone(summaries);
+    Box::new(move |summary: &Summary| summaries.lock().unwrap().push(summary.clone()))
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {
@@ -392,4 +371,8 @@ fn clock(now: &Arc<AtomicI64>) -> Clock {
     Arc::new(move || {
         Timestamp::truncate(DateTime::from_timestamp_micros(now.load(Ordering::SeqCst)).unwrap())
     })
+}
+
+fn text(response: Response<Vec<u8>>) -> String {
+    String::from_utf8(response.into_body()).unwrap()
 }

@@ -1,21 +1,21 @@
-//! The list of actions: what it answers, and whether its schemas say what the parser does.
+//! The list of actions, and the agreement of its JSON Schemas with the parser.
 
 use base64::Engine as _;
+use domain::activity::{ACTION_PATTERN, Action};
+use domain::catalog::{self, Entry};
+use domain::event::{self, Defaults, InputEvent};
+use domain::ids::{self, WorkspaceId};
+use domain::time::Timestamp;
 use harness::{World, token_claims};
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::activity::{ACTION_PATTERN, Action};
-use shared::catalog::{self, Entry};
-use shared::event::{self, Defaults, Event};
-use shared::ids::{self, WorkspaceId};
-use shared::time::Timestamp;
 
 use crate::samples::samples;
 
 const ACTIONS: &str = "/api/v1/actions";
 
-/// A row, and its schema ready for use.
+/// A row of the catalog with its compiled schema.
 type Row = (&'static Entry, Validator);
 
 fn validator(schema: &Value) -> Validator {
@@ -26,24 +26,24 @@ fn rows() -> Vec<Row> {
     catalog::entries().iter().map(|entry| (entry, validator(&event::schema(entry)))).collect()
 }
 
-/// The row of an event's action, when it has one.
+/// The row of an event's action.
 fn row_of<'a>(rows: &'a [Row], event: &Value) -> Option<&'a Row> {
     rows.iter().find(|(entry, _)| event["action"] == entry.action)
 }
 
-/// Parses an event as if it were posted to the workspace it names, or to `ws`.
-fn parse(event: &Value) -> shared::Result<Event> {
+/// Parses an event that is posted to the workspace that it names, or to `ws`.
+fn parse(event: &Value) -> domain::Result<InputEvent> {
     let now = Timestamp::parse("now", "2026-01-01T00:00:00Z")?;
     let workspace = WorkspaceId::parse("ws_id", event["workspace_id"].as_str().unwrap_or("ws")).ok();
-    Event::parse(event.clone(), &Defaults { id: ("id".into(), "id"), workspace, created_at: now, now })
+    InputEvent::parse(event.clone(), &Defaults { id: ("id".into(), "id"), workspace, created_at: now, now })
 }
 
-/// Something that a schema of ours lets pass: with all it names, or with only what it requires.
-fn example(schema: &Value, whole: bool) -> Value {
+/// A value that is valid by a schema: with all members, or with the required ones only.
+fn example(schema: &Value, all: bool) -> Value {
     if let Some(value) = schema.get("const") {
         return value.clone();
     }
-    // Of actor types the last, agent, is the one that may have every member.
+    // The last actor type is `agent`, which may have every member.
     if let Some(allowed) = schema["enum"].as_array() {
         return allowed.iter().rfind(|value| !value.is_null()).unwrap().clone();
     }
@@ -53,15 +53,15 @@ fn example(schema: &Value, whole: bool) -> Value {
             let required = schema["required"].as_array();
             let is_required = |name: &String| required.is_some_and(|names| names.contains(&json!(name)));
             let members = schema["properties"].as_object().unwrap().iter();
-            let members = members.filter(|(name, _)| whole || is_required(name));
+            let members = members.filter(|(name, _)| all || is_required(name));
             let mut object: serde_json::Map<String, Value> =
-                members.map(|(name, schema)| (name.clone(), example(schema, whole))).collect();
+                members.map(|(name, schema)| (name.clone(), example(schema, all))).collect();
             if object.is_empty() && schema["minProperties"] == 1 {
                 object.insert("status".into(), json!("done"));
             }
             object.into()
         }
-        Some("array") => json!([example(&schema["items"], whole)]),
+        Some("array") => json!([example(&schema["items"], all)]),
         Some("string") if schema["format"] == "date-time" => json!("2025-01-01T00:00:00Z"),
         Some("integer") => json!(1),
         Some("number") => json!(0.5),
@@ -70,7 +70,7 @@ fn example(schema: &Value, whole: bool) -> Value {
     }
 }
 
-/// Where a value has members or items, itself first.
+/// The JSON pointers to a value and to everything in it.
 fn pointers(value: &Value, at: &str) -> Vec<String> {
     let mut found = vec![at.to_owned()];
     match value {
@@ -86,7 +86,7 @@ fn pointers(value: &Value, at: &str) -> Vec<String> {
     found
 }
 
-/// What may stand where it should not, or only just should.
+/// Values that are wrong or at a limit in most places.
 fn hostile() -> Vec<Value> {
     let mut values = vec![
         json!(null),
@@ -123,21 +123,21 @@ fn hostile() -> Vec<Value> {
     for length in [64, 65, 128, 129, 256, 257, 320, 321, 1000, 1001] {
         values.extend([json!("x".repeat(length)), json!("é".repeat(length))]);
     }
-    // A time as long as that: 21 characters are no fraction.
+    // Times of the greatest length and one more. 21 of the characters are not part of the fraction.
     values.extend([64, 65].map(|length| json!(format!("2025-01-01T00:00:00.{}Z", "1".repeat(length - 21)))));
     values.extend([50, 51].map(|count| json!((0..count).map(|n| format!("tag-{n}")).collect::<Vec<_>>())));
     values
 }
 
-/// Whether both take `event`, which both must or neither.
-fn agreed(row: &Row, event: &Value) -> bool {
+/// Asserts that parser and schema agree on `event`, and returns whether they accept it.
+fn accepted_by_both(row: &Row, event: &Value) -> bool {
     let parsed = parse(event);
     let valid = row.1.validate(event);
     assert_eq!(parsed.is_ok(), valid.is_ok(), "{event}\nparser: {:?}\nschema: {valid:?}", parsed.err());
     valid.is_ok()
 }
 
-/// Every event that one step at one of the places leads to: a member missing, one of another value, one that is not known.
+/// All events that differ from `event` in one place: a missing member, another value, or an unknown member.
 fn mutants<'a>(
     event: &'a Value,
     places: impl Iterator<Item = String> + 'a,
@@ -171,36 +171,36 @@ fn without(event: &Value, place: &str) -> Option<Value> {
 }
 
 #[test]
-fn the_schemas_say_what_the_parser_does() {
+fn schemas_and_parser_agree() {
     let hostile = hostile();
-    let (mut taken, mut refused) = (0, 0);
+    let (mut accepted, mut rejected) = (0, 0);
     for (index, row) in rows().iter().enumerate() {
         let schema = event::schema(row.0);
-        for whole in [false, true] {
-            let event = example(&schema, whole);
-            assert!(agreed(row, &event), "{event}");
-            // What the rows do not decide need not be tried with each of them.
+        for all in [false, true] {
+            let event = example(&schema, all);
+            assert!(accepted_by_both(row, &event), "{event}");
+            // Members that are the same in all rows are tried with one row in ten.
             let tried = |place: &String| {
                 let own = ["", "/issue_id"].contains(&place.as_str()) || place.starts_with("/details");
                 own || index % 10 == 0 && place != "/action"
             };
             for mutant in mutants(&event, pointers(&event, "").into_iter().filter(tried), &hostile) {
-                *if agreed(row, &mutant) { &mut taken } else { &mut refused } += 1;
+                *if accepted_by_both(row, &mutant) { &mut accepted } else { &mut rejected } += 1;
             }
         }
     }
-    assert!(taken > 5_000 && refused > 5_000, "{taken} were taken, {refused} refused");
+    assert!(accepted > 5_000 && rejected > 5_000, "{accepted} accepted, {rejected} rejected");
 }
 
 #[test]
-fn they_agree_on_several_faults_at_once() {
+fn schemas_and_parser_agree_on_several_faults() {
     let (rows, hostile) = (rows(), hostile());
     let mut random = fastrand::Rng::with_seed(5);
     for _ in 0..10_000 {
         let row = &rows[random.usize(..rows.len())];
         let mut event = example(&event::schema(row.0), random.bool());
         for _ in 0..random.usize(2..=4) {
-            // Of another action, another row would have to be asked.
+            // The action stays, because another action would need another row.
             let places =
                 pointers(&event, "").into_iter().filter(|place| !["", "/action"].contains(&place.as_str()));
             let Some(place) = random.choice(places.collect::<Vec<_>>()) else { continue };
@@ -209,12 +209,12 @@ fn they_agree_on_several_faults_at_once() {
                 _ => with(&event, &place, random.choice(&hostile).unwrap().clone()),
             };
         }
-        agreed(row, &event);
+        accepted_by_both(row, &event);
     }
 }
 
 #[test]
-fn they_differ_only_where_that_is_said() {
+fn schemas_and_parser_differ_only_as_documented() {
     let rows = rows();
     let event = |action: &str| {
         let (entry, _) = rows.iter().find(|(entry, _)| entry.action == action).unwrap();
@@ -222,7 +222,7 @@ fn they_differ_only_where_that_is_said() {
     };
     let at = |action: &str, time: &str| with(&event(action), "/created_at", json!(time));
     let long = with(&event("comment.created"), "/details/text", json!("x".repeat(event::MAX_EVENT_LEN)));
-    for (event, taken) in [
+    for (event, is_parsed) in [
         (long, false),
         (at("comment.created", "2026-01-01T00:05:00.000001Z"), false),
         (at("member.added", "2026-01-01T00:00:05.000001Z"), false),
@@ -231,7 +231,7 @@ fn they_differ_only_where_that_is_said() {
         (at("comment.created", "2025-01-01 00:00:00Z"), true),
     ] {
         let (_, schema) = row_of(&rows, &event).unwrap();
-        assert_eq!((parse(&event).is_ok(), schema.is_valid(&event)), (taken, !taken), "{event:.300}");
+        assert_eq!((parse(&event).is_ok(), schema.is_valid(&event)), (is_parsed, !is_parsed), "{event:.300}");
     }
     let mut unknown = event("comment.created");
     unknown["colour"] = Value::Null;
@@ -244,12 +244,12 @@ fn they_differ_only_where_that_is_said() {
         now: Timestamp::MAX,
     };
     let event = event("comment.created");
-    assert!(schema.is_valid(&event) && Event::parse(event, &elsewhere).is_err());
+    assert!(schema.is_valid(&event) && InputEvent::parse(event, &elsewhere).is_err());
 }
 
 proptest! {
     #[test]
-    fn the_patterns_say_what_the_parser_does(text in "[.a_#é\n]{0,5}|[a-z0-9_.A\n]{0,9}") {
+    fn patterns_and_parser_agree(text in "[.a_#é\n]{0,5}|[a-z0-9_.A\n]{0,9}") {
         let ids = validator(&json!({ "pattern": ids::PATTERN }));
         prop_assert_eq!(ids.is_valid(&json!(text)), ids::is_valid(&text), "{:?}", text);
         let actions = validator(&json!({ "pattern": ACTION_PATTERN }));
@@ -258,11 +258,11 @@ proptest! {
 }
 
 #[test]
-fn the_demo_and_the_samples_satisfy_them() {
+fn demo_and_samples_are_valid_by_their_schemas() {
     let rows = rows();
     for (_, event) in local::demo::events() {
         let row = row_of(&rows, &event).unwrap_or_else(|| panic!("not in the catalog: {event}"));
-        assert!(agreed(row, &event), "{event}");
+        assert!(accepted_by_both(row, &event), "{event}");
     }
     let mut known = 0;
     for (path, expected, sample) in samples("record-activity") {
@@ -288,7 +288,7 @@ fn the_demo_and_the_samples_satisfy_them() {
 }
 
 #[tokio::test]
-async fn they_are_listed_for_anyone_with_a_token() {
+async fn any_valid_token_may_list_actions() {
     let world = World::new().await;
     let reply = world.get_as("anyone", "", ACTIONS).await;
     assert_eq!((reply.status, reply.headers["content-type"].as_str()), (200, "application/json"));
@@ -313,5 +313,5 @@ async fn they_are_listed_for_anyone_with_a_token() {
     let unknown = world.get_as("anyone", "", &format!("{ACTIONS}?noun=issue")).await;
     assert_eq!((unknown.status, &unknown.body["field"]), (400, &json!("query")));
     assert_eq!(world.send("GET", ACTIONS, None, &[], None).await.status, 401);
-    assert_eq!(world.transport.take().touched.len(), 0, "the table was asked");
+    assert_eq!(world.transport.take_metered().touched.len(), 0, "the table was read");
 }

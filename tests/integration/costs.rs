@@ -1,4 +1,4 @@
-//! What operations cost in DynamoDB requests. Exact, so they are asserted.
+//! Costs of operations, in DynamoDB requests and units. They are exact.
 
 use harness::{Metered, World};
 use serde_json::{Value, json};
@@ -19,10 +19,10 @@ fn minutes(n: usize) -> Vec<Value> {
 }
 
 async fn cost(world: &World, path: &str) -> (Metered, usize) {
-    world.transport.take();
+    world.transport.take_metered();
     let reply = world.get(path).await;
     assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
-    (world.transport.take(), reply.ids().len())
+    (world.transport.take_metered(), reply.ids().len())
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn pages_cost_the_same_at_any_depth() {
     for offset in [1, 49, 50, 1439, 1440, 1500, 2777, 2950] {
         let (deep, entries) = cost(&world, &format!("{PAGE}?offset={offset}")).await;
         assert_eq!((deep.total(), entries), (4, 50), "offset {offset}: {deep:?}");
-        // One slot holds ten of these; both counters are small.
+        // A slot holds ten of the activities, and both counters are small.
         assert!(
             deep.units <= 4.0 * first.units,
             "offset {offset}: {} units, first {}",
@@ -54,7 +54,7 @@ async fn pages_cost_the_same_at_any_depth() {
     assert_eq!(total.total(), 4, "{total:?}");
     for (filter, requests) in [
         ("actor_id=ada", 2),
-        // Where it is recorded now, and where it would have been before it had a row in the catalog.
+        // The action is read in its category, and in OTHER, where it was recorded before it had a row in the catalog.
         ("action=issue.updated", 3),
         ("since=2025-01-01T12:00:00Z&until=2025-01-02T00:00:00Z", 2),
     ] {
@@ -67,12 +67,12 @@ async fn pages_cost_the_same_at_any_depth() {
 }
 
 #[tokio::test]
-async fn following_links_costs_two_requests_a_page() {
+async fn next_page_costs_two_requests() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.given(minutes(230)).await;
-    world.transport.take();
-    let seen = world.walk("owner", PAGE, |_| assert_eq!(world.transport.take().total(), 2)).await;
+    world.transport.take_metered();
+    let seen = world.walk("owner", PAGE, |_| assert_eq!(world.transport.take_metered().total(), 2)).await;
     assert_eq!(seen.len(), 235);
     harness::check(&world.client, &world.table).await;
 }
@@ -81,7 +81,7 @@ async fn following_links_costs_two_requests_a_page() {
 async fn filters_read_little_more_than_they_return() {
     let world = World::new().await;
     world.given_workspace("ws").await;
-    // Of 2,000, one in ten is an agent's, spread evenly.
+    // One in ten of 2,000 is an agent's, spread evenly.
     let events: Vec<Value> = minutes(2000)
         .into_iter()
         .enumerate()
@@ -107,14 +107,14 @@ async fn filters_read_little_more_than_they_return() {
 }
 
 #[tokio::test]
-async fn recording_one_is_one_write_and_a_read_at_the_first_meeting() {
+async fn recording_one_event_takes_one_request_after_the_first() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     for (n, reads) in [(0, 1), (1, 0), (2, 0)] {
-        world.transport.take();
+        world.transport.take_metered();
         let body = event(&format!("one-{n}"), "2025-01-01T00:00:00Z").to_string();
         assert_eq!(world.post("ws", &body, &[]).await.status, 201);
-        let metered = world.transport.take();
+        let metered = world.transport.take_metered();
         assert_eq!(metered.requests["TransactWriteItems"], 1);
         assert_eq!(metered.total(), 1 + reads, "{metered:?}");
     }
@@ -122,38 +122,38 @@ async fn recording_one_is_one_write_and_a_read_at_the_first_meeting() {
 }
 
 #[tokio::test]
-async fn a_batch_is_written_49_at_a_time() {
+async fn transaction_holds_49_events() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.given([event("first", "2025-01-01T00:00:00Z")]).await;
     for (n, transactions) in [(1, 1), (49, 1), (50, 2), (98, 2), (99, 3), (490, 10)] {
         let events: Vec<Value> =
             (0..n).map(|i| event(&format!("batch-{n}-{i}"), "2025-01-01T08:00:00Z")).collect();
-        world.transport.take();
+        world.transport.take_metered();
         let reply = world.post("ws", &Value::from(events).to_string(), &[]).await;
         assert_eq!(reply.status, 200);
         assert!(reply.body.as_array().unwrap().iter().all(|result| result["status"] == 201));
-        // The first batch is the HTTP function's first meeting with the workspace.
-        let metered = world.transport.take();
+        // The first batch also reads the workspace's organization, which the function then caches.
+        let metered = world.transport.take_metered();
         assert_eq!(metered.requests["TransactWriteItems"], transactions, "{n}: {metered:?}");
     }
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn an_activity_costs_at_most_12_write_units_alone_and_8_and_a_half_in_a_batch() {
-    // DynamoDB Local charges a transaction's index entries like its items; DynamoDB writes them once, when it commits.
+async fn activity_costs_12_write_units_alone_and_8_5_in_a_batch() {
+    // DynamoDB Local charges index entries twice in a transaction, like items. DynamoDB charges them once.
     if std::env::var("DYNAMODB_ENDPOINT").is_ok() {
         return;
     }
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.given([event("first", "2025-01-01T00:00:00Z")]).await;
-    world.transport.take();
+    world.transport.take_metered();
     world.given([event("alone", "2025-01-01T00:00:00Z")]).await;
-    let alone = world.transport.take().units_of["TransactWriteItems"];
+    let alone = world.transport.take_metered().units_of["TransactWriteItems"];
     world.given((0..49).map(|i| event(&format!("batch-{i}"), "2025-01-01T00:00:00Z"))).await;
-    let batch = world.transport.take().units_of["TransactWriteItems"] / 49.0;
+    let batch = world.transport.take_metered().units_of["TransactWriteItems"] / 49.0;
     assert!(alone <= 12.0, "{alone} alone");
     assert!(batch <= 8.5, "{batch} in a batch");
     harness::check(&world.client, &world.table).await;

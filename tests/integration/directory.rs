@@ -1,4 +1,4 @@
-//! Who may see what, as the log itself says.
+//! Access: the directory, which the log itself decides, says who may read.
 
 use harness::{Reply, World};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn problem(reply: &Reply) -> (u16, &str, &str) {
 }
 
 #[tokio::test]
-async fn roles_decide() {
+async fn role_decides_access() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     for (sub, scope, status) in [
@@ -44,7 +44,7 @@ async fn roles_decide() {
 }
 
 #[tokio::test]
-async fn another_tenants_workspace_is_never_readable() {
+async fn other_tenant_cannot_read_workspace() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.given_workspace("other").await;
@@ -62,16 +62,16 @@ async fn another_tenants_workspace_is_never_readable() {
     ] {
         assert_eq!(world.get_as("member", "", &path).await.status, 403, "{path}");
     }
-    // A cursor of a workspace one may read opens no other.
+    // A cursor of another workspace gives no access.
     assert_eq!(world.get_as("member", "", &format!("{PAGE}?cursor={cursor}")).await.status, 400);
-    // Nor does an id reach out of the workspace in the path.
+    // An id names an activity of the path's workspace only.
     let foreign = world.get("/api/v1/workspaces/other/activity/ws.created").await;
     assert_eq!(foreign.status, 404);
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn a_removed_member_is_out_at_once_and_can_come_back() {
+async fn removed_member_cannot_read_until_added_again() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let member = json!({ "user": "member" });
@@ -84,7 +84,7 @@ async fn a_removed_member_is_out_at_once_and_can_come_back() {
 }
 
 #[tokio::test]
-async fn late_events_never_undo_newer_ones() {
+async fn late_event_does_not_undo_newer_one() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let role = |role: &str| json!({ "user": "member", "role": role });
@@ -94,7 +94,7 @@ async fn late_events_never_undo_newer_ones() {
     world.given([change("late", "member.role_changed", role("admin"), "2021-01-01T00:00:00Z")]).await;
     assert_eq!(world.get_as("member", "", PAGE).await.status, 403);
 
-    // Of one late event, what nobody decided since still counts.
+    // A late event still decides the fields that no newer event decided.
     let settings = |id: &str, details: Value, at: &str| change(id, "workspace.settings_updated", details, at);
     world.given([settings("s2", json!({ "privacy": "members" }), "2022-01-01T00:00:00Z")]).await;
     let both = json!({ "privacy": "admins", "activity_enabled": false });
@@ -102,7 +102,7 @@ async fn late_events_never_undo_newer_ones() {
     let reply = world.get_as("client", "", &format!("{PAGE}?include=total")).await;
     assert_eq!((reply.status, reply.ids().len(), reply.headers["x-total-count"].as_str()), (200, 0, "0"));
 
-    // In one batch too, whatever the order in it.
+    // The order within a batch does not matter either.
     world
         .given([
             settings("s5", json!({ "activity_enabled": true }), "2025-01-01T00:00:00Z"),
@@ -115,7 +115,7 @@ async fn late_events_never_undo_newer_ones() {
 }
 
 #[tokio::test]
-async fn privacy_and_tracking_hold_for_what_was_recorded_before() {
+async fn privacy_and_tracking_apply_to_older_activities() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let settings = |id: &str, details: Value, at: &str| change(id, "workspace.settings_updated", details, at);
@@ -136,7 +136,7 @@ async fn privacy_and_tracking_hold_for_what_was_recorded_before() {
 }
 
 #[tokio::test]
-async fn clients_see_no_staff_actions_and_no_trace_of_them() {
+async fn client_sees_no_trace_of_staff_actions() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let details = json!({ "title": "t", "identifier": "I-1" });
@@ -171,7 +171,7 @@ async fn clients_see_no_staff_actions_and_no_trace_of_them() {
 }
 
 #[tokio::test]
-async fn activities_from_before_their_workspace_was_known_are_kept_for_its_organization() {
+async fn activities_before_workspace_created_are_kept() {
     let world = World::new().await;
     let early = |id: &str| change(id, "deploy.finished", json!({}), "2019-01-01T00:00:00Z");
     world.given([early("early-1")]).await;
@@ -187,8 +187,8 @@ async fn activities_from_before_their_workspace_was_known_are_kept_for_its_organ
     };
     assert_eq!(of("ORG#?#ws").await.unwrap().count, 2);
     assert_eq!(of("ORG#org-1").await.unwrap().count, 6);
-    let workspace = shared::ids::WorkspaceId::parse("w", "ws").unwrap();
-    let standing = world.store.standing(&workspace).await.unwrap();
+    let workspace = domain::ids::WorkspaceId::parse("w", "ws").unwrap();
+    let standing = world.store.org_standing(&workspace).await.unwrap();
     assert!(standing.known && standing.unclaimed);
     assert_eq!(standing.organization.unwrap().as_str(), "org-1");
     harness::check(&world.client, &world.table).await;

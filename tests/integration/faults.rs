@@ -1,13 +1,13 @@
-//! Recording under random faults, seeded, so that a failure can be replayed.
+//! Recording and reading under faults. Random faults have a seed, so that a failure can be replayed.
 
+use domain::event::InputEvent;
 use harness::{Fault, World, check};
 use serde_json::{Value, json};
-use shared::event::Event;
 
-use crate::{event, soon};
+use crate::{event, far_deadline};
 
 #[tokio::test]
-async fn nothing_is_lost_or_doubled_whatever_fails() {
+async fn random_faults_lose_and_duplicate_nothing() {
     for seed in 0..6 {
         let world = World::new().await;
         let mut random = fastrand::Rng::with_seed(seed);
@@ -26,14 +26,15 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
                 event
             })
             .collect();
-        // Three deliveries of everything, each in another order and other batches.
+        // Everything is delivered three times, each time in another order and in other batches.
         for _ in 0..3 {
             let mut delivery = events.clone();
             random.shuffle(&mut delivery);
             while !delivery.is_empty() {
                 let batch = delivery.split_off(delivery.len().saturating_sub(1 + random.usize(..80)));
-                let batch: Vec<Event> = batch.into_iter().map(|value| world.event(value)).collect();
-                for result in world.recorder.record(batch, soon()).await.results {
+                let batch: Vec<InputEvent> =
+                    batch.into_iter().map(|value| world.parse_event(value)).collect();
+                for result in world.recorder.record(batch, far_deadline()).await.results {
                     assert!(result.is_ok(), "seed {seed}: {result:?}");
                 }
             }
@@ -41,7 +42,7 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
         let contents = check(&world.client, &world.table).await;
         let recorded: usize = contents.activities.values().map(Vec::len).sum();
         assert_eq!(recorded, 300, "seed {seed}");
-        // The directory says what the latest of its events says.
+        // The latest event decides the role.
         for ws in ["ws", "ws-b", "ws-c"] {
             let latest = events
                 .iter()
@@ -69,23 +70,23 @@ async fn nothing_is_lost_or_doubled_whatever_fails() {
 const PAGE: &str = "/api/v1/workspaces/ws/activity";
 
 #[tokio::test]
-async fn a_read_that_fails_once_is_read_again() {
+async fn failed_read_is_retried() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     for operation in ["Query", "BatchGetItem"] {
-        for fault in [Fault::Unsent, Fault::LostAnswer, Fault::Throttled, Fault::ServerError] {
-            world.transport.script_reads(operation, [fault]);
+        for fault in [Fault::Unsent, Fault::LostResponse, Fault::Throttled, Fault::ServerError] {
+            world.transport.fail_operation(operation, [fault]);
             let reply = world.get(&format!("{PAGE}?include=total")).await;
             assert_eq!((reply.status, reply.ids().len()), (200, 5), "{operation} {fault:?}");
         }
     }
-    world.transport.script_reads("BatchGetItem", [Fault::Unprocessed, Fault::Unprocessed]);
+    world.transport.fail_operation("BatchGetItem", [Fault::Unprocessed, Fault::Unprocessed]);
     assert_eq!(world.get(PAGE).await.status, 200);
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn a_table_that_cannot_be_read_is_a_clear_answer_and_nobody_is_let_in() {
+async fn unreadable_table_is_429_or_503_and_denies_access() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     for (operation, fault, status) in [
@@ -96,7 +97,7 @@ async fn a_table_that_cannot_be_read_is_a_clear_answer_and_nobody_is_let_in() {
         ("BatchGetItem", Fault::ServerError, 503),
         ("BatchGetItem", Fault::Unprocessed, 429),
     ] {
-        world.transport.script_reads(operation, [fault; 8]);
+        world.transport.fail_operation(operation, [fault; 8]);
         let reply = world.get(PAGE).await;
         assert_eq!(
             (reply.status, reply.headers["retry-after"].as_str()),
@@ -104,10 +105,10 @@ async fn a_table_that_cannot_be_read_is_a_clear_answer_and_nobody_is_let_in() {
             "{operation} {fault:?}"
         );
         assert!(!reply.body.to_string().contains("injected"), "{:?}", reply.body);
-        world.transport.clear();
+        world.transport.clear_faults();
     }
-    // Whatever the page came to, a stranger learns nothing of it.
-    world.transport.script_reads("Query", [Fault::ServerError; 8]);
+    // A stranger gets the same response whether the page failed or not.
+    world.transport.fail_operation("Query", [Fault::ServerError; 8]);
     assert_eq!(world.get_as("stranger", "", PAGE).await.status, 403);
     harness::check(&world.client, &world.table).await;
 }

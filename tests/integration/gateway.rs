@@ -1,24 +1,24 @@
-//! The local gateway over real HTTP: tokens, routes, errors, and its description of itself.
+//! The local gateway over real HTTP: tokens, routes, errors and documentation.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{Reply, World, exchange};
 use local::template::{QueueSource, Template};
-use local::{Behind, Gateway};
+use local::{Backend, Gateway};
 use serde_json::{Value, json};
-use shared::store::Connections;
+use store::Connections;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::event;
-use crate::samples::demo;
+use crate::samples::with_demo;
 
 pub(crate) const PAGE: &str = "/api/v1/workspaces/ws-demo/activity";
 
-/// A gateway that serves until it is dropped.
-pub(crate) struct Served {
+/// A gateway that serves until `stop` is sent to.
+pub(crate) struct RunningGateway {
     pub(crate) address: SocketAddr,
     pub(crate) gateway: Gateway,
     pub(crate) world: World,
@@ -26,31 +26,31 @@ pub(crate) struct Served {
     pub(crate) stopped: JoinHandle<std::io::Result<()>>,
 }
 
-impl Served {
+impl RunningGateway {
     pub(crate) async fn new() -> Self {
-        let world = demo(World::new().await).await;
+        let world = with_demo(World::new().await).await;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let issuer = format!("http://localhost:{}", address.port());
         let template = Template::load().unwrap();
-        // Impatient: what fails is soon tried again.
-        let hasty = |source| QueueSource {
+        // Failed messages are retried after 5 ms.
+        let fast = |source| QueueSource {
             timeout: Duration::from_secs(1),
             visibility: Duration::from_millis(5),
             ..source
         };
-        let queues = template.queue_sources().into_iter().map(hasty).collect();
-        let behind = Behind {
+        let queues = template.queue_sources().into_iter().map(fast).collect();
+        let backend = Backend {
             store: world.store.clone(),
             connections: Connections::beside(&world.store, "none"),
             stream: None,
             clock: world.clock(),
             jitter: fastrand::Rng::with_seed(5),
         };
-        let gateway = Gateway::with(behind, &template, issuer, queues);
-        let (stop, told) = oneshot::channel::<()>();
+        let gateway = Gateway::with_queues(backend, &template, issuer, queues);
+        let (stop, stop_requested) = oneshot::channel::<()>();
         let stopped = tokio::spawn(local::serve(listener, gateway.clone(), async {
-            told.await.ok();
+            stop_requested.await.ok();
         }));
         Self { address, gateway, world, stop, stopped }
     }
@@ -68,8 +68,12 @@ impl Served {
         self.send(&format!("GET {path}"), &[format!("authorization: Bearer {token}")], b"").await
     }
 
-    pub(crate) fn reader(&self) -> String {
-        self.gateway.token("user-demo", "")
+    pub(crate) fn reader_token(&self) -> String {
+        self.token("user-demo", "")
+    }
+
+    pub(crate) fn token(&self, sub: &str, scope: &str) -> String {
+        self.gateway.token(sub, scope)
     }
 }
 
@@ -80,43 +84,42 @@ fn code(reply: &Reply) -> (u16, &str) {
 }
 
 #[tokio::test]
-async fn lists_and_records_as_the_functions_do() {
-    let served = Served::new().await;
-    let token = served.reader();
-    let first = served.get(&format!("{PAGE}?limit=2&include=total"), &token).await;
+async fn gateway_lists_and_records() {
+    let gateway = RunningGateway::new().await;
+    let token = gateway.reader_token();
+    let first = gateway.get(&format!("{PAGE}?limit=2&include=total"), &token).await;
     assert_eq!((first.status, first.ids().len(), first.headers["x-total-count"].as_str()), (200, 2, "12"));
-    let second = served.get(first.next().unwrap(), &token).await;
+    let second = gateway.get(first.next().unwrap(), &token).await;
     assert_eq!((second.status, second.ids().len()), (200, 2));
     assert_ne!(first.ids(), second.ids());
-    let issue = served.get("/api/v1/workspaces/ws-demo/issues/issue-demo-1/activity", &token).await;
+    let issue = gateway.get("/api/v1/workspaces/ws-demo/issues/issue-demo-1/activity", &token).await;
     assert!(issue.body.as_array().unwrap().iter().all(|entry| entry["issue_id"] == "issue-demo-1"));
-    // Parameters of the path are decoded.
-    assert_eq!(served.get("/api/v1/workspaces/ws%2Ddemo/activity", &token).await.status, 200);
+    // The gateway decodes the path's parameters.
+    assert_eq!(gateway.get("/api/v1/workspaces/ws%2Ddemo/activity", &token).await.status, 200);
 
     let mut body = event("act-1", "2025-01-01T00:00:00Z");
     body["workspace_id"] = json!("ws-demo");
-    let headers = [format!("authorization: Bearer {}", served.gateway.token("service", "activity:write"))];
+    let headers = [format!("authorization: Bearer {}", gateway.token("service", "activity:write"))];
     let post = format!("POST {PAGE}");
-    let recorded = served.send(&post, &headers, body.to_string().as_bytes()).await;
+    let recorded = gateway.send(&post, &headers, body.to_string().as_bytes()).await;
     assert_eq!(recorded.status, 201, "{recorded:?}");
-    assert_eq!(served.get(&recorded.headers["location"], &token).await.body, recorded.body);
-    assert_eq!(served.send(&post, &headers, body.to_string().as_bytes()).await.status, 200);
-    // The same function, by another method.
-    let actions = served.get("/api/v1/actions", &token).await;
+    assert_eq!(gateway.get(&recorded.headers["location"], &token).await.body, recorded.body);
+    assert_eq!(gateway.send(&post, &headers, body.to_string().as_bytes()).await.status, 200);
+    let actions = gateway.get("/api/v1/actions", &token).await;
     assert_eq!((actions.status, &actions.body[0]["action"]), (200, &json!("issue.created")));
-    assert_eq!(served.get("/api/v1/actions?action=a", &token).await.status, 400);
-    harness::check(&served.world.client, &served.world.table).await;
+    assert_eq!(gateway.get("/api/v1/actions?action=a", &token).await.status, 400);
+    harness::check(&gateway.world.client, &gateway.world.table).await;
 }
 
 #[tokio::test]
-async fn tokens_are_verified_before_anything_is_read() {
-    let served = Served::new().await;
-    let expired = served.reader();
-    served.world.advance(std::time::Duration::from_secs(2 * 3600));
-    let good = served.reader();
+async fn invalid_token_is_unauthenticated() {
+    let gateway = RunningGateway::new().await;
+    let expired = gateway.reader_token();
+    gateway.world.advance(std::time::Duration::from_secs(2 * 3600));
+    let good = gateway.reader_token();
     let (head, signature) = good.rsplit_once('.').unwrap();
     let (header, _) = head.split_once('.').unwrap();
-    let other = served.gateway.token("user-other", "");
+    let other = gateway.token("user-other", "");
     let payload = other.split('.').nth(1).unwrap();
     for bad in [
         "",
@@ -128,101 +131,101 @@ async fn tokens_are_verified_before_anything_is_read() {
         &format!("{header}.{payload}.{signature}"),
         &format!("{head}."),
     ] {
-        let reply = served.get(PAGE, bad).await;
+        let reply = gateway.get(PAGE, bad).await;
         assert_eq!(code(&reply), (401, "UNAUTHENTICATED"), "{bad}");
         assert!(reply.headers["www-authenticate"].starts_with("Bearer"), "{bad}");
     }
     let get = format!("GET {PAGE}");
     for headers in [vec![], vec!["authorization: Basic dXNlcjpwYXNz".to_owned()]] {
-        assert_eq!(code(&served.send(&get, &headers, b"").await), (401, "UNAUTHENTICATED"));
+        assert_eq!(code(&gateway.send(&get, &headers, b"").await), (401, "UNAUTHENTICATED"));
     }
-    assert_eq!(served.get(PAGE, &good).await.status, 200);
+    assert_eq!(gateway.get(PAGE, &good).await.status, 200);
     let body = event("act-1", "2025-01-01T00:00:00Z").to_string();
     let headers = [format!("authorization: Bearer {good}")];
-    let refused = served.send(&format!("POST {PAGE}"), &headers, body.as_bytes()).await;
+    let refused = gateway.send(&format!("POST {PAGE}"), &headers, body.as_bytes()).await;
     assert_eq!(code(&refused), (403, "FORBIDDEN"));
 }
 
 #[tokio::test]
-async fn every_path_and_method_has_a_clear_answer() {
-    let served = Served::new().await;
-    let token = served.reader();
+async fn unknown_path_or_method_is_a_problem() {
+    let gateway = RunningGateway::new().await;
+    let token = gateway.reader_token();
     for path in ["/", "/api/v1", "/api/v2/workspaces/ws-demo/activity", "//", "/%00"] {
-        assert_eq!(code(&served.get(path, &token).await), (404, "NOT_FOUND"), "{path}");
+        assert_eq!(code(&gateway.get(path, &token).await), (404, "NOT_FOUND"), "{path}");
     }
     for workspace in ["", "ws%23demo", "ws%2Fdemo", "%20", "%F0%9F%92%A9"] {
         let path = format!("/api/v1/workspaces/{workspace}/activity");
-        let reply = served.get(&path, &token).await;
+        let reply = gateway.get(&path, &token).await;
         assert_eq!(
             (code(&reply), &reply.body["field"]),
             ((400, "BAD_USER_INPUT"), &json!("ws_id")),
             "{path}"
         );
     }
-    assert_eq!(code(&served.get("/api/v1/workspaces/%FF/activity", &token).await).0, 400);
-    let unknown = served.get(&format!("{PAGE}?page=2"), &token).await;
+    assert_eq!(code(&gateway.get("/api/v1/workspaces/%FF/activity", &token).await).0, 400);
+    let unknown = gateway.get(&format!("{PAGE}?page=2"), &token).await;
     assert_eq!((code(&unknown).0, &unknown.body["field"]), (400, &json!("page")));
     let headers = [format!("authorization: Bearer {token}")];
-    let delete = served.send(&format!("DELETE {PAGE}"), &headers, b"").await;
+    let delete = gateway.send(&format!("DELETE {PAGE}"), &headers, b"").await;
     assert_eq!((delete.status, delete.headers["allow"].as_str()), (405, "GET, POST"));
     let origin = ["origin: https://app.example".to_owned(), "access-control-request-method: GET".to_owned()];
-    let preflight = served.send(&format!("OPTIONS {PAGE}"), &origin, b"").await;
+    let preflight = gateway.send(&format!("OPTIONS {PAGE}"), &origin, b"").await;
     assert_eq!((preflight.status, preflight.headers["access-control-allow-origin"].as_str()), (200, "*"));
-    let writer = [format!("authorization: Bearer {}", served.gateway.token("s", "activity:write"))];
-    let large = served.send(&format!("POST {PAGE}"), &writer, &vec![b' '; 6 * 1024 * 1024 + 1]).await;
+    let writer = [format!("authorization: Bearer {}", gateway.token("s", "activity:write"))];
+    let large = gateway.send(&format!("POST {PAGE}"), &writer, &vec![b' '; 6 * 1024 * 1024 + 1]).await;
     assert_eq!(code(&large), (413, "PAYLOAD_TOO_LARGE"));
-    // Whatever came before, it still serves.
-    assert_eq!(served.get(PAGE, &token).await.status, 200);
+    // The gateway still serves after all these requests.
+    assert_eq!(gateway.get(PAGE, &token).await.status, 200);
 }
 
 #[tokio::test]
-async fn development_tokens_are_given_to_anyone_who_asks_properly() {
-    let served = Served::new().await;
-    let reply = served.send("GET /dev/token?sub=user-demo&scope=activity:write", &[], b"").await;
+async fn dev_token_endpoint_issues_valid_tokens() {
+    let gateway = RunningGateway::new().await;
+    let reply = gateway.send("GET /dev/token?sub=user-demo&scope=activity:write", &[], b"").await;
     assert_eq!(
         (reply.status, &reply.body["token_type"], &reply.body["expires_in"]),
         (200, &json!("Bearer"), &json!(3600))
     );
     let token = reply.body["access_token"].as_str().unwrap();
-    assert_eq!(served.get(PAGE, token).await.status, 200);
+    assert_eq!(gateway.get(PAGE, token).await.status, 200);
     for query in ["sub=", "sub=a&sub=b", "user=x"] {
-        assert_eq!(code(&served.send(&format!("GET /dev/token?{query}"), &[], b"").await).0, 400, "{query}");
+        assert_eq!(code(&gateway.send(&format!("GET /dev/token?{query}"), &[], b"").await).0, 400, "{query}");
     }
-    let keys = served.send("GET /.well-known/jwks.json", &[], b"").await;
+    let keys = gateway.send("GET /.well-known/jwks.json", &[], b"").await;
     assert!(keys.body["keys"][0]["d"].is_null(), "a private key");
     assert_eq!(keys.body["keys"][0]["alg"], "ES256");
 }
 
 #[tokio::test]
-async fn it_describes_itself() {
-    let served = Served::new().await;
+async fn gateway_serves_openapi_and_docs() {
+    let gateway = RunningGateway::new().await;
     let document: Value = serde_json::from_str(&local::openapi::document()).unwrap();
-    assert_eq!(served.send("GET /openapi.json", &[], b"").await.body, document);
-    let page = served.send("GET /docs/", &[], b"").await;
+    assert_eq!(gateway.send("GET /openapi.json", &[], b"").await.body, document);
+    let page = gateway.send("GET /docs/", &[], b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html"));
 }
 
 #[tokio::test]
-async fn graphql_is_answered_and_has_a_page_to_try_it_on() {
-    let served = Served::new().await;
+async fn gateway_serves_graphql_and_graphiql() {
+    let gateway = RunningGateway::new().await;
     let query = json!({ "query": "{ activityList(projectId: \"demo\", first: 2) { activities { id } } }" });
     let ask = async |token: &str| {
         let headers = [format!("authorization: Bearer {token}"), "content-type: application/json".to_owned()];
-        served.send("POST /graphql", &headers, query.to_string().as_bytes()).await
+        gateway.send("POST /graphql", &headers, query.to_string().as_bytes()).await
     };
-    let reply = ask(&served.reader()).await;
+    let reply = ask(&gateway.reader_token()).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(reply.body["data"]["activityList"]["activities"].as_array().unwrap().len(), 2, "{reply:?}");
     assert_eq!(code(&ask("").await), (401, "UNAUTHENTICATED"));
 
-    let page = served.send("GET /graphql", &["origin: http://elsewhere.example".to_owned()], b"").await;
+    let page = gateway.send("GET /graphql", &["origin: http://elsewhere.example".to_owned()], b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
-    // There is a token in it, which no other origin may read.
+    // The page holds a token, so no other origin may read it.
     assert!(!page.headers.contains_key("access-control-allow-origin"), "{page:?}");
     let page = page.body.as_str().unwrap().to_owned();
     let (_, rest) = page.split_once("Bearer ").unwrap();
     let (token, _) = rest.split_once('\'').unwrap();
     assert_eq!(ask(token).await.status, 200);
-    assert_eq!(code(&served.send("GET /graphql?user=x", &[], b"").await), (400, "BAD_USER_INPUT"));
-    assert_eq!(code(&served.send("PUT /graphql", &[], b"").await), (405, "BAD_USER_INPUT"));
+    assert_eq!(code(&gateway.send("GET /graphql?user=x", &[], b"").await), (400, "BAD_USER_INPUT"));
+    assert_eq!(code(&gateway.send("PUT /graphql", &[], b"").await), (405, "BAD_USER_INPUT"));
 }

@@ -1,4 +1,4 @@
-//! `activityList`, as the GraphQL reference tells it.
+//! GraphQL queries: `activityList` behaves as its reference says.
 
 mod access;
 mod costs;
@@ -11,14 +11,14 @@ mod schema;
 use harness::World;
 use serde_json::{Value, json};
 
-/// What the owner is answered; an error fails the test.
+/// The data that the owner gets. Errors fail the test.
 async fn data(world: &World, query: &str) -> Value {
     let mut answer = world.ask("owner", "", query, Value::Null).await;
     assert!(answer.get("errors").is_none(), "{query}: {answer}");
     answer["data"].take()
 }
 
-/// The message and the code of the only error.
+/// The message and the code of the only error that a caller gets.
 async fn refusal(world: &World, sub: &str, query: &str) -> (String, String) {
     let answer = world.ask(sub, "", query, Value::Null).await;
     let errors = answer["errors"].as_array().unwrap_or_else(|| panic!("{query}: {answer}"));
@@ -27,13 +27,13 @@ async fn refusal(world: &World, sub: &str, query: &str) -> (String, String) {
     (text(&errors[0]["message"]), text(&errors[0]["extensions"]["code"]))
 }
 
-/// The ids of a list.
+/// The ids of a list's activities.
 fn ids(list: &Value) -> Vec<&str> {
     list["activities"].as_array().unwrap().iter().map(|activity| activity["id"].as_str().unwrap()).collect()
 }
 
-/// What makes the workspace `ws`: with `details`, and its members with their roles.
-pub fn made(ws: &str, details: Value, members: &[(&str, &str)]) -> Vec<Value> {
+/// The events that create the workspace `ws` with these details and members.
+pub fn workspace_events(ws: &str, details: Value, members: &[(&str, &str)]) -> Vec<Value> {
     let event = |id: String, action: &str, details: Value| {
         json!({
             "id": id, "workspace_id": ws, "actor_type": "user", "actor_id": "maker", "action": action,

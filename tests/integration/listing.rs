@@ -9,7 +9,7 @@ const PAGE: &str = "/api/v1/workspaces/ws/activity";
 const ISSUE: &str = "/api/v1/workspaces/ws/issues/issue-1/activity";
 
 #[tokio::test]
-async fn an_entry_is_the_references() {
+async fn entry_has_the_reference_form() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world
@@ -28,13 +28,13 @@ async fn an_entry_is_the_references() {
             }),
         ])
         .await;
-    insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=2")).await, @r#"[{"id":"act-abc124","workspace_id":"ws","issue_id":null,"actor_type":"agent","actor_id":"agent-1","action":"run.finished","details":{"a":[true,null,1.5,"é"],"z":1},"created_at":"2025-01-01T00:00:00.000120","on_behalf_of":{"id":"user-abc123"},"affected":{"id":"user-2","name":"Bob"},"tags":["nightly"]},{"id":"act-abc123","workspace_id":"ws","issue_id":"issue-abc123","actor_type":"user","actor_id":"user-abc123","action":"issue.created","details":{"identifier":"ISS-1","title":"Fix login bug"},"created_at":"2025-01-01T00:00:00"}]"#);
-    insta::assert_snapshot!(world.get_raw(&format!("{PAGE}?limit=0")).await, @r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"BAD_USER_INPUT","detail":"limit must be a whole number from 1 to 200","field":"limit","request_id":"req-1"}"#);
+    insta::assert_snapshot!(world.get_text(&format!("{PAGE}?limit=2")).await, @r#"[{"id":"act-abc124","workspace_id":"ws","issue_id":null,"actor_type":"agent","actor_id":"agent-1","action":"run.finished","details":{"a":[true,null,1.5,"é"],"z":1},"created_at":"2025-01-01T00:00:00.000120","on_behalf_of":{"id":"user-abc123"},"affected":{"id":"user-2","name":"Bob"},"tags":["nightly"]},{"id":"act-abc123","workspace_id":"ws","issue_id":"issue-abc123","actor_type":"user","actor_id":"user-abc123","action":"issue.created","details":{"identifier":"ISS-1","title":"Fix login bug"},"created_at":"2025-01-01T00:00:00"}]"#);
+    insta::assert_snapshot!(world.get_text(&format!("{PAGE}?limit=0")).await, @r#"{"type":"about:blank","title":"Bad Request","status":400,"code":"BAD_USER_INPUT","detail":"limit must be a whole number from 1 to 200","field":"limit","request_id":"req-1"}"#);
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn equal_timestamps_are_ordered_by_id_and_never_lost_or_repeated() {
+async fn equal_timestamps_are_ordered_by_id() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let at = "2025-01-01T00:00:00Z";
@@ -49,7 +49,7 @@ async fn equal_timestamps_are_ordered_by_id_and_never_lost_or_repeated() {
 }
 
 #[tokio::test]
-async fn a_page_cut_at_a_megabyte_is_not_the_end() {
+async fn page_cut_at_1_mb_is_not_the_last() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let big = |n: usize| {
@@ -72,7 +72,7 @@ async fn a_page_cut_at_a_megabyte_is_not_the_end() {
             !path.contains("ISSUE") && !path.contains("issue") && !path.contains("ada")
         );
     }
-    // Skipping goes past the cut too, by counters and by reading.
+    // An offset also skips past the cut, by counters and by reading.
     for path in [format!("{PAGE}?limit=1&offset=39"), format!("{ISSUE}?limit=1&offset=39")] {
         assert_eq!(world.get(&path).await.ids(), ["act-00"], "{path}");
     }
@@ -82,14 +82,14 @@ async fn a_page_cut_at_a_megabyte_is_not_the_end() {
 }
 
 #[tokio::test]
-async fn cursors_survive_inserts_between_pages() {
+async fn cursor_survives_inserts_between_pages() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let at = |minute: usize| format!("2025-01-01T00:{minute:02}:00Z");
     world.given((0..10).map(|n| event(&format!("act-{n}"), &at(10 + n)))).await;
     let first = world.get(&format!("{PAGE}?limit=4")).await;
     assert_eq!(first.ids(), ["act-9", "act-8", "act-7", "act-6"]);
-    // Newer ones, one in the page just read, one just after it, and one that shares the last time.
+    // The events are newer, within the first page, just after it, and at the time of its last activity.
     world
         .given([
             event("new", &at(50)),
@@ -104,7 +104,7 @@ async fn cursors_survive_inserts_between_pages() {
 }
 
 #[tokio::test]
-async fn entity_tags_answer_for_all_a_response_says() {
+async fn etag_changes_with_anything_in_the_response() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let read = |path: String, tag: String| {
@@ -121,13 +121,13 @@ async fn entity_tags_answer_for_all_a_response_says() {
         assert_eq!((same.status, same.body, &same.headers["etag"]), (304, Value::Null, &tag), "{tags}");
     }
     assert_eq!(read(PAGE.into(), "W/\"0\"".into()).await.status, 200);
-    // Another page, a total, and something new each have another tag.
+    // Another page, a total and a new activity each have another tag.
     for path in [format!("{PAGE}?limit=2"), format!("{PAGE}?include=total")] {
         assert_eq!(read(path, tag.clone()).await.status, 200);
     }
     world.given([event("new", "2025-01-01T00:00:00Z")]).await;
     assert_eq!(read(PAGE.into(), tag.clone()).await.status, 200);
-    // A tag opens nothing.
+    // A matching tag gives no access.
     let stranger = world
         .send("GET", PAGE, Some(harness::token_claims("stranger", "")), &[("if-none-match", "*")], None)
         .await;
@@ -136,7 +136,7 @@ async fn entity_tags_answer_for_all_a_response_says() {
 }
 
 #[tokio::test]
-async fn bad_parameters_are_refused_before_anything_is_read() {
+async fn bad_parameter_is_rejected_before_any_read() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let cursor = world
@@ -148,7 +148,7 @@ async fn bad_parameters_are_refused_before_anything_is_read() {
         .nth(1)
         .unwrap()
         .to_owned();
-    world.transport.take();
+    world.transport.take_metered();
     for (query, field) in [
         ("limit=0", "limit"),
         ("limit=201", "limit"),
@@ -171,12 +171,12 @@ async fn bad_parameters_are_refused_before_anything_is_read() {
     assert_eq!((hostile.status, hostile.body["field"].as_str()), (400, Some("ws_id")));
     let cursor_elsewhere = world.get(&format!("{ISSUE}?cursor={cursor}")).await;
     assert_eq!(cursor_elsewhere.status, 400);
-    assert_eq!(world.transport.take().total(), 0);
+    assert_eq!(world.transport.take_metered().total(), 0);
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn no_workspaces_name_reaches_into_anothers_keys() {
+async fn similar_workspace_ids_share_no_keys() {
     let world = World::new().await;
     for ws in ["a", "a.b", "A", "a-b", "a_b"] {
         world.given_workspace(ws).await;
@@ -195,12 +195,12 @@ async fn no_workspaces_name_reaches_into_anothers_keys() {
 }
 
 #[tokio::test]
-async fn a_page_is_never_larger_than_lambda_can_send() {
+async fn page_fits_lambda_response_limit() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let big = |n: usize| {
         let mut big = event(&format!("act-{n:03}"), &format!("2025-01-01T{:02}:{:02}:00Z", n / 60, n % 60));
-        // Quotes and backslashes double when Lambda makes a string of the body.
+        // Quotes and backslashes take twice the bytes, because Lambda escapes the body.
         big["details"]["x"] = json!("\"\\".repeat(8_000));
         big
     };
@@ -213,7 +213,7 @@ async fn a_page_is_never_larger_than_lambda_can_send() {
     };
     let seen = world.walk("owner", &first, each).await;
     assert_eq!(seen, (0..150).rev().map(|n| format!("act-{n:03}")).collect::<Vec<_>>());
-    // Nor is the answer to a batch; what it leaves out is what the caller has.
+    // The response to a batch is limited too. It leaves out activities that its caller sent.
     let again = world.post("ws", &Value::from((0..90).map(big).collect::<Vec<_>>()).to_string(), &[]).await;
     assert_eq!((again.status, again.body.as_array().unwrap().len()), (200, 90));
     assert!(again.body[0]["activity"].is_null() && again.body[0]["status"] == 200, "{}", again.body[0]);
@@ -221,10 +221,10 @@ async fn a_page_is_never_larger_than_lambda_can_send() {
 }
 
 #[tokio::test]
-async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
+async fn filtered_page_stops_at_read_budget_with_next_link() {
     let world = World::new().await;
     world.given_workspace("ws").await;
-    // 1 MB holds some 17 of these, a page reads 16 MB: the one match lies deeper.
+    // A page reads at most 16 MB, which are about 270 of the 400 activities. The only match is the oldest.
     let big = |n: usize| {
         let mut big = event(&format!("act-{n:04}"), &format!("2025-01-01T{:02}:{:02}:00Z", n / 60, n % 60));
         big["details"]["x"] = json!("x".repeat(60_000));
@@ -235,12 +235,12 @@ async fn a_filtered_page_ends_at_the_read_budget_with_a_link_to_the_rest() {
         world.given(chunk.iter().map(|&n| big(n))).await;
     }
     let mut queries = Vec::new();
-    world.transport.take();
-    let count = |_: &Reply| queries.push(world.transport.take().requests["Query"]);
+    world.transport.take_metered();
+    let count = |_: &Reply| queries.push(world.transport.take_metered().requests["Query"]);
     let found = world.walk("owner", &format!("{PAGE}?actor_type=agent"), count).await;
     assert_eq!(found, ["act-0000"]);
     assert!(queries.iter().all(|&queries| queries <= 16), "{queries:?}");
-    // DynamoDB Local cuts what it returns at 1 MB, not what it reads, and finds it all at once.
+    // DynamoDB Local limits what it returns to 1 MB, and not what it reads, so that one Query finds the match.
     if std::env::var("DYNAMODB_ENDPOINT").is_err() {
         assert!(queries.len() > 1, "{queries:?}");
     }

@@ -1,4 +1,4 @@
-//! The functions on a real engine: embedded, or the one that `DYNAMODB_ENDPOINT` names.
+//! Tests of the functions on a real DynamoDB engine: the embedded one, or the one that `DYNAMODB_ENDPOINT` names.
 
 mod actions;
 mod costs;
@@ -6,8 +6,8 @@ mod directory;
 mod faults;
 mod gateway;
 mod graphql;
+mod layers;
 mod listing;
-mod live;
 mod model;
 mod producers;
 mod queue;
@@ -16,6 +16,7 @@ mod redelivery;
 mod refusals;
 mod samples;
 mod simulation;
+mod subscriptions;
 mod template;
 mod verify;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// An event of workspace `ws`, a minute's fraction apart from its neighbours.
+/// An event of the workspace `ws`.
 fn event(id: &str, created_at: &str) -> Value {
     json!({
         "id": id, "workspace_id": "ws", "issue_id": "issue-1", "actor_type": "user", "actor_id": "ada",
@@ -32,7 +33,7 @@ fn event(id: &str, created_at: &str) -> Value {
     })
 }
 
-/// Enough time for anything.
-fn soon() -> Instant {
+/// A deadline that is never reached.
+fn far_deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }

@@ -1,4 +1,4 @@
-//! Listing against a plain model: random histories, random questions, every page by offset and by cursor.
+//! Lists compared with a plain model: random histories, random queries, every page by offset and by cursor.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-/// What the model keeps of an activity.
+/// An activity of the model. Fields are indexes into the tables below.
 #[derive(Debug, Clone)]
 struct Entry {
     id: String,
@@ -19,7 +19,7 @@ struct Entry {
     tags: BTreeSet<usize>,
 }
 
-/// Few different times, so that many are equal; at the edges of slots, days, months and years.
+/// The times. They are few, so that many activities share one, and lie at the edges of slots, days, months and years.
 const TIMES: &[&str] = &[
     "2023-12-31T23:59:59.999999Z",
     "2024-01-01T00:00:00Z",
@@ -32,15 +32,15 @@ const TIMES: &[&str] = &[
     "2024-03-01T12:34:56.789Z",
     "2024-03-02T00:00:00Z",
 ];
-/// The last two only make the workspace; the third and the fifth are for staff.
+/// The actions. The third and the fifth are for staff. The last two only create the workspace.
 const ACTIONS: &[&str] =
     &["deploy.finished", "deploy.started", "invitation.created", "workspace.created", "member.added"];
-/// How many of them are drawn, and asked for.
-const DRAWN: usize = 3;
+/// The number of actions that random activities and queries use.
+const RANDOM_ACTIONS: usize = 3;
 
 fn entry() -> impl Strategy<Value = Entry> {
     let tags = prop::collection::btree_set(0..3usize, 0..3);
-    (0..TIMES.len(), prop::option::of(0..2usize), 0..3usize, any::<bool>(), 0..DRAWN, tags).prop_map(
+    (0..TIMES.len(), prop::option::of(0..2usize), 0..3usize, any::<bool>(), 0..RANDOM_ACTIONS, tags).prop_map(
         |(at, issue, actor, agent, action, tags)| Entry {
             id: String::new(),
             at,
@@ -53,9 +53,9 @@ fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
-/// A question: its filters and its window, of a feed that one of two readers sees.
+/// A query: its reader, filters and time range.
 #[derive(Debug, Clone)]
-struct Question {
+struct ModelQuery {
     client: bool,
     issue: Option<usize>,
     actors: BTreeSet<usize>,
@@ -68,22 +68,22 @@ struct Question {
     limit: usize,
 }
 
-fn question() -> impl Strategy<Value = Question> {
+fn query() -> impl Strategy<Value = ModelQuery> {
     let some =
         |of: usize| prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)];
     let bound = || prop::option::weighted(0.3, 0..TIMES.len());
     let flags = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, any::<bool>()));
-    let filters = (some(3), some(DRAWN), some(3), prop::option::weighted(0.3, 0..2usize));
+    let filters = (some(3), some(RANDOM_ACTIONS), some(3), prop::option::weighted(0.3, 0..2usize));
     (flags, filters, (bound(), bound()), 1..12usize).prop_map(
         |((client, ascending, agent), (actors, actions, tags, issue), (since, until), limit)| {
-            let window = since.zip(until).is_none_or(|(since, until)| since < until);
-            let until = until.filter(|until| window && *until > 0);
-            Question { client, issue, actors, actions, tags, agent, since, until, ascending, limit }
+            let is_range = since.zip(until).is_none_or(|(since, until)| since < until);
+            let until = until.filter(|until| is_range && *until > 0);
+            ModelQuery { client, issue, actors, actions, tags, agent, since, until, ascending, limit }
         },
     )
 }
 
-impl Question {
+impl ModelQuery {
     fn shows(&self, entry: &Entry) -> bool {
         let any = |wanted: &BTreeSet<usize>, has: usize| wanted.is_empty() || wanted.contains(&has);
         (!self.client || ![2, 4].contains(&entry.action))
@@ -96,7 +96,7 @@ impl Question {
             && self.until.is_none_or(|until| entry.at < until)
     }
 
-    fn answer(&self, history: &[Entry]) -> Vec<String> {
+    fn expected_ids(&self, history: &[Entry]) -> Vec<String> {
         let mut shown: Vec<&Entry> = history.iter().filter(|entry| self.shows(entry)).collect();
         shown.sort_by_key(|entry| (entry.at, &entry.id));
         if !self.ascending {
@@ -135,7 +135,7 @@ fn value(entry: &Entry) -> Value {
     })
 }
 
-/// The workspace, and what the model has to know of the events that make it.
+/// A world with the workspace, and the entries of the events that create it.
 async fn world() -> (World, Vec<Entry>) {
     let world = World::new().await;
     let made = [
@@ -155,31 +155,31 @@ async fn world() -> (World, Vec<Entry>) {
     (world, entries)
 }
 
-async fn holds(history: Vec<Entry>, late: usize, questions: Vec<Question>) {
+async fn check_history(history: Vec<Entry>, late: usize, queries: Vec<ModelQuery>) {
     let (world, mut known) = world().await;
     let late = late.min(history.len());
     let (early, late) = history.split_at(history.len() - late);
     world.given(early.iter().map(value)).await;
-    // One by one, as late arrivals come.
+    // Late events are recorded one by one.
     for entry in late {
         world.given([value(entry)]).await;
     }
     known.extend(history);
-    for question in questions {
-        ask(&world, &known, &question).await;
+    for query in queries {
+        check_pages(&world, &known, &query).await;
     }
     harness::check(&world.client, &world.table).await;
     world.stop().await;
 }
 
-async fn ask(world: &World, history: &[Entry], question: &Question) {
-    let sub = if question.client { "client" } else { "owner" };
-    let expected = question.answer(history);
-    let path = question.path();
-    for offset in (0..expected.len() + 2).step_by(question.limit.div_ceil(2)) {
+async fn check_pages(world: &World, history: &[Entry], query: &ModelQuery) {
+    let sub = if query.client { "client" } else { "owner" };
+    let expected = query.expected_ids(history);
+    let path = query.path();
+    for offset in (0..expected.len() + 2).step_by(query.limit.div_ceil(2)) {
         let reply = world.get_as(sub, "", &format!("{path}&offset={offset}&include=total")).await;
         assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
-        let end = (offset + question.limit).min(expected.len());
+        let end = (offset + query.limit).min(expected.len());
         assert_eq!(reply.ids(), expected[offset.min(end)..end], "offset {offset} of {path}");
         assert_eq!(reply.headers["x-total-count"], expected.len().to_string(), "total of {path}");
         assert_eq!(reply.next().is_some(), end < expected.len(), "next of offset {offset} of {path}");
@@ -189,18 +189,18 @@ async fn ask(world: &World, history: &[Entry], question: &Question) {
 }
 
 #[test]
-fn every_page_by_offset_and_by_cursor_is_the_models() {
+fn pages_match_the_model() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let history = prop::collection::vec(entry(), 0..70);
-    let questions = prop::collection::vec(question(), 1..6);
+    let queries = prop::collection::vec(query(), 1..6);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&(history, 0..10usize, questions), |(mut history, late, questions)| {
+    let result = runner.run(&(history, 0..10usize, queries), |(mut history, late, queries)| {
         for (n, entry) in history.iter_mut().enumerate() {
-            // Not in the order of recording.
+            // Ids are not in the order of recording.
             entry.id = format!("act-{:03}", (n * 37) % 101);
         }
-        runtime.block_on(holds(history, late, questions));
+        runtime.block_on(check_history(history, late, queries));
         Ok(())
     });
     if let Err(error) = result {

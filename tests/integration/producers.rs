@@ -1,5 +1,5 @@
-//! Producers at the local gateway, as the AWS CLI and the SDKs speak: what they send is in the feed, once, or among the
-//! dead letters.
+//! Producers at the local gateway, which serves the protocols of the AWS CLI and the SDKs. Every event is in the feed
+//! once or becomes a dead letter.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use harness::{Fault, Reply, check};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::gateway::{PAGE, Served};
+use crate::gateway::{PAGE, RunningGateway};
 
 const AT: &str = "2025-01-01T00:00:00Z";
 pub(crate) const PUT_EVENTS: &str = "AWSEvents.PutEvents";
@@ -15,7 +15,7 @@ pub(crate) const SEND: &str = "AmazonSQS.SendMessage";
 pub(crate) const SEND_BATCH: &str = "AmazonSQS.SendMessageBatch";
 pub(crate) const INVOCATIONS: &str = "POST /dev/lambda/2015-03-31/functions/record-activity/invocations";
 
-impl Served {
+impl RunningGateway {
     /// Calls an operation of AWS's JSON protocol.
     pub(crate) async fn call(&self, path: &str, target: &str, input: &Value) -> Reply {
         let headers =
@@ -44,11 +44,11 @@ impl Served {
         reply.body.as_array().unwrap().clone()
     }
 
-    /// The activities of the feed that the demo did not make, once there are `count` of them.
+    /// The activities of the feed besides those of the demo, once there are `count` of them.
     pub(crate) async fn recorded(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let feed = self.get(&format!("{PAGE}?limit=200"), &self.reader()).await;
+            let feed = self.get(&format!("{PAGE}?limit=200"), &self.reader_token()).await;
             let ours = |activity: &&Value| !activity["id"].as_str().unwrap().starts_with("act-demo-");
             let recorded: Vec<Value> = feed.body.as_array().unwrap().iter().filter(ours).cloned().collect();
             assert!(recorded.len() <= count, "more than {count}: {recorded:?}");
@@ -61,7 +61,7 @@ impl Served {
     }
 
     /// The dead letters, once there are `count` of them.
-    async fn died(&self, count: usize) -> Vec<Value> {
+    async fn wait_for_dead_letters(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let letters = self.dead_letters().await;
@@ -74,7 +74,7 @@ impl Served {
     }
 }
 
-/// An event of the demo workspace; without an id and a time if `id` is empty.
+/// An event of the demo workspace. It has neither an id nor a time if `id` is empty.
 pub(crate) fn event(id: &str) -> Value {
     let mut event = crate::event(id, AT);
     event["workspace_id"] = json!("ws-demo");
@@ -90,8 +90,8 @@ pub(crate) fn entry(event: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn events_that_are_put_on_the_bus_are_in_the_feed_and_bad_entries_are_named() {
-    let served = Served::new().await;
+async fn put_events_records_good_entries_and_reports_bad_ones() {
+    let gateway = RunningGateway::new().await;
     let mut timed = entry(&event(""));
     timed["Time"] = json!(1_735_689_661.75);
     timed["EventBusName"] = json!("activity-log");
@@ -106,144 +106,144 @@ async fn events_that_are_put_on_the_bus_are_in_the_feed_and_bad_entries_are_name
         undetailed,
         entry(&event("")),
     ];
-    let answer = served.put(&entries).await;
+    let answer = gateway.put(&entries).await;
     let results = answer["Entries"].as_array().unwrap();
     let codes: Vec<Option<&str>> = results.iter().map(|result| result["ErrorCode"].as_str()).collect();
     let (missing, malformed) = (Some("InvalidArgument"), Some("MalformedDetail"));
     assert_eq!(codes, [None, missing, None, missing, malformed, None]);
     assert_eq!(answer["FailedEntryCount"], 3);
-    let recorded = served.recorded(3).await;
+    let recorded = gateway.recorded(3).await;
     let times = [("own", "2025-01-01T00:00:00"), ("2", "2025-01-01T00:01:01"), ("5", "2026-11-23T00:00:00")];
     for (of, time) in times {
         let id = of.parse::<usize>().map_or(of, |index| results[index]["EventId"].as_str().unwrap());
         let activity = recorded.iter().find(|activity| activity["id"] == id).unwrap();
         assert_eq!(activity["created_at"], time);
     }
-    assert!(served.dead_letters().await.is_empty());
-    check(&served.world.client, &served.world.table).await;
+    assert!(gateway.dead_letters().await.is_empty());
+    check(&gateway.world.client, &gateway.world.table).await;
 }
 
 #[tokio::test]
-async fn poison_among_good_messages_dies_alone_and_can_be_sent_again() {
-    let served = Served::new().await;
+async fn poison_message_alone_becomes_a_dead_letter() {
+    let gateway = RunningGateway::new().await;
     let mut entries: Vec<Value> = (0..9)
         .map(|n| json!({ "Id": format!("e{n}"), "MessageBody": event(&format!("good-{n}")).to_string() }))
         .collect();
     let poison = r#"{"action": "no workspace"}"#;
     entries.insert(4, json!({ "Id": "poison", "MessageBody": poison }));
-    let sent = served.queue(SEND_BATCH, json!({ "Entries": entries })).await;
+    let sent = gateway.queue(SEND_BATCH, json!({ "Entries": entries })).await;
     let successful = sent.body["Successful"].as_array().unwrap();
     assert_eq!((sent.status, successful.len(), &sent.body["Failed"]), (200, 10, &json!([])));
     assert_eq!(successful[4]["MD5OfMessageBody"], "f5f745c515b26d100be372ca89be9fe5");
-    served.recorded(9).await;
-    let letters = served.died(1).await;
+    gateway.recorded(9).await;
+    let letters = gateway.wait_for_dead_letters(1).await;
     assert_eq!(letters[0]["message_id"], successful[4]["MessageId"]);
     assert_eq!((&letters[0]["body"], &letters[0]["receive_count"]), (&json!(poison), &json!(20)));
 
     let look = json!({ "QueueUrl": "/dev/dead-letters", "MaxNumberOfMessages": 10, "VisibilityTimeout": 0 });
-    let looked = served.call("/dev/queue", "AmazonSQS.ReceiveMessage", &look).await;
+    let looked = gateway.call("/dev/queue", "AmazonSQS.ReceiveMessage", &look).await;
     assert_eq!(looked.body["Messages"][0]["Body"], poison);
     let source = json!({ "SourceArn": "arn:aws:sqs:local:000000000000:RecordDeadLetterQueue" });
-    let moved = served.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &source).await;
+    let moved = gateway.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &source).await;
     assert!(moved.body["TaskHandle"].is_string(), "{moved:?}");
-    // It is no better now, and another message, as it is in SQS.
-    let again = served.died(1).await;
+    // The event fails again, in a new message, as in SQS.
+    let again = gateway.wait_for_dead_letters(1).await;
     assert_ne!(again[0]["message_id"], letters[0]["message_id"]);
     assert_eq!((&again[0]["body"], &again[0]["receive_count"]), (&json!(poison), &json!(20)));
-    check(&served.world.client, &served.world.table).await;
+    check(&gateway.world.client, &gateway.world.table).await;
 }
 
 #[tokio::test]
-async fn an_event_is_recorded_once_however_often_and_whichever_way_it_comes() {
-    let served = Served::new().await;
+async fn event_sent_by_every_route_is_recorded_once() {
+    let gateway = RunningGateway::new().await;
     let event = event("act-1");
     let message = json!({ "MessageBody": event.to_string() });
     for _ in 0..3 {
-        assert_eq!(served.put(&[entry(&event), entry(&event)]).await["FailedEntryCount"], 0);
-        assert_eq!(served.queue(SEND, message.clone()).await.status, 200);
-        let invoked = served.invoke("RequestResponse", &event).await;
+        assert_eq!(gateway.put(&[entry(&event), entry(&event)]).await["FailedEntryCount"], 0);
+        assert_eq!(gateway.queue(SEND, message.clone()).await.status, 200);
+        let invoked = gateway.invoke("RequestResponse", &event).await;
         assert_eq!((invoked.status, &invoked.body["activity"]["id"]), (200, &json!("act-1")), "{invoked:?}");
-        assert_eq!(served.invoke("Event", &event).await.status, 202);
+        assert_eq!(gateway.invoke("Event", &event).await.status, 202);
     }
-    served.put(&[entry(&self::event("last"))]).await;
-    served.stop.send(()).unwrap();
-    served.stopped.await.unwrap().unwrap();
-    let contents = check(&served.world.client, &served.world.table).await;
+    gateway.put(&[entry(&self::event("last"))]).await;
+    gateway.stop.send(()).unwrap();
+    gateway.stopped.await.unwrap().unwrap();
+    let contents = check(&gateway.world.client, &gateway.world.table).await;
     let ours = contents.activities["ws-demo"].iter().filter(|id| !id.starts_with("act-demo-"));
     assert_eq!(ours.collect::<Vec<_>>(), ["act-1", "last"]);
 }
 
 #[tokio::test]
-async fn an_invocation_that_dies_and_a_table_that_fails_for_a_while_lose_nothing() {
-    let served = Served::new().await;
-    // The first invocation never ends, so the gateway ends it; the table refuses those after that.
-    served.world.transport.script([Fault::Killed]);
-    served.world.transport.script([Fault::Throttled; 40]);
+async fn killed_invocation_and_failing_table_lose_nothing() {
+    let gateway = RunningGateway::new().await;
+    // The gateway kills the first invocation, which never ends. The table throttles the next ones.
+    gateway.world.transport.fail_transactions([Fault::Killed]);
+    gateway.world.transport.fail_transactions([Fault::Throttled; 40]);
     let events: Vec<Value> = (0..30).map(|n| event(&format!("act-{n:02}"))).collect();
     for events in events.chunks(10) {
         let entries: Vec<Value> = events.iter().map(entry).collect();
-        assert_eq!(served.put(&entries).await["FailedEntryCount"], 0);
+        assert_eq!(gateway.put(&entries).await["FailedEntryCount"], 0);
     }
-    let recorded = served.recorded(30).await;
-    // They are of one time, so the feed goes by their ids.
+    let recorded = gateway.recorded(30).await;
+    // The activities share one time, so that the feed is ordered by id.
     let ids: Vec<&str> = recorded.iter().rev().map(|activity| activity["id"].as_str().unwrap()).collect();
     assert_eq!(ids, (0..30).map(|n| format!("act-{n:02}")).collect::<Vec<_>>());
-    assert!(served.dead_letters().await.is_empty());
-    check(&served.world.client, &served.world.table).await;
+    assert!(gateway.dead_letters().await.is_empty());
+    check(&gateway.world.client, &gateway.world.table).await;
 }
 
 #[tokio::test]
-async fn invocations_answer_as_lambda_does() {
-    let served = Served::new().await;
-    let bare = served.invoke("RequestResponse", &event("")).await;
+async fn invocation_responds_like_lambda() {
+    let gateway = RunningGateway::new().await;
+    let bare = gateway.invoke("RequestResponse", &event("")).await;
     assert_eq!((bare.status, &bare.body["status"]), (200, &json!("recorded")));
     assert_eq!(bare.body["activity"]["id"], bare.headers["x-amzn-requestid"]);
     assert!(!bare.headers.contains_key("x-amz-function-error"));
 
-    let failed = served.invoke("RequestResponse", &json!({ "action": "a.b" })).await;
+    let failed = gateway.invoke("RequestResponse", &json!({ "action": "a.b" })).await;
     assert_eq!((failed.status, failed.headers["x-amz-function-error"].as_str()), (200, "Unhandled"));
     assert_eq!(failed.body["errorType"], "BAD_USER_INPUT");
     assert!(failed.body["errorMessage"].as_str().unwrap().contains("workspace_id is required"), "{failed:?}");
 
-    assert_eq!(served.invoke("DryRun", &event("dry")).await.status, 204);
-    let contents = check(&served.world.client, &served.world.table).await;
+    assert_eq!(gateway.invoke("DryRun", &event("dry")).await.status, 204);
+    let contents = check(&gateway.world.client, &gateway.world.table).await;
     assert!(!contents.activities["ws-demo"].contains(&"dry".to_owned()));
 }
 
 #[tokio::test]
-async fn an_asynchronous_invocation_that_fails_is_tried_twice_again() {
-    let served = Served::new().await;
-    assert_eq!(served.invoke("RequestResponse", &event("taken")).await.status, 200);
+async fn failed_async_invocation_is_retried_twice() {
+    let gateway = RunningGateway::new().await;
+    assert_eq!(gateway.invoke("RequestResponse", &event("taken")).await.status, 200);
     let mut other = event("taken");
     other["actor_id"] = json!("bob");
-    let writes = || served.world.transport.take().requests["TransactWriteItems"];
+    let writes = || gateway.world.transport.take_metered().requests["TransactWriteItems"];
     writes();
-    let failed = served.invoke("RequestResponse", &other).await;
+    let failed = gateway.invoke("RequestResponse", &other).await;
     assert_eq!(failed.headers["x-amz-function-error"], "Unhandled");
     let each = writes();
-    let begun = served.invoke("Event", &other).await;
+    let begun = gateway.invoke("Event", &other).await;
     assert_eq!((begun.status, &begun.body), (202, &json!("")));
-    served.stop.send(()).unwrap();
-    served.stopped.await.unwrap().unwrap();
+    gateway.stop.send(()).unwrap();
+    gateway.stopped.await.unwrap().unwrap();
     assert_eq!(writes(), 3 * each);
 }
 
 #[tokio::test]
-async fn an_asynchronous_invocation_keeps_its_request_id_however_often_it_is_tried() {
-    let served = Served::new().await;
-    // Half of it can be recorded, so all of it is tried three times.
-    let begun = served.invoke("Event", &json!([event(""), { "action": "a.b" }])).await;
-    served.stop.send(()).unwrap();
-    served.stopped.await.unwrap().unwrap();
-    let contents = check(&served.world.client, &served.world.table).await;
+async fn async_retries_keep_the_request_id() {
+    let gateway = RunningGateway::new().await;
+    // One of the two events is invalid, so that the whole invocation is tried three times.
+    let begun = gateway.invoke("Event", &json!([event(""), { "action": "a.b" }])).await;
+    gateway.stop.send(()).unwrap();
+    gateway.stopped.await.unwrap().unwrap();
+    let contents = check(&gateway.world.client, &gateway.world.table).await;
     let id = format!("{}.0", begun.headers["x-amzn-requestid"]);
     assert!(contents.activities["ws-demo"].contains(&id), "{contents:?}");
     assert_eq!(contents.activities["ws-demo"].len(), 12 + 1);
 }
 
 #[tokio::test]
-async fn every_function_can_be_invoked_by_its_name_or_arn() {
-    let served = Served::new().await;
+async fn function_can_be_invoked_by_name_or_arn() {
+    let gateway = RunningGateway::new().await;
     for (function, sample) in [
         ("list-workspace-activity", "list-workspace-activity/first-page.200.json"),
         (
@@ -254,7 +254,7 @@ async fn every_function_can_be_invoked_by_its_name_or_arn() {
     ] {
         let path = format!("{}/../events/{sample}", env!("CARGO_MANIFEST_DIR"));
         let line = format!("POST /dev/lambda/2015-03-31/functions/{function}/invocations");
-        let reply = served.send(&line, &[], &std::fs::read(path).unwrap()).await;
+        let reply = gateway.send(&line, &[], &std::fs::read(path).unwrap()).await;
         let expected: u16 = sample.rsplit('.').nth(1).unwrap().parse().unwrap();
         assert_eq!(
             (reply.status, &reply.body["statusCode"]),
@@ -265,14 +265,14 @@ async fn every_function_can_be_invoked_by_its_name_or_arn() {
 }
 
 #[tokio::test]
-async fn what_is_in_the_queue_is_worked_off_before_the_gateway_ends() {
-    let served = Served::new().await;
+async fn gateway_drains_the_queue_before_it_stops() {
+    let gateway = RunningGateway::new().await;
     for n in 0..20 {
         let entries: Vec<Value> = (0..10).map(|m| entry(&event(&format!("act-{n}-{m}")))).collect();
-        assert_eq!(served.put(&entries).await["FailedEntryCount"], 0);
+        assert_eq!(gateway.put(&entries).await["FailedEntryCount"], 0);
     }
-    served.stop.send(()).unwrap();
-    served.stopped.await.unwrap().unwrap();
-    let contents = check(&served.world.client, &served.world.table).await;
+    gateway.stop.send(()).unwrap();
+    gateway.stopped.await.unwrap().unwrap();
+    let contents = check(&gateway.world.client, &gateway.world.table).await;
     assert_eq!(contents.activities["ws-demo"].len(), 12 + 200);
 }

@@ -1,30 +1,19 @@
-//! Recording from SQS and EventBridge: what is not in the log is reported, and nothing else.
+//! Recording from SQS and EventBridge: exactly the messages that were not recorded are reported as failed.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{Fault, Message, World, check, reported};
+use harness::{Fault, Message, World, check, reported_failures};
 use record_activity::{Source, Summary};
 use serde_json::{Value, json};
-use shared::json::Exact;
 
 use crate::event;
 
 const AT: &str = "2025-01-01T00:00:00Z";
 
-/// Gives a batch to a function, and gets what it answers.
-pub(crate) async fn deliver(app: &record_activity::App, messages: &[Message], timeout: Duration) -> Value {
-    let payload = Exact(Message::batch(messages));
-    let mut context = lambda_runtime::Context::default();
-    context.request_id = "invocation-1".into();
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    context.deadline = u64::try_from((since_1970 + timeout).as_millis()).unwrap();
-    record_activity::invoke(app, lambda_runtime::LambdaEvent { payload, context }).await.unwrap()
-}
-
-async fn delivered(world: &World, messages: &[Message]) -> Vec<String> {
-    let answer = deliver(&world.app, messages, Duration::from_secs(60)).await;
-    reported(&answer).into_iter().map(str::to_owned).collect()
+async fn failed_messages(world: &World, messages: &[Message]) -> Vec<String> {
+    let response = world.deliver(messages, Duration::from_secs(60)).await;
+    reported_failures(&response).into_iter().map(str::to_owned).collect()
 }
 
 fn message(id: &str, body: &Value) -> Message {
@@ -40,7 +29,7 @@ pub(crate) fn envelope(event: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn poison_is_reported_and_its_neighbours_are_recorded() {
+async fn only_bad_messages_are_reported_as_failed() {
     let world = World::new().await;
     world.given([event("taken", AT)]).await;
     let mut other = event("taken", AT);
@@ -64,7 +53,7 @@ async fn poison_is_reported_and_its_neighbours_are_recorded() {
         message("repeat", &event("taken", AT)),
         message("m-2", &envelope(&event("two", AT))),
     ];
-    let failed = delivered(&world, &messages).await;
+    let failed = failed_messages(&world, &messages).await;
     assert_eq!(failed, ["not-json", "empty", "twice", "array", "nowhere", "torn", "large", "conflict"]);
     assert_eq!(check(&world.client, &world.table).await.activities["ws"], ["one", "taken", "two"]);
     let summaries = std::mem::take(&mut *world.summaries.lock().unwrap());
@@ -75,7 +64,7 @@ async fn poison_is_reported_and_its_neighbours_are_recorded() {
 }
 
 #[tokio::test]
-async fn messages_and_envelopes_lend_their_id_and_time() {
+async fn missing_id_and_time_come_from_message_or_envelope() {
     let world = World::new().await;
     let mut bare = event("", "");
     for member in ["id", "created_at"] {
@@ -84,26 +73,26 @@ async fn messages_and_envelopes_lend_their_id_and_time() {
     let mut plain = message("m-1", &bare);
     plain.sent -= 90_000;
     let wrapped = message("m-2", &envelope(&bare));
-    // Delivered again, they are the same two activities; sent again by their producers, they would be others.
+    // Delivered again, the messages are the same two activities. Sent again, they would have other ids.
     for _ in 0..2 {
-        assert!(delivered(&world, &[plain.clone(), wrapped.clone()]).await.is_empty());
+        assert!(failed_messages(&world, &[plain.clone(), wrapped.clone()]).await.is_empty());
         world.advance(Duration::from_secs(3600));
     }
     world.given_workspace("ws").await;
-    let listed = world.get("/api/v1/workspaces/ws/activity?action=issue.updated").await;
-    assert_eq!(listed.ids(), ["m-1", "envelope-1"]);
-    let times = [0, 1].map(|index| listed.body[index]["created_at"].as_str().unwrap());
+    let list = world.get("/api/v1/workspaces/ws/activity?action=issue.updated").await;
+    assert_eq!(list.ids(), ["m-1", "envelope-1"]);
+    let times = [0, 1].map(|index| list.body[index]["created_at"].as_str().unwrap());
     assert_eq!(times, ["2026-11-22T23:58:30", "2025-01-01T00:00:30"]);
 }
 
 #[tokio::test]
-async fn one_id_is_one_activity_inside_a_batch_across_batches_and_across_sources() {
+async fn same_id_is_one_activity_across_batches_and_sources() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let event = event("act-1", AT);
     let messages = [message("m-1", &event), message("m-2", &envelope(&event)), message("m-1", &event)];
-    assert!(delivered(&world, &messages).await.is_empty());
-    assert!(delivered(&world, &messages[1..]).await.is_empty());
+    assert!(failed_messages(&world, &messages).await.is_empty());
+    assert!(failed_messages(&world, &messages[1..]).await.is_empty());
     assert_eq!(world.post("ws", &event.to_string(), &[]).await.status, 200);
     for payload in [event.clone(), envelope(&event)] {
         let (status, answer) = world.invoke("record-activity", &payload).await;
@@ -113,21 +102,21 @@ async fn one_id_is_one_activity_inside_a_batch_across_batches_and_across_sources
 }
 
 #[tokio::test]
-async fn what_there_was_no_time_for_is_reported_and_recorded_when_delivered_again() {
+async fn messages_past_the_deadline_are_reported_as_failed() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let messages: Vec<Message> =
         (0..120).map(|n| message(&format!("m-{n}"), &event(&format!("act-{n}"), AT))).collect();
-    // Half a second of the invocation's time is kept for the answer.
-    world.transport.take();
-    let answer = deliver(&world.app, &messages, Duration::from_millis(500)).await;
-    assert_eq!((reported(&answer).len(), world.transport.take().total()), (120, 0));
-    // The table throttles until the time is up.
-    world.transport.script([Fault::Throttled; 64]);
-    let answer = deliver(&world.app, &messages, Duration::from_millis(800)).await;
-    assert_eq!(reported(&answer).len(), 120);
-    world.transport.clear();
-    assert!(delivered(&world, &messages).await.is_empty());
+    // The function reserves half a second of the invocation for its response.
+    world.transport.take_metered();
+    let response = world.deliver(&messages, Duration::from_millis(500)).await;
+    assert_eq!((reported_failures(&response).len(), world.transport.take_metered().total()), (120, 0));
+    // The table throttles until the deadline.
+    world.transport.fail_transactions([Fault::Throttled; 64]);
+    let response = world.deliver(&messages, Duration::from_millis(800)).await;
+    assert_eq!(reported_failures(&response).len(), 120);
+    world.transport.clear_faults();
+    assert!(failed_messages(&world, &messages).await.is_empty());
     assert_eq!(check(&world.client, &world.table).await.activities["ws"].len(), 125);
     let summaries = std::mem::take(&mut *world.summaries.lock().unwrap());
     let counts: Vec<_> =
@@ -136,12 +125,12 @@ async fn what_there_was_no_time_for_is_reported_and_recorded_when_delivered_agai
 }
 
 #[tokio::test]
-async fn a_damaged_item_keeps_out_only_what_it_belongs_to() {
+async fn damaged_item_fails_only_its_own_message() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let text = |text: &str| AttributeValue::S(text.into());
     for (pk, sk) in [("ID#ws#act-17", "ID"), ("DIR#USER#bob", "WS#ws")] {
-        // Neither an id's time and fingerprint, nor a role's value and position.
+        // The items lack an id's time and fingerprint, and a role's position.
         let put = world.client.put_item().table_name(&world.table).item("pk", text(pk)).item("sk", text(sk));
         put.item("role", text("admin")).send().await.unwrap();
     }
@@ -151,14 +140,14 @@ async fn a_damaged_item_keeps_out_only_what_it_belongs_to() {
     promoted["action"] = json!("member.role_changed");
     promoted["details"] = json!({ "user": "bob", "role": "admin" });
     messages.push(message("m-40", &promoted));
-    assert_eq!(delivered(&world, &messages).await, ["m-17", "m-40"]);
+    assert_eq!(failed_messages(&world, &messages).await, ["m-17", "m-40"]);
     let report = world.store.verify().await.unwrap();
     assert_eq!(report.activities.values().map(Vec::len).collect::<Vec<_>>(), [39 + 5]);
     assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
 }
 
 #[tokio::test]
-async fn records_of_another_service_are_refused_as_a_whole() {
+async fn records_of_another_service_fail_the_invocation() {
     let world = World::new().await;
     let mut batch = Message::batch(&[message("m-1", &event("one", AT)), message("m-2", &event("two", AT))]);
     batch["Records"][1]["eventSource"] = json!("aws:s3");
@@ -171,7 +160,7 @@ async fn records_of_another_service_are_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_batch_of_many_workspaces_takes_one_transaction_for_each() {
+async fn batch_takes_one_transaction_per_workspace() {
     let world = World::new().await;
     let messages: Vec<Message> = (0..200)
         .map(|n| {
@@ -180,15 +169,15 @@ async fn a_batch_of_many_workspaces_takes_one_transaction_for_each() {
             message(&format!("m-{n}"), &event)
         })
         .collect();
-    world.transport.take();
-    assert!(delivered(&world, &messages).await.is_empty());
-    let metered = world.transport.take();
+    world.transport.take_metered();
+    assert!(failed_messages(&world, &messages).await.is_empty());
+    let metered = world.transport.take_metered();
     assert_eq!((metered.requests["TransactWriteItems"], metered.requests["GetItem"]), (20, 20));
     assert_eq!(check(&world.client, &world.table).await.activities.len(), 20);
 }
 
 #[test]
-fn the_summary_is_a_line_of_cloudwatchs_embedded_metric_format() {
+fn summary_line_is_in_embedded_metric_format() {
     let summary = Summary {
         source: Source::Queue,
         request_id: "request-1".into(),
@@ -200,12 +189,12 @@ fn the_summary_is_a_line_of_cloudwatchs_embedded_metric_format() {
         retries: 5,
         took: Duration::from_millis(42),
     };
-    let now = shared::time::Timestamp::parse("now", "2025-01-01T00:00:00Z").unwrap();
-    let clock: shared::time::Clock = std::sync::Arc::new(move || now);
+    let now = domain::time::Timestamp::parse("now", "2025-01-01T00:00:00Z").unwrap();
+    let clock: domain::time::Clock = std::sync::Arc::new(move || now);
     let metrics = ["Recorded", "Duplicates", "Conflicts", "Rejected", "Failed", "Retries"]
         .map(|name| json!({ "Name": name, "Unit": "Count" }));
     let expected = json!({
-        "timestamp": "2025-01-01T00:00:00.000000Z", "level": "INFO", "message": "recording ended",
+        "timestamp": "2025-01-01T00:00:00.000000Z", "level": "INFO", "message": "recorded events",
         "requestId": "request-1", "milliseconds": 42, "FunctionName": "record", "Source": "sqs",
         "Recorded": 7, "Duplicates": 2, "Conflicts": 1, "Rejected": 3, "Failed": 4, "Retries": 5,
         "_aws": {

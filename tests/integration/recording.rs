@@ -1,16 +1,15 @@
-//! Recording: at most once per id, at least once per answer.
+//! Recording: each id at most once, and certainly once the caller got a response.
 
 use harness::{Fault, World, check};
+use recording::WriteOutcome;
 use serde_json::{Value, json};
-use shared::json::Exact;
-use shared::record::Recorded;
 
-use crate::{event, soon};
+use crate::{event, far_deadline};
 
 const KEY: &str = "idempotency-key";
 
 #[tokio::test]
-async fn a_repeat_is_the_same_activity_and_other_content_a_conflict() {
+async fn same_content_is_a_repeat_and_other_content_a_conflict() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let body = event("act-1", "2025-01-01T00:00:00Z").to_string();
@@ -35,7 +34,7 @@ async fn a_repeat_is_the_same_activity_and_other_content_a_conflict() {
 }
 
 #[tokio::test]
-async fn ids_are_unique_in_their_workspace_only() {
+async fn same_id_may_exist_in_two_workspaces() {
     let world = World::new().await;
     for ws in ["ws", "other"] {
         let mut body = event("act-1", "2025-01-01T00:00:00Z");
@@ -46,7 +45,7 @@ async fn ids_are_unique_in_their_workspace_only() {
 }
 
 #[tokio::test]
-async fn a_time_of_ours_is_no_part_of_the_content() {
+async fn default_time_is_not_part_of_the_content() {
     let world = World::new().await;
     let mut untimed = event("act-1", "");
     untimed.as_object_mut().unwrap().remove("created_at");
@@ -55,14 +54,14 @@ async fn a_time_of_ours_is_no_part_of_the_content() {
     world.advance(std::time::Duration::from_secs(90));
     let again = world.post("ws", &untimed.to_string(), &[]).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
-    // A time that the producer gives must be the one recorded.
+    // A time that the producer gives must equal the recorded one.
     let recorded = first.body["created_at"].as_str().unwrap();
     assert_eq!(world.post("ws", &event("act-1", recorded).to_string(), &[]).await.status, 200);
     assert_eq!(world.post("ws", &event("act-1", "2025-01-01T00:00:00Z").to_string(), &[]).await.status, 409);
 }
 
 #[tokio::test]
-async fn the_idempotency_key_is_the_id_of_an_event_without_one() {
+async fn idempotency_key_is_the_default_id() {
     let world = World::new().await;
     let mut body = event("", "2025-01-01T00:00:00Z");
     body.as_object_mut().unwrap().remove("id");
@@ -76,7 +75,7 @@ async fn the_idempotency_key_is_the_id_of_an_event_without_one() {
     assert_eq!(ids, ["key-2.0", "own", "key-2.2"]);
     let again = world.post("ws", &batch, &[(KEY, "key-2")]).await;
     assert!(again.body.as_array().unwrap().iter().all(|result| result["status"] == 200));
-    // Without a key there is an id of our own, and each request is another event.
+    // Without a key the function makes a new id, so that each request is another event.
     let one = world.post("ws", &body.to_string(), &[]).await;
     let other = world.post("ws", &body.to_string(), &[]).await;
     assert_eq!((one.status, other.status), (201, 201));
@@ -85,7 +84,7 @@ async fn the_idempotency_key_is_the_id_of_an_event_without_one() {
 }
 
 #[tokio::test]
-async fn an_array_has_one_result_an_event() {
+async fn array_has_one_result_per_event() {
     let world = World::new().await;
     let at = "2025-01-01T00:00:00Z";
     world.given([event("there", at), event("taken", "2024-01-01T00:00:00Z")]).await;
@@ -110,7 +109,7 @@ async fn an_array_has_one_result_an_event() {
 }
 
 #[tokio::test]
-async fn bad_requests_name_the_field_and_leave_the_table_untouched() {
+async fn bad_request_names_the_field_and_writes_nothing() {
     let world = World::new().await;
     let good = event("act-1", "2025-01-01T00:00:00Z");
     let with = |name: &str, value: Value| {
@@ -157,7 +156,7 @@ async fn bad_requests_name_the_field_and_leave_the_table_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_recording_of_the_same_ids_records_each_once() {
+async fn concurrent_writers_record_each_id_once() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let world = std::sync::Arc::new(world);
@@ -167,12 +166,14 @@ async fn concurrent_recording_of_the_same_ids_records_each_once() {
         tasks.push(tokio::spawn(async move {
             let mut new = 0;
             for n in 0..20 {
-                // Each in another order, alone and in twos.
+                // Each writer has its own order, with one or two events a call.
                 let n = (n * 7 + writer * 3) % 20;
                 let events = [n, (n + 1) % 20]
-                    .map(|n| world.event(event(&format!("act-{n}"), "2025-01-01T00:00:00Z")));
-                for result in world.recorder.record(events[..1 + writer % 2].to_vec(), soon()).await.results {
-                    new += usize::from(matches!(result.unwrap(), Recorded::New(_)));
+                    .map(|n| world.parse_event(event(&format!("act-{n}"), "2025-01-01T00:00:00Z")));
+                for result in
+                    world.recorder.record(events[..1 + writer % 2].to_vec(), far_deadline()).await.results
+                {
+                    new += usize::from(matches!(result.unwrap(), WriteOutcome::New(_)));
                 }
             }
             new
@@ -187,7 +188,7 @@ async fn concurrent_recording_of_the_same_ids_records_each_once() {
 }
 
 #[tokio::test]
-async fn a_batch_that_touches_many_days_is_split() {
+async fn batch_over_many_days_is_split() {
     let world = World::new().await;
     let events: Vec<Value> = (0..400)
         .map(|n| {
@@ -203,13 +204,13 @@ async fn a_batch_that_touches_many_days_is_split() {
 }
 
 #[tokio::test]
-async fn the_largest_events_fit() {
+async fn largest_events_fit_a_transaction() {
     let world = World::new().await;
     let mut events: Vec<Value> =
         (0..49).map(|n| event(&format!("big-{n}"), "2025-01-01T00:00:00Z")).collect();
     for event in &mut events {
-        let room = shared::event::MAX_EVENT_LEN - event.to_string().len() - r#","x":"""#.len();
-        event["details"]["x"] = json!("é".repeat(room / 2));
+        let padding = domain::event::MAX_EVENT_LEN - event.to_string().len() - r#","x":"""#.len();
+        event["details"]["x"] = json!("é".repeat(padding / 2));
     }
     let reply = world.post("ws", &Value::from(events).to_string(), &[]).await;
     assert_eq!(reply.status, 200, "{:?}", reply.body[0]);
@@ -217,18 +218,16 @@ async fn the_largest_events_fit() {
 }
 
 #[tokio::test]
-async fn direct_invocations_answer_or_fail_as_a_whole() {
+async fn direct_invocation_fails_as_a_whole() {
     let world = World::new().await;
-    let invoke = |payload: Value, id: &str| {
-        let mut context = lambda_runtime::Context::default();
-        context.request_id = id.into();
-        record_activity::invoke(&world.app, lambda_runtime::LambdaEvent { payload: Exact(payload), context })
+    let invoke = async |payload: Value, request_id: &str| {
+        world.invoke_as("record-activity", &payload, request_id).await
     };
     let mut bare = event("", "2025-01-01T00:00:00Z");
     bare.as_object_mut().unwrap().remove("id");
     let first = invoke(bare.clone(), "req-7").await.unwrap();
     assert_eq!((&first["status"], &first["activity"]["id"]), (&json!("recorded"), &json!("req-7")));
-    // An asynchronous retry keeps the request's id.
+    // An asynchronous retry has the same request id.
     assert_eq!(invoke(bare.clone(), "req-7").await.unwrap()["status"], "repeated");
     let several = invoke(json!([bare, bare]), "req-8").await.unwrap();
     assert_eq!(several["results"][1]["activity"]["id"], "req-8.1");
@@ -252,11 +251,11 @@ async fn direct_invocations_answer_or_fail_as_a_whole() {
 }
 
 #[tokio::test]
-async fn every_failure_of_the_first_write_is_survived() {
+async fn every_fault_of_the_first_write_is_survived() {
     for fault in Fault::ALL {
         let world = World::new().await;
         world.given_workspace("ws").await;
-        world.transport.script([fault]);
+        world.transport.fail_transactions([fault]);
         let body = event("act-1", "2025-01-01T00:00:00Z").to_string();
         let reply = world.post("ws", &body, &[]).await;
         assert!([200, 201].contains(&reply.status), "{fault:?}: {reply:?}");
@@ -265,22 +264,22 @@ async fn every_failure_of_the_first_write_is_survived() {
 }
 
 #[tokio::test]
-async fn a_table_that_stays_busy_is_a_clear_answer_and_a_retry_is_safe() {
+async fn busy_table_is_an_error_that_is_safe_to_retry() {
     let world = World::new().await;
     world.given_workspace("ws").await;
-    let events = [world.event(event("act-1", "2025-01-01T00:00:00Z"))];
-    for (fault, busy) in [(Fault::Conflict, true), (Fault::Throttled, true), (Fault::LostAnswer, false)] {
-        world.transport.script([fault; 64]);
+    let events = [world.parse_event(event("act-1", "2025-01-01T00:00:00Z"))];
+    for (fault, busy) in [(Fault::Conflict, true), (Fault::Throttled, true), (Fault::LostResponse, false)] {
+        world.transport.fail_transactions([fault; 64]);
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(300);
         let results = world.recorder.record(events.to_vec(), deadline).await.results;
         match (&results[0], busy) {
-            (Err(shared::Error::Throttled(_)), true) | (Err(shared::Error::Unavailable(_)), false) => {}
+            (Err(domain::Error::Throttled(_)), true) | (Err(domain::Error::Unavailable(_)), false) => {}
             (other, _) => panic!("{fault:?}: {other:?}"),
         }
-        world.transport.clear();
+        world.transport.clear_faults();
     }
-    // The last one's writes took effect; only their answers were lost.
-    let results = world.recorder.record(events.to_vec(), soon()).await.results;
-    assert!(matches!(results[0], Ok(Recorded::Repeat(_))), "{results:?}");
+    // The writes of the last fault took effect, because only their responses were lost.
+    let results = world.recorder.record(events.to_vec(), far_deadline()).await.results;
+    assert!(matches!(results[0], Ok(WriteOutcome::Repeat(_))), "{results:?}");
     assert_eq!(check(&world.client, &world.table).await.activities["ws"].len(), 6);
 }

@@ -1,14 +1,12 @@
-//! Every request that a delivery makes, in turn, meets every fault; delivered again, everything is there once.
+//! Every fault at every request of a delivery. After the next delivery, every event is recorded once.
 
 use std::time::Duration;
 
-use harness::{Fault, Message, World, check, reported};
+use harness::{Fault, Message, World, check, reported_failures};
 use serde_json::{Value, json};
 
-use crate::queue::deliver;
-
-/// A batch that takes every kind of step: a workspace is made and its organization claimed, members come and go, late
-/// and early; another is not known; one has more events than a transaction holds; some come twice.
+/// A batch with every kind of write: a new workspace of an organization, members that are added and removed in and out
+/// of order, an unknown workspace, more events than a transaction holds, and repeated events.
 fn messages() -> Vec<Message> {
     let mut events: Vec<Value> = Vec::new();
     let mut add = |ws: &str, action: &str, minute: usize, details: Value| {
@@ -33,24 +31,24 @@ fn messages() -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn whatever_befalls_any_request_of_a_delivery_the_next_completes_it() {
+async fn redelivery_completes_after_any_fault_at_any_request() {
     let messages = messages();
     for fault in Fault::ALL.into_iter().chain(Fault::KILLS) {
         for earlier in 0.. {
             let world = World::new().await;
-            let mut process = world.process(1);
-            process.transport.script_nth(earlier, fault);
+            let mut process = world.start_process(1);
+            process.transport.fail_nth(earlier, fault);
             let mut left = messages.clone();
             for delivery in 0.. {
                 assert!(delivery < 3, "{fault:?} after {earlier} requests: {left:?}");
-                let answer = tokio::select! {
-                    answer = deliver(&process.app, &left, Duration::from_secs(30)) => answer,
+                let response = tokio::select! {
+                    response = process.deliver(&left, Duration::from_secs(30)) => response,
                     () = process.transport.killed() => {
-                        process = world.process(2);
+                        process = world.start_process(2);
                         continue;
                     }
                 };
-                let reported = reported(&answer);
+                let reported = reported_failures(&response);
                 left.retain(|message| reported.contains(&message.id.as_str()));
                 if left.is_empty() {
                     break;
@@ -61,9 +59,9 @@ async fn whatever_befalls_any_request_of_a_delivery_the_next_completes_it() {
                 contents.activities.iter().map(|(ws, ids)| (ws.as_str(), ids.len())).collect();
             let expected = [("ws-large", 55), ("ws-new", 4), ("ws-unknown", 2)];
             assert_eq!(counts, expected, "{fault:?} after {earlier} requests");
-            if process.transport.waits_for_nth() {
-                // There were no more requests than that: every one of them has met this fault.
-                assert!(earlier >= 6, "a delivery of {earlier} requests only");
+            if process.transport.is_nth_pending() {
+                // The delivery has no such request, so that every request had this fault.
+                assert!(earlier >= 6, "a delivery has only {earlier} requests");
                 break;
             }
         }

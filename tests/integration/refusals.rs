@@ -1,12 +1,12 @@
-//! What the local gateway does not take from producers, and says as AWS does.
+//! Requests of producers that the local gateway rejects, with the errors of AWS.
 
 use harness::{Reply, exchange};
 use serde_json::{Value, json};
 
-use crate::gateway::Served;
+use crate::gateway::RunningGateway;
 use crate::producers::{INVOCATIONS, PUT_EVENTS, SEND, SEND_BATCH, entry, event};
 
-/// A text that is larger than anything may be.
+/// A text over every size limit.
 fn large() -> String {
     "x".repeat(1024 * 1024 + 1)
 }
@@ -17,8 +17,8 @@ fn code(reply: &Reply) -> (u16, &str) {
 }
 
 #[tokio::test]
-async fn requests_that_eventbridge_refuses() {
-    let served = Served::new().await;
+async fn put_events_rejects_what_eventbridge_rejects() {
+    let gateway = RunningGateway::new().await;
     let detail = "x".repeat(256 * 1024);
     for (entries, expected) in [
         (json!(null), "ValidationException"),
@@ -31,19 +31,19 @@ async fn requests_that_eventbridge_refuses() {
         (json!([{ "Time": "yesterday" }]), "SerializationException"),
         (json!([{ "Resources": [7] }]), "SerializationException"),
     ] {
-        let reply = served.call("/dev/events/", PUT_EVENTS, &json!({ "Entries": entries })).await;
+        let reply = gateway.call("/dev/events/", PUT_EVENTS, &json!({ "Entries": entries })).await;
         assert_eq!(code(&reply), (400, expected), "{entries}");
     }
-    let reply = served.call("/dev/events", "AWSEvents.ListRules", &json!({})).await;
+    let reply = gateway.call("/dev/events", "AWSEvents.ListRules", &json!({})).await;
     assert_eq!(code(&reply), (400, "UnknownOperationException"));
-    let reply = served.send("POST /dev/events", &[], b"{").await;
+    let reply = gateway.send("POST /dev/events", &[], b"{").await;
     assert_eq!(code(&reply), (400, "SerializationException"));
-    assert!(served.recorded(0).await.is_empty());
+    assert!(gateway.recorded(0).await.is_empty());
 }
 
 #[tokio::test]
-async fn requests_that_sqs_refuses() {
-    let served = Served::new().await;
+async fn queue_rejects_what_sqs_rejects() {
+    let gateway = RunningGateway::new().await;
     let batch = |ids: &[String]| {
         let entries: Vec<Value> = ids.iter().map(|id| json!({ "Id": id, "MessageBody": "{}" })).collect();
         json!({ "Entries": entries })
@@ -66,19 +66,19 @@ async fn requests_that_sqs_refuses() {
         ("AmazonSQS.ReceiveMessage", json!({}), "UnsupportedOperation"),
         ("AmazonSQS.PurgeQueue", json!({}), "UnknownOperationException"),
     ] {
-        let reply = served.queue(operation, input).await;
+        let reply = gateway.queue(operation, input).await;
         assert_eq!(code(&reply), (400, expected), "{operation}");
     }
     let elsewhere = "https://sqs.us-east-1.amazonaws.com/123456789012/other";
     let input = json!({ "QueueUrl": elsewhere, "MessageBody": "{}" });
-    let reply = served.call("/dev/queue", SEND, &input).await;
+    let reply = gateway.call("/dev/queue", SEND, &input).await;
     assert_eq!(code(&reply), (400, "QueueDoesNotExist"));
-    assert!(served.recorded(0).await.is_empty() && served.dead_letters().await.is_empty());
+    assert!(gateway.recorded(0).await.is_empty() && gateway.dead_letters().await.is_empty());
 }
 
 #[tokio::test]
-async fn requests_that_lambda_refuses() {
-    let served = Served::new().await;
+async fn invoke_rejects_what_lambda_rejects() {
+    let gateway = RunningGateway::new().await;
     let (other, quoted) = (INVOCATIONS.replace("record-activity", "other"), format!("\"{}\"", large()));
     for (line, kind, payload, expected) in [
         (other.as_str(), "Event", "{}", (404, "ResourceNotFoundException")),
@@ -86,23 +86,23 @@ async fn requests_that_lambda_refuses() {
         (INVOCATIONS, "Later", "{}", (400, "InvalidParameterValueException")),
         (INVOCATIONS, "Event", &quoted, (413, "RequestTooLargeException")),
     ] {
-        let reply = served.send(line, &[format!("x-amz-invocation-type: {kind}")], payload.as_bytes()).await;
+        let reply = gateway.send(line, &[format!("x-amz-invocation-type: {kind}")], payload.as_bytes()).await;
         assert_eq!(code(&reply), expected, "{line} {kind}");
     }
 }
 
 #[tokio::test]
-async fn a_full_queue_throttles() {
-    let served = Served::new().await;
+async fn full_queue_throttles() {
+    let gateway = RunningGateway::new().await;
     let input = json!({ "MessageBody": "x".repeat(1024 * 1024), "DelaySeconds": 900 });
     for _ in 0..16 {
-        assert_eq!(served.queue(SEND, input.clone()).await.status, 200);
+        assert_eq!(gateway.queue(SEND, input.clone()).await.status, 200);
     }
-    assert_eq!(served.queue(SEND, input).await.body["__type"], "RequestThrottled");
-    let answer = served.put(&[entry(&event("a"))]).await;
+    assert_eq!(gateway.queue(SEND, input).await.body["__type"], "RequestThrottled");
+    let answer = gateway.put(&[entry(&event("a"))]).await;
     assert_eq!(answer["Entries"][0]["ErrorCode"], "ThrottlingException");
     let batch = json!({ "Entries": [{ "Id": "a", "MessageBody": "{}" }] });
-    let answer = served.queue(SEND_BATCH, batch).await;
+    let answer = gateway.queue(SEND_BATCH, batch).await;
     assert_eq!(
         answer.body["Failed"][0],
         json!({
@@ -112,16 +112,16 @@ async fn a_full_queue_throttles() {
 }
 
 #[tokio::test]
-async fn pages_in_a_browser_are_kept_out() {
-    let served = Served::new().await;
+async fn browser_pages_cannot_call_aws_endpoints() {
+    let gateway = RunningGateway::new().await;
     let payload = event("evil").to_string();
     for origin in ["https://evil.example", "null"] {
         let headers = [format!("origin: {origin}")];
-        assert_eq!(served.send(INVOCATIONS, &headers, payload.as_bytes()).await.status, 403);
-        assert_eq!(served.send("GET /dev/dead-letters", &headers, b"").await.status, 403);
+        assert_eq!(gateway.send(INVOCATIONS, &headers, payload.as_bytes()).await.status, 403);
+        assert_eq!(gateway.send("GET /dev/dead-letters", &headers, b"").await.status, 403);
     }
-    // Under another name, which its owner may point at this machine.
+    // The owner of another host name can point it at this machine.
     let head = [&format!("{INVOCATIONS} HTTP/1.1"), "host: evil.example:8000"];
-    assert_eq!(exchange(served.address, &head, payload.as_bytes()).await.status, 403);
-    assert!(served.recorded(0).await.is_empty());
+    assert_eq!(exchange(gateway.address, &head, payload.as_bytes()).await.status, 403);
+    assert!(gateway.recorded(0).await.is_empty());
 }

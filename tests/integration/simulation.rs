@@ -1,38 +1,39 @@
-//! Everything at once: producers that send some events twice, in two ways, with other content or malformed; a queue
-//! that delivers in any order, and again; consumers side by side that fail, are cut short and die at any request. In
-//! the end the whole table is what the events say.
+//! A simulation of recording from a queue. Producers repeat events, as plain events and in envelopes, and send some
+//! with other content or malformed. The queue delivers in any order and more than once. Concurrent consumers fail, run
+//! out of time and die at any request. In the end, the whole table has exactly what the events say.
 //!
-//! `SIMULATION_SEED` and `SIMULATION_EVENTS` run another history, and a longer one.
+//! `SIMULATION_SEED` chooses another history, and `SIMULATION_EVENTS` its length.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::{Message, Queue, World, check, reported};
+use harness::{Message, Queue, World, check, reported_failures};
 use serde_json::{Value, json};
 
-use crate::queue::{deliver, envelope};
+use crate::queue::envelope;
 
 const WORKSPACES: usize = 20;
 const CONSUMERS: u64 = 4;
-/// How often a message is handed out before it is dead; few enough that faults kill good ones too.
-const MOST_RECEIVES: u32 = 6;
+/// The receives after which a message becomes a dead letter. They are so few that faults make good messages dead
+/// letters.
+const MAX_RECEIVES: u32 = 6;
 
-/// A workspace and an id in it.
+/// A workspace, and an id in it.
 type Key = (String, String);
 
-/// What is sent, and what must come of it.
+/// The messages that are sent, and the outcome that they must have.
 #[derive(Default)]
 struct History {
     messages: Vec<Message>,
-    /// The fingerprints of the contents sent under an id, any of which may be the one recorded.
+    /// The fingerprints of the contents that were sent under an id. Any of them may be recorded.
     contents: BTreeMap<Key, BTreeSet<String>>,
-    /// The event each message carries, as its key and fingerprint, by the message's id; none for a malformed one.
-    carried: HashMap<String, Option<(Key, String)>>,
+    /// The key and fingerprint of each message's event, by the message's id; `None` for a malformed event.
+    events: HashMap<String, Option<(Key, String)>>,
 }
 
 impl History {
-    fn of(world: &World, random: &mut fastrand::Rng, events: usize) -> Self {
+    fn random(world: &World, random: &mut fastrand::Rng, events: usize) -> Self {
         let mut history = Self::default();
         for n in 0..events {
             let event = event(random, n);
@@ -46,21 +47,21 @@ impl History {
                 history.send(world, random, &other);
             }
             if random.u16(..300) == 0 {
-                history.poison(random, event);
+                history.send_malformed(random, event);
             }
         }
         history
     }
 
     fn send(&mut self, world: &World, random: &mut fastrand::Rng, event: &Value) {
-        let parsed = world.event(event.clone());
+        let parsed = world.parse_event(event.clone());
         let key = (parsed.activity.workspace_id.to_string(), parsed.activity.id.to_string());
         self.contents.entry(key.clone()).or_default().insert(parsed.fingerprint.clone());
         let body = if random.bool() { event.clone() } else { envelope(event) };
-        self.queue(body.to_string(), Some((key, parsed.fingerprint)));
+        self.push(body.to_string(), Some((key, parsed.fingerprint)));
     }
 
-    fn poison(&mut self, random: &mut fastrand::Rng, mut event: Value) {
+    fn send_malformed(&mut self, random: &mut fastrand::Rng, mut event: Value) {
         event["id"] = json!(format!("poison-{}", self.messages.len()));
         let body = match random.u8(..4) {
             0 => event.to_string().replacen(':', "", 1),
@@ -78,17 +79,17 @@ impl History {
                 torn.to_string()
             }
         };
-        self.queue(body, None);
+        self.push(body, None);
     }
 
-    fn queue(&mut self, body: String, carries: Option<(Key, String)>) {
+    fn push(&mut self, body: String, event: Option<(Key, String)>) {
         let id = format!("m-{}", self.messages.len());
-        self.carried.insert(id.clone(), carries);
+        self.events.insert(id.clone(), event);
         self.messages.push(Message::new(id, body));
     }
 }
 
-/// The event with this number: one in 20 changes the directory, and many share their time.
+/// The event with this number. One in 20 changes the directory, and many share their time.
 fn event(random: &mut fastrand::Rng, n: usize) -> Value {
     let ws = format!("ws-{:02}", n % WORKSPACES);
     let (day, hour, minute) = (random.u8(28..=31), random.u8(8..18), random.u8(..60));
@@ -103,7 +104,7 @@ fn event(random: &mut fastrand::Rng, n: usize) -> Value {
         1 => ("member.role_changed", json!({ "user": user, "role": role })),
         2 => ("member.removed", json!({ "user": user })),
         3 => ("workspace.settings_updated", json!({ "activity_enabled": random.bool() })),
-        // Each workspace is made somewhere in its history, and some more than once.
+        // Each workspace is created somewhere in its history, and some more than once.
         _ if n < WORKSPACES || random.u16(..2_000) == 0 => (
             "workspace.created",
             json!({ "name": format!("Name {n}"), "organization": format!("org-{}", n % 3) }),
@@ -118,12 +119,12 @@ fn event(random: &mut fastrand::Rng, n: usize) -> Value {
     event
 }
 
-/// Consumes until nothing is left. With `faults`, its requests fail, its time is short, and it dies now and then.
+/// Consumes messages until the queue is empty. With `faults`, requests fail, deadlines are short, and processes die.
 async fn consume(world: Arc<World>, queue: Arc<Mutex<Queue>>, mut seed: u64, faults: bool) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut start = || {
         seed += 1;
-        let process = world.process(seed);
+        let process = world.start_process(seed);
         process.transport.fail_randomly(seed, if faults { 16 } else { 0 }, true);
         process
     };
@@ -139,13 +140,13 @@ async fn consume(world: Arc<World>, queue: Arc<Mutex<Queue>>, mut seed: u64, fau
         }
         let timeout = Duration::from_millis(if faults { random.u64(1_000..15_000) } else { 60_000 });
         tokio::select! {
-            answer = deliver(&process.app, &batch, timeout) => {
-                let failed: BTreeSet<&str> = reported(&answer).into_iter().collect();
-                queue.lock().unwrap().end(batch, |id| failed.contains(id));
+            response = process.deliver(&batch, timeout) => {
+                let failed: BTreeSet<&str> = reported_failures(&response).into_iter().collect();
+                queue.lock().unwrap().finish(batch, |id| failed.contains(id));
             }
             () = process.transport.killed() => {
                 process = start();
-                queue.lock().unwrap().end(batch, |_| true);
+                queue.lock().unwrap().finish(batch, |_| true);
             }
         }
     }
@@ -160,7 +161,7 @@ async fn consume_all(world: &Arc<World>, queue: &Arc<Mutex<Queue>>, seed: u64, f
     }
 }
 
-/// What is in the log under each id, as the id items say.
+/// The fingerprint of every recorded id, from the id items.
 async fn fingerprints(world: &World) -> BTreeMap<Key, String> {
     let mut found = BTreeMap::new();
     let request = world.client.scan().table_name(&world.table).filter_expression("begins_with(pk, :id)");
@@ -176,21 +177,21 @@ async fn fingerprints(world: &World) -> BTreeMap<Key, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_event_is_recorded_once_and_nothing_else_whatever_fails() {
+async fn simulation_records_every_event_exactly_once() {
     let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
     let seed = setting("SIMULATION_SEED").unwrap_or(1) as u64;
     let events = setting("SIMULATION_EVENTS").unwrap_or(50_000);
     println!("seed {seed}, {events} events");
     let world = Arc::new(World::new().await);
-    let history = History::of(&world, &mut fastrand::Rng::with_seed(seed), events);
-    let queue = Arc::new(Mutex::new(Queue::new(seed, MOST_RECEIVES)));
+    let history = History::random(&world, &mut fastrand::Rng::with_seed(seed), events);
+    let queue = Arc::new(Mutex::new(Queue::new(seed, MAX_RECEIVES)));
     for message in &history.messages {
         queue.lock().unwrap().send(message.clone());
     }
     consume_all(&world, &queue, seed, true).await;
-    // Good messages may be among the dead by now. Whoever looks after the queue sends them round once more.
-    let dead = queue.lock().unwrap().take_dead();
-    for message in dead {
+    // Some good messages are dead letters now. The operator of a queue sends them once more.
+    let dead_letters = queue.lock().unwrap().take_dead_letters();
+    for message in dead_letters {
         queue.lock().unwrap().send(Message::new(message.id, message.body));
     }
     consume_all(&world, &queue, seed + 1, false).await;
@@ -198,18 +199,18 @@ async fn every_event_is_recorded_once_and_nothing_else_whatever_fails() {
     let recorded = fingerprints(&world).await;
     assert!(recorded.keys().eq(history.contents.keys()), "other ids are recorded than were sent");
     for (key, fingerprint) in &recorded {
-        assert!(history.contents[key].contains(fingerprint), "{key:?} has a content that nobody sent");
+        assert!(history.contents[key].contains(fingerprint), "{key:?} has a content that was not sent");
     }
-    // What is dead in the end is what can never be recorded: the malformed, and the losers of conflicts.
-    let dead = queue.lock().unwrap().take_dead();
-    let dead: BTreeSet<&str> = dead.iter().map(|message| message.id.as_str()).collect();
-    let loses = |carries: &Option<(Key, String)>| {
-        carries.as_ref().is_none_or(|(key, fingerprint)| recorded[key] != *fingerprint)
+    // The remaining dead letters are exactly the malformed messages and those that conflict with the recorded content.
+    let dead_letters = queue.lock().unwrap().take_dead_letters();
+    let dead_letters: BTreeSet<&str> = dead_letters.iter().map(|message| message.id.as_str()).collect();
+    let must_fail = |event: &Option<(Key, String)>| {
+        event.as_ref().is_none_or(|(key, fingerprint)| recorded[key] != *fingerprint)
     };
-    let losers: BTreeSet<&str> =
-        history.carried.iter().filter(|(_, carries)| loses(carries)).map(|(id, _)| id.as_str()).collect();
-    assert_eq!(dead, losers);
-    assert!(losers.len() > events / 300, "{} messages only were to fail", losers.len());
+    let failures: BTreeSet<&str> =
+        history.events.iter().filter(|(_, event)| must_fail(event)).map(|(id, _)| id.as_str()).collect();
+    assert_eq!(dead_letters, failures);
+    assert!(failures.len() > events / 300, "only {} messages had to fail", failures.len());
     let contents = check(&world.client, &world.table).await;
     assert_eq!(contents.activities.values().map(Vec::len).sum::<usize>(), events);
     assert_eq!(contents.activities.len(), WORKSPACES);

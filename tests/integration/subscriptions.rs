@@ -1,4 +1,4 @@
-//! Live feeds: what watchers are told, whatever happens to them and to who tells them.
+//! Subscriptions over WebSocket: subscribers get every update that they may see, in order, whatever fails.
 
 mod access;
 mod costs;
@@ -8,30 +8,30 @@ mod resume;
 
 use std::collections::BTreeSet;
 
-use harness::{Live, World};
+use harness::{SubscriberWorld, World};
 use serde_json::{Value, json};
 
-/// Everything of a workspace.
+/// Subscribes to a workspace.
 const WORKSPACE: &str = "subscription($projectId: String!, $after: String) {
     subscribeToActivity(projectId: $projectId, after: $after) { mutation node { uid } }
 }";
-/// Everything of an organization.
+/// Subscribes to an organization.
 const COMPANY: &str = "subscription($companyId: String!, $after: String) {
     subscribeToActivity(companyId: $companyId, after: $after) { node { uid } }
 }";
 
-/// A world with the workspaces `ws-1` and `ws-2`, of `org-1`, and who watches them.
-async fn live() -> Live {
-    let world = World::watched().await;
-    world.given_workspace("ws-1").await;
-    world.given_workspace("ws-2").await;
-    let live = Live::new(world).await;
-    // What was before is nobody's news.
-    live.recorded().await;
-    live
+/// A world with the workspaces `ws-1` and `ws-2` of `org-1`.
+async fn subscriber_world() -> SubscriberWorld {
+    let log = World::with_stream().await;
+    log.given_workspace("ws-1").await;
+    log.given_workspace("ws-2").await;
+    let world = SubscriberWorld::new(log).await;
+    // The first broadcast must not deliver the workspaces' own activities.
+    world.stream_records().await;
+    world
 }
 
-/// An event that everybody sees.
+/// An event that every member may see.
 fn comment(ws: &str, id: &str) -> Value {
     json!({
         "id": id, "workspace_id": ws, "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
@@ -39,7 +39,7 @@ fn comment(ws: &str, id: &str) -> Value {
     })
 }
 
-/// An event that clients do not see.
+/// An event that clients may not see.
 fn settings(ws: &str, id: &str, details: Value) -> Value {
     json!({
         "id": id, "workspace_id": ws, "actor_type": "user", "actor_id": "owner",
@@ -47,64 +47,65 @@ fn settings(ws: &str, id: &str, details: Value) -> Value {
     })
 }
 
-/// A client: it remembers what it got, and where it was.
+/// A client with one subscription. It keeps the updates that it got, and its last cursor.
 #[derive(Debug, Default)]
-struct Watcher {
+struct Subscriber {
     sub: &'static str,
     query: &'static str,
     variables: Value,
     connection: String,
-    /// The unique ids of what it got.
-    told: Vec<String>,
+    /// The uids of the updates that it got.
+    received: Vec<String>,
     /// Errors that ended its subscription.
     errors: Vec<Value>,
     cursor: Option<String>,
 }
 
-impl Watcher {
-    async fn new(live: &Live, sub: &'static str, query: &'static str, variables: Value) -> Self {
-        let mut watcher = Self { sub, query, variables, ..Self::default() };
-        watcher.come(live).await;
-        assert!(watcher.cursor.is_some(), "{:?}", watcher.errors);
-        watcher
+impl Subscriber {
+    async fn new(world: &SubscriberWorld, sub: &'static str, query: &'static str, variables: Value) -> Self {
+        let mut subscriber = Self { sub, query, variables, ..Self::default() };
+        subscriber.connect(world).await;
+        assert!(subscriber.cursor.is_some(), "{:?}", subscriber.errors);
+        subscriber
     }
 
-    async fn of_workspace(live: &Live, sub: &'static str, ws: &str) -> Self {
-        Self::new(live, sub, WORKSPACE, json!({ "projectId": ws })).await
+    async fn to_workspace(world: &SubscriberWorld, sub: &'static str, ws: &str) -> Self {
+        Self::new(world, sub, WORKSPACE, json!({ "projectId": ws })).await
     }
 
-    async fn of_company(live: &Live, sub: &'static str) -> Self {
-        Self::new(live, sub, COMPANY, json!({ "companyId": "org-1" })).await
+    async fn to_company(world: &SubscriberWorld, sub: &'static str) -> Self {
+        Self::new(world, sub, COMPANY, json!({ "companyId": "org-1" })).await
     }
 
-    /// Connects, and goes on where it was.
-    async fn come(&mut self, live: &Live) {
-        self.connection = live.enter(self.sub, "").await;
-        self.subscribe(live).await;
+    /// Connects, and resumes after the last cursor.
+    async fn connect(&mut self, world: &SubscriberWorld) {
+        self.connection = world.connect_as(self.sub, "").await;
+        self.subscribe(world).await;
     }
 
-    async fn subscribe(&mut self, live: &Live) {
+    async fn subscribe(&mut self, world: &SubscriberWorld) {
         let mut variables = self.variables.clone();
         variables["after"] = self.cursor.clone().into();
-        live.subscribe(&self.connection, "1", self.query, variables).await;
-        self.read(live);
+        world.subscribe(&self.connection, "1", self.query, variables).await;
+        self.read(world);
     }
 
-    /// Loses its connection, of which nobody is told.
-    fn vanish(&mut self, live: &Live) {
-        self.read(live);
-        live.sockets.drop(&self.connection);
+    /// Loses its connection, without a `$disconnect`.
+    fn lose_connection(&mut self, world: &SubscriberWorld) {
+        self.read(world);
+        world.sockets.drop_connection(&self.connection);
     }
 
-    /// Reads what it got.
-    fn read(&mut self, live: &Live) -> Vec<Value> {
-        let messages = live.sockets.take(&self.connection);
+    /// Reads its messages.
+    fn read(&mut self, world: &SubscriberWorld) -> Vec<Value> {
+        let messages = world.sockets.take_messages(&self.connection);
         for message in &messages {
             match message["type"].as_str().unwrap() {
                 "next" => {
                     assert_eq!(message["id"], "1");
                     let node = &message["payload"]["data"]["subscribeToActivity"]["node"];
-                    self.told.push(node["uid"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned());
+                    self.received
+                        .push(node["uid"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned());
                     self.cursor = Some(text(&message["payload"]["extensions"]["cursor"]));
                 }
                 "pong" => {
@@ -120,64 +121,67 @@ impl Watcher {
         messages
     }
 
-    /// What it got since it was last asked.
-    fn news(&mut self, live: &Live) -> Vec<String> {
-        self.read(live);
-        std::mem::take(&mut self.told)
+    /// The uids of the updates that it got since the last call.
+    fn take_received(&mut self, world: &SubscriberWorld) -> Vec<String> {
+        self.read(world);
+        std::mem::take(&mut self.received)
     }
 }
 
-/// What a function does to the tables when everything happens to it that can.
-pub(crate) async fn everything_done_by(function: &str, world: World) -> BTreeSet<(String, String, String)> {
-    let live = Live::new(world).await;
+/// The operations of a function, by table and index, in a history in which everything happens that can.
+pub(crate) async fn operations_of(function: &str, log: World) -> BTreeSet<(String, String, String)> {
+    let world = SubscriberWorld::new(log).await;
     let mut touched = BTreeSet::new();
-    let mut did = |who: &str| {
-        let did = live.transport.take().touched;
-        // What a failed transaction touched, another names.
-        touched.extend(did.into_iter().filter(|(_, table, _)| who == function && !table.is_empty()));
+    let mut take_operations = |caller: &str| {
+        let operations = world.transport.take_metered().touched;
+        // The response to a failed transaction names no table. Another transaction succeeds.
+        touched
+            .extend(operations.into_iter().filter(|(_, table, _)| caller == function && !table.is_empty()));
     };
-    live.teller.store.warm_up().await.unwrap();
-    did(function);
+    world.dispatcher.store.warm_up().await.unwrap();
+    take_operations(function);
     let demo = |id: &str| comment("ws-demo", id);
-    let mut watcher = Watcher::new(&live, "user-demo", WORKSPACE, json!({ "projectId": "demo" })).await;
-    let mut company = Watcher::new(&live, "user-demo", COMPANY, json!({ "companyId": "demo-company" })).await;
-    did("subscriptions");
-    live.world.given([demo("a")]).await;
-    live.broadcast().await;
-    watcher.vanish(&live);
-    live.world.given([demo("b")]).await;
-    live.broadcast().await;
-    did("broadcast");
-    watcher.come(&live).await;
-    assert_eq!(watcher.news(&live), ["ws-demo/a", "ws-demo/b"]);
-    assert_eq!(company.news(&live), ["ws-demo/a", "ws-demo/b"]);
-    live.say(&company.connection, r#"{"type":"complete","id":"1"}"#).await;
+    let mut subscriber =
+        Subscriber::new(&world, "user-demo", WORKSPACE, json!({ "projectId": "demo" })).await;
+    let mut company =
+        Subscriber::new(&world, "user-demo", COMPANY, json!({ "companyId": "demo-company" })).await;
+    take_operations("subscriptions");
+    world.log.given([demo("a")]).await;
+    world.broadcast().await;
+    subscriber.lose_connection(&world);
+    world.log.given([demo("b")]).await;
+    world.broadcast().await;
+    take_operations("broadcast");
+    subscriber.connect(&world).await;
+    assert_eq!(subscriber.take_received(&world), ["ws-demo/a", "ws-demo/b"]);
+    assert_eq!(company.take_received(&world), ["ws-demo/a", "ws-demo/b"]);
+    world.send(&company.connection, r#"{"type":"complete","id":"1"}"#).await;
     let query = "{
         everything: activityList { activities { id } }
         company: activityList(companyId: \"org-demo\", first: 5) { totalCount activities { id } }
         user: activityList(projectId: \"ws-demo\", userId: \"agent-demo\") { activities { id } }
         category: activityList(projectId: \"ws-demo\", categories: [CREATE_TODO]) { totalCount activities { id } }
     }";
-    live.subscribe(&watcher.connection, "q", query, json!({})).await;
-    let answer = &live.sockets.take(&watcher.connection)[0];
+    world.subscribe(&subscriber.connection, "q", query, json!({})).await;
+    let answer = &world.sockets.take_messages(&subscriber.connection)[0];
     assert!(answer["payload"].get("errors").is_none(), "{answer}");
-    live.event("$disconnect", &company.connection, json!({}), std::time::Duration::from_secs(9)).await;
-    did("subscriptions");
-    // A broadcast in the middle of a return leaves a note; here, of one who never came to the end of it.
-    let returning = live.enter("user-demo", "").await;
-    live.transport.take();
-    live.transport.script_reads("UpdateItem", [harness::Fault::Killed]);
+    world.send_event("$disconnect", &company.connection, json!({}), std::time::Duration::from_secs(9)).await;
+    take_operations("subscriptions");
+    // The broadcast flags its batch as missed, because this subscriber's replay was killed before the handover.
+    let replaying = world.connect_as("user-demo", "").await;
+    world.transport.take_metered();
+    world.transport.fail_operation("UpdateItem", [harness::Fault::Killed]);
     tokio::select! {
-        () = live.subscribe(&returning, "1", WORKSPACE, json!({ "projectId": "ws-demo" })) => {}
-        () = live.transport.killed() => {}
+        () = world.subscribe(&replaying, "1", WORKSPACE, json!({ "projectId": "ws-demo" })) => {}
+        () = world.transport.killed() => {}
     }
-    live.transport.clear();
-    did("subscriptions");
-    live.world.given([demo("c")]).await;
-    // And two of an organization meet at its head.
-    live.transport.script([harness::Fault::Conflict]);
-    live.broadcast().await;
-    did("broadcast");
+    world.transport.clear_faults();
+    take_operations("subscriptions");
+    world.log.given([demo("c")]).await;
+    // Two batches of an organization conflict at its journal's head.
+    world.transport.fail_transactions([harness::Fault::Conflict]);
+    world.broadcast().await;
+    take_operations("broadcast");
     touched
 }
 

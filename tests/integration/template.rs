@@ -1,7 +1,7 @@
-//! The template: permissions enough for what the functions do, and nothing that could harm the log; queues that lose
-//! nothing.
+//! The template: each function has exactly the permissions that it uses, and queues lose nothing.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use harness::World;
@@ -9,23 +9,15 @@ use local::template::{Statement, Template, target};
 use serde_json::json;
 use yaml_serde::Value;
 
-use crate::graphql::made;
-use crate::samples::{demo, samples};
+use crate::graphql::workspace_events;
+use crate::samples::{functions, samples, with_demo};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const FUNCTIONS: &[&str] = &[
-    "broadcast",
-    "graphql",
-    "list-issue-activity",
-    "list-workspace-activity",
-    "record-activity",
-    "subscriptions",
-];
 const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
-/// What may be done to the table of connections, beyond reading it.
+/// The writes that are allowed in the table of connections.
 const WRITES: &[&str] = &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
-/// What Lambda itself does as a function: it hands over what failed, and polls.
-const LAMBDAS: &[(&str, &str, &str)] = &[
+/// The actions that Lambda itself takes with a function's role: it polls, and sends failures to a queue.
+const LAMBDA_ACTIONS: &[(&str, &str, &str)] = &[
     ("record-activity", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
     ("record-activity", "sqs:DeleteMessage", "RecordQueue.Arn"),
     ("record-activity", "sqs:GetQueueAttributes", "RecordQueue.Arn"),
@@ -36,8 +28,8 @@ const LAMBDAS: &[(&str, &str, &str)] = &[
     ("broadcast", "dynamodb:GetShardIterator", "LogTable.StreamArn"),
     ("broadcast", "dynamodb:ListStreams", "*"),
 ];
-/// Those that speak to connections, which is to send to them and to close them.
-const SPEAKERS: &[&str] = &["broadcast", "subscriptions"];
+/// The functions that may send to WebSocket connections, close them, and use their table.
+const CONNECTION_FUNCTIONS: &[&str] = &["broadcast", "subscriptions"];
 
 fn statements(function: &str) -> Vec<Statement> {
     let statements = Template::load().unwrap().permissions(function);
@@ -54,17 +46,23 @@ fn allows(statements: &[Statement], action: &str, resource: &str, within: &str) 
 }
 
 #[test]
-fn every_function_has_a_policy_of_its_own() {
-    let mut functions: Vec<String> = Template::load().unwrap().functions().map(|(name, _)| name).collect();
-    functions.sort();
-    assert_eq!(functions, FUNCTIONS);
+fn every_function_has_its_own_policy() {
+    let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions")).unwrap();
+    let crates = folders.map(|folder| folder.unwrap().path()).filter(|path| path.join("Cargo.toml").exists());
+    let mut crates: Vec<String> =
+        crates.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    crates.sort();
+    assert_eq!(functions(), crates);
+    for function in functions() {
+        statements(&function);
+    }
 }
 
 #[test]
-fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
-    for function in FUNCTIONS {
+fn only_the_recorder_may_write_to_the_log() {
+    for function in functions() {
         let (mut others, mut connections) = (BTreeSet::new(), BTreeSet::new());
-        for statement in statements(function) {
+        for statement in statements(&function) {
             for (action, resource) in statement
                 .actions
                 .iter()
@@ -74,7 +72,7 @@ fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
                 if action == "execute-api:ManageConnections" {
                     connections.insert(resource.rsplit_once("${WebSocketApi}").unwrap().1.to_owned());
                 } else if of_log && !READS.contains(&action.as_str()) {
-                    assert_eq!(*function, "record-activity", "{function} may {action}");
+                    assert_eq!(function, "record-activity", "{function} may {action}");
                     assert!(
                         ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()),
                         "{action}"
@@ -82,7 +80,10 @@ fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
                     let within = &statement.within;
                     assert_eq!(*within, ["TransactWriteItems"], "{function} may {action} at any time");
                 } else if resource == "ConnectionsTable.Arn" {
-                    assert!(SPEAKERS.contains(function), "{function} may {action} on {resource}");
+                    assert!(
+                        CONNECTION_FUNCTIONS.contains(&function.as_str()),
+                        "{function} may {action} on {resource}"
+                    );
                     let known = READS.contains(&action.as_str()) || WRITES.contains(&action.as_str());
                     assert!(known, "{function} may {action} on {resource}");
                 } else if !of_log {
@@ -90,27 +91,28 @@ fn only_the_recorder_writes_to_the_log_and_nobody_can_delete_or_scan() {
                 }
             }
         }
-        let lambdas = LAMBDAS.iter().filter(|(of, ..)| of == function);
+        let lambdas = LAMBDA_ACTIONS.iter().filter(|(of, ..)| *of == function);
         let lambdas: BTreeSet<_> =
             lambdas.map(|(_, action, on)| (action.to_string(), on.to_string())).collect();
         assert_eq!(others, lambdas, "{function}");
-        let speaks = ["/live/DELETE/@connections/*", "/live/POST/@connections/*"].map(str::to_owned).into();
+        let send_and_close =
+            ["/live/DELETE/@connections/*", "/live/POST/@connections/*"].map(str::to_owned).into();
         assert_eq!(
             connections,
-            if SPEAKERS.contains(function) { speaks } else { BTreeSet::new() },
+            if CONNECTION_FUNCTIONS.contains(&function.as_str()) { send_and_close } else { BTreeSet::new() },
             "{function}"
         );
     }
 }
 
-/// Records what makes functions read wherever they can.
-async fn give_more(world: &World) {
-    // Of so many workspaces, a company's feed is read from its own partition.
+/// Records activities that make functions read every table and index that they can.
+async fn given_more(world: &World) {
+    // With so many workspaces, a company's feed is read from its own partition.
     for n in 0..8 {
         let details = json!({ "name": "Other", "organization": "org-demo" });
-        world.given(made(&format!("other-{n}"), details, &[("user-demo", "member")])).await;
+        world.given(workspace_events(&format!("other-{n}"), details, &[("user-demo", "member")])).await;
     }
-    // More than 1 MB of an issue is counted in pieces, which days cut.
+    // More than 1 MB of an issue is counted in several requests.
     let long = (0..20).map(|n| {
         json!({
             "id": format!("long-{n}"), "workspace_id": "ws-demo", "issue_id": "issue-demo-1", "actor_type": "user",
@@ -121,28 +123,29 @@ async fn give_more(world: &World) {
     world.given(long).await;
 }
 
-/// What the function does to the tables, as it starts and with its samples.
-async fn done_by(function: &str) -> BTreeSet<(String, String, String)> {
-    let is_speaker = SPEAKERS.contains(&function);
-    let world = demo(if is_speaker { World::watched().await } else { World::new().await }).await;
-    give_more(&world).await;
-    if is_speaker {
-        return crate::live::everything_done_by(function, world).await;
+/// The operations of a function, during its start and with its samples, by table and index.
+async fn operations_of(function: &str) -> BTreeSet<(String, String, String)> {
+    let needs_stream = CONNECTION_FUNCTIONS.contains(&function);
+    let world = with_demo(if needs_stream { World::with_stream().await } else { World::new().await }).await;
+    given_more(&world).await;
+    if needs_stream {
+        return crate::subscriptions::operations_of(function, world).await;
     }
-    world.transport.take();
+    world.transport.take_metered();
     world.store.warm_up().await.unwrap();
     for (_, _, event) in samples(function) {
         world.invoke(function, &event).await;
     }
-    world.transport.take().touched
+    world.transport.take_metered().touched
 }
 
 #[tokio::test]
-async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
-    for function in FUNCTIONS {
+async fn permissions_are_exactly_those_used() {
+    for function in functions() {
+        let function = function.as_str();
         let statements = statements(function);
         let mut used = BTreeSet::new();
-        for (operation, table, index) in done_by(function).await {
+        for (operation, table, index) in operations_of(function).await {
             let actions: &[&str] = match operation.as_str() {
                 "TransactWriteItems" => &["PutItem", "UpdateItem"],
                 other => &[other],
@@ -164,9 +167,10 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
         for statement in statements {
             for action in &statement.actions {
                 for resource in &statement.resources {
-                    let lambdas = LAMBDAS.contains(&(function, action.as_str(), resource.as_str()));
-                    let speaks = action == "execute-api:ManageConnections";
-                    let needed = lambdas || speaks || used.contains(&(action.clone(), resource.clone()));
+                    let is_lambdas = LAMBDA_ACTIONS.contains(&(function, action.as_str(), resource.as_str()));
+                    let is_management = action == "execute-api:ManageConnections";
+                    let needed =
+                        is_lambdas || is_management || used.contains(&(action.clone(), resource.clone()));
                     assert!(needed, "{function} may {action} on {resource}, and never does");
                 }
             }
@@ -175,25 +179,25 @@ async fn functions_may_do_what_they_do_and_what_they_may_they_do() {
 }
 
 #[test]
-fn the_stream_brings_new_activities_in_order_and_what_fails_is_kept_known() {
+fn stream_source_is_in_order_and_reports_failures() {
     let template = Template::load().unwrap();
     let sources = template.stream_sources();
     let [source] = sources.as_slice() else { panic!("{sources:?}") };
     assert_eq!((source.function.as_str(), source.table.as_str()), ("broadcast", "LogTable"));
     assert!(source.reports_failures && source.bisects && source.max_retries > 0);
-    // A batch of the journal is an item, of 400 KB at the most: so many entries of 300 bytes.
+    // A batch of the journal is one item of at most 400 KB, which holds this many entries of 300 bytes.
     assert!(source.batch_size <= 1_000);
     assert_eq!(template.stream_view("LogTable").as_deref(), Some("NEW_IMAGE"));
     let mut mappings = template.resources("AWS::Lambda::EventSourceMapping");
     let mapping = mappings.find(|(id, _)| *id == "BroadcastSource").unwrap().1;
     assert!(mapping["Properties"]["MaximumRecordAgeInSeconds"].as_u64().is_some_and(|age| age <= 24 * 3600));
-    // The connections' items end by themselves.
+    // DynamoDB deletes the connections' items after their time to live.
     let ttl = &template.table("ConnectionsTable").unwrap()["TimeToLiveSpecification"];
     assert_eq!((&ttl["AttributeName"], &ttl["Enabled"]), (&"expires_at".into(), &true.into()));
 }
 
 #[test]
-fn every_queue_has_a_dead_letter_queue_or_is_one_and_is_kept_encrypted_and_watched() {
+fn every_queue_has_dead_letters_encryption_and_alarm() {
     let template = Template::load().unwrap();
     let to = |from: &Value, path: &[&str]| at(from, path).and_then(target).map(str::to_owned);
     let queues: Vec<_> = template.resources("AWS::SQS::Queue").collect();
@@ -216,28 +220,28 @@ fn every_queue_has_a_dead_letter_queue_or_is_one_and_is_kept_encrypted_and_watch
         let alarm = if dead_letters.contains(id) {
             ("ApproximateNumberOfMessagesVisible", 1..=1)
         } else {
-            assert!(to(queue, &redrive).is_some(), "{id} has no dead-letter queue, and is none");
-            // Time to do something before the messages are moved.
+            assert!(to(queue, &redrive).is_some(), "{id} has no dead-letter queue and is none");
+            // The alarm leaves time to act before messages become dead letters.
             ("ApproximateAgeOfOldestMessage", 1..=600)
         };
         assert_eq!(queue["DeletionPolicy"], "Retain", "{id}");
         assert_eq!(queue["UpdateReplacePolicy"], "Retain", "{id}");
         assert_eq!(properties["SqsManagedSseEnabled"], true, "{id}");
         assert_eq!(properties["MessageRetentionPeriod"], 14 * 86_400, "{id}");
-        let watched = template.resources("AWS::CloudWatch::Alarm").any(|(_, watch)| {
-            let watch = &watch["Properties"];
-            watch["Namespace"] == "AWS/SQS"
-                && watch["MetricName"] == alarm.0
-                && watch["Threshold"].as_u64().is_some_and(|threshold| alarm.1.contains(&threshold))
-                && watch["Dimensions"][0].get("Value").and_then(target) == Some(id)
-                && watch.get("AlarmActions").is_some()
+        let has_alarm = template.resources("AWS::CloudWatch::Alarm").any(|(_, found)| {
+            let found = &found["Properties"];
+            found["Namespace"] == "AWS/SQS"
+                && found["MetricName"] == alarm.0
+                && found["Threshold"].as_u64().is_some_and(|threshold| alarm.1.contains(&threshold))
+                && found["Dimensions"][0].get("Value").and_then(target) == Some(id)
+                && found.get("AlarmActions").is_some()
         });
-        assert!(watched, "{id} has no alarm on its {}", alarm.0);
+        assert!(has_alarm, "{id} has no alarm on its {}", alarm.0);
     }
 }
 
 #[test]
-fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
+fn queue_source_leaves_time_and_reports_failures() {
     let template = Template::load().unwrap();
     let sources = template.queue_sources();
     assert!(!sources.is_empty());
@@ -246,10 +250,11 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
     for source in sources {
         assert!(source.reports_failures, "{source:?}");
         assert!(source.visibility >= source.timeout * 6 + source.window, "{source:?}");
-        // An outage of the table takes good messages with it only when it lasts an hour; poison circles for a few.
+        // A message is retried for at least an hour, because an outage must not make good messages dead letters, and
+        // for less than six hours, because some messages never succeed.
         let tried_for = source.visibility * u32::try_from(source.max_receives).unwrap();
         assert!((HOUR..6 * HOUR).contains(&tried_for), "{source:?}");
-        // Its dead-letter queue takes messages of this queue only, known by its name.
+        // The dead-letter queue accepts messages of this queue only, which it names.
         let properties = |id| {
             let mut queues = template.resources("AWS::SQS::Queue");
             queues.find(|(name, _)| *name == id).map(|(_, queue)| &queue["Properties"]).unwrap()
@@ -260,7 +265,7 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
         let (arn, arn_id) = substituted(&allowed["sourceQueueArns"][0]);
         assert_eq!((arn.rsplit(':').next().unwrap(), arn_id), (name, id));
     }
-    // For these SAM would add a policy of its own, that reads every queue.
+    // SAM would add a policy that reads every queue for any other kind of event.
     for (function, resource) in template.functions() {
         for (name, event) in
             resource["Properties"].get("Events").and_then(Value::as_mapping).into_iter().flatten()
@@ -271,7 +276,7 @@ fn queues_leave_their_functions_time_and_take_back_only_what_failed() {
 }
 
 #[test]
-fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
+fn only_the_rule_may_send_and_only_over_tls() {
     let template = Template::load().unwrap();
     let policies: Vec<(Vec<&str>, &Value)> = template
         .resources("AWS::SQS::QueuePolicy")
@@ -290,7 +295,7 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
                 queues.contains(&queue)
                     && statement["Effect"] == "Allow"
                     && statement["Action"] == "sqs:SendMessage"
-                    && senders(statement) == by_name(&template, rule)
+                    && senders(statement) == rule_arns(&template, rule)
             });
             assert!(allowed, "{rule} may not send to {queue}");
         }
@@ -300,7 +305,7 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
             assert_eq!(statement["Principal"]["Service"], "events.amazonaws.com", "{queues:?}");
             let by = senders(statement);
             assert!(
-                rules.iter().any(|(rule, _)| by == by_name(&template, rule)),
+                rules.iter().any(|(rule, _)| by == rule_arns(&template, rule)),
                 "{by:?} send to {queues:?}"
             );
         }
@@ -316,13 +321,13 @@ fn only_the_rule_sends_to_its_queues_and_nobody_reaches_any_without_tls() {
     }
 }
 
-/// Who a policy's statement lets in.
+/// The ARNs that a policy's statement allows to send.
 fn senders(statement: &Value) -> Vec<String> {
     items(&statement["Condition"]["ArnLike"]["aws:SourceArn"]).map(|arn| tagged(arn, "Sub")).collect()
 }
 
 /// The ARNs of a rule, on the default bus and on another.
-fn by_name(template: &Template, rule: &str) -> Vec<String> {
+fn rule_arns(template: &Template, rule: &str) -> Vec<String> {
     let (_, rule) = template.resources("AWS::Events::Rule").find(|(id, _)| *id == rule).unwrap();
     let name = tagged(&rule["Properties"]["Name"], "Sub");
     let arn = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/";
@@ -330,11 +335,11 @@ fn by_name(template: &Template, rule: &str) -> Vec<String> {
 }
 
 #[test]
-fn all_that_is_put_on_the_bus_gets_to_the_queue_or_is_seen_to_be_lost() {
+fn rule_delivers_every_event_or_raises_an_alarm() {
     let template = Template::load().unwrap();
     let rules: Vec<_> = template.resources("AWS::Events::Rule").map(|(_, rule)| rule).collect();
     let [rule] = rules.as_slice() else { panic!("{rules:?}") };
-    // What the parameter leaves empty, begins every source.
+    // An empty parameter is a prefix of every source.
     let pattern = rule["Properties"]["EventPattern"].as_mapping().unwrap();
     assert_eq!(pattern.len(), 1);
     assert_eq!(target(&pattern["source"][0]["prefix"]), Some("EventSourcePrefix"));
@@ -358,10 +363,10 @@ fn all_that_is_put_on_the_bus_gets_to_the_queue_or_is_seen_to_be_lost() {
 }
 
 #[test]
-fn producers_may_hand_over_events_and_nothing_else() {
+fn producers_may_only_send_events() {
     let template = Template::load().unwrap();
     let mut allowed = BTreeSet::new();
-    // The stack's own bus, or the one that was named.
+    // The resource is the stack's own bus, or the one that a parameter names.
     let bus = |value: &Value| {
         let Value::Tagged(either) = value else { return None };
         let [_, own, other] = either.value.as_sequence()?.as_slice() else { return None };
@@ -398,7 +403,7 @@ fn substituted(value: &Value) -> (&str, &Value) {
     (sub.value[0].as_str().unwrap(), &sub.value[1])
 }
 
-/// The text of a tag, such as a `!Sub` that has nothing else.
+/// The text of a tag, such as a `!Sub` with only a text.
 fn tagged(value: &Value, tag: &str) -> String {
     match value {
         Value::Tagged(tagged) if tagged.tag == tag => tagged.value.as_str().unwrap().to_owned(),

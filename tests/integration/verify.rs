@@ -1,4 +1,4 @@
-//! The checker of whole tables: each kind of damage is named, and nothing else is.
+//! `Store::verify`: it reports each kind of damage and nothing else.
 
 mod damage;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::event;
 use damage::{added, damaged, field, get, number, put, removed, string, with, without};
 
-/// Keys of what [`table`] holds.
+/// Keys of items in [`table`].
 const ACT_1: (&str, &str) = ("WS#ws", "AT#2025-01-09T00:10:00.000000#act-1");
 const INVITED: (&str, &str) = ("WS#ws", "AT#2025-01-09T23:59:59.999999#invited");
 const EARLY: (&str, &str) = ("WS#lone", "AT#2024-02-29T12:00:00.000000#early");
@@ -21,7 +21,7 @@ const WORKSPACE: (&str, &str) = ("DIR#WS#ws", "WORKSPACE");
 const LONE: (&str, &str) = ("DIR#WS#lone", "WORKSPACE");
 const CLIENT: (&str, &str) = ("DIR#USER#client", "WS#ws");
 
-/// A table with a bit of everything: the workspace `ws`, of an organization, and `lone`, which nobody ever created.
+/// A table with every kind of item: the workspace `ws` of an organization, and `lone`, which no event created.
 async fn table() -> World {
     let world = World::new().await;
     world.given_workspace("ws").await;
@@ -42,25 +42,25 @@ async fn faults(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_good_table_has_no_faults_and_is_only_read() {
+async fn good_table_has_no_faults_and_is_only_scanned() {
     let world = table().await;
-    world.transport.take();
+    world.transport.take_metered();
     let report = world.store.verify().await.unwrap();
     assert_eq!(report.faults, []);
     let counts: Vec<_> = report.activities.iter().map(|(ws, ids)| (ws.as_str(), ids.len())).collect();
     assert_eq!(counts, [("lone", 1), ("ws", 7)]);
-    // All of it: the template's table, with all of its indexes, and nothing but reading.
+    // It scans the table and all of its indexes, and does nothing else.
     let template = Template::load().unwrap();
     let indexes = template.table("LogTable").unwrap().get("GlobalSecondaryIndexes").unwrap();
     let indexes = indexes.as_sequence().unwrap().iter().map(|index| index["IndexName"].as_str().unwrap());
     let touched: BTreeSet<_> =
         indexes.chain([""]).map(|index| ("Scan".to_owned(), world.table.clone(), index.to_owned())).collect();
-    assert_eq!(world.transport.take().touched, touched);
+    assert_eq!(world.transport.take_metered().touched, touched);
     world.stop().await;
 }
 
 #[tokio::test]
-async fn what_was_recorded_before_its_action_had_a_row_is_found_by_it_and_no_fault() {
+async fn activity_older_than_its_catalog_row_is_no_fault() {
     let world = table().await;
     let key = format!("OTHER#issue.updated{}", ACT_1.1.replace("AT", ""));
     let mut before = get(&world, ACT_1).await.unwrap();
@@ -79,7 +79,7 @@ async fn what_was_recorded_before_its_action_had_a_row_is_found_by_it_and_no_fau
 }
 
 #[tokio::test]
-async fn an_activity_is_there_once_with_its_id_item() {
+async fn mismatch_of_activity_and_id_item_is_found() {
     let world = table().await;
     let found = damaged(&world, ID_OF_ACT_1, removed).await;
     assert_eq!(found, ["ws: act-1 has no id item"]);
@@ -127,7 +127,7 @@ async fn an_activity_is_there_once_with_its_id_item() {
 }
 
 #[tokio::test]
-async fn an_item_is_what_its_content_gives() {
+async fn wrong_or_stray_attribute_is_found() {
     let world = table().await;
     for (name, wrong) in [
         ("issue_key", "WS#ws#ISSUE#issue-2"),
@@ -147,7 +147,7 @@ async fn an_item_is_what_its_content_gives() {
     }
     let found = damaged(&world, ACT_1, with("colour\n", string("red"))).await;
     assert_eq!(found, [r"ws: act-1 has a stray colour\n"]);
-    // Not JSON as it would be written: spaces, another order, a member twice.
+    // The JSON differs from what the recorder writes: spaces, another order, a member twice.
     for details in [
         r#"{"status": "done","weight":1.5}"#,
         r#"{"weight":1.5,"status":"done"}"#,
@@ -183,7 +183,7 @@ async fn an_item_is_what_its_content_gives() {
     world.stop().await;
 }
 
-/// Which of the two shards has a number is chance.
+/// The sort key of the shard that has a number. The recorder chose it at random.
 async fn counter(world: &World, sk: &str, attribute: &str) -> String {
     for shard in 0..2 {
         let sk = format!("{sk}#{shard}");
@@ -195,7 +195,7 @@ async fn counter(world: &World, sk: &str, attribute: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_counters_count_what_is_there() {
+async fn wrong_counter_is_found() {
     let world = table().await;
     let day = counter(&world, "D#2025-01-09", "01").await;
     let day = ("COUNT#ws", day.as_str());
@@ -209,7 +209,7 @@ async fn the_counters_count_what_is_there() {
     let month = ("COUNT#ws", month.as_str());
     let found = damaged(&world, month, with("s01", number("9"))).await;
     assert_eq!(found, ["ws: counter M#2020-01 s01 is 9, should be 4"]);
-    // Whether it is for staff was decided when it was recorded, and counted so.
+    // The counters keep the audience that the action had when it was recorded.
     let found = damaged(&world, INVITED, without("staff")).await;
     assert_eq!(
         found,
@@ -221,7 +221,7 @@ async fn the_counters_count_what_is_there() {
     let found = damaged(&world, INVITED, with("staff", AttributeValue::Bool(false))).await;
     assert!(found.contains(&"ws: invited has a stray staff".to_owned()), "{found:?}");
 
-    // What is no counter stops readers, whatever it says.
+    // Any attribute that is no counter makes reads fail.
     for (name, value) in [("zz", "0"), ("d1", "1"), ("d32", "1"), ("01 ", "1")] {
         let found = damaged(&world, month, with(name, number(value))).await;
         assert_eq!(found, [format!("ws: counter M#2020-01 {name} is {value}, should not be there")]);
@@ -231,7 +231,7 @@ async fn the_counters_count_what_is_there() {
     let found = damaged(&world, month, with("d01", string("5\n"))).await;
     assert_eq!(found, [r#"ws: counter M#2020-01 d01 is S("5\n"), should be 5"#]);
 
-    // Shards are summed; one more may be there, and may not have anything to count.
+    // Verify sums the shards. A further shard is no fault by itself, but must count something.
     let third = ("COUNT#ws", "D#2025-01-09#2");
     let found = damaged(&world, third, added(third, &[("01", number("4"))])).await;
     assert_eq!(found, ["ws: counter D#2025-01-09 01 is 5, should be 1"]);
@@ -245,7 +245,7 @@ async fn the_counters_count_what_is_there() {
 }
 
 #[tokio::test]
-async fn the_directory_is_what_the_activities_come_to() {
+async fn wrong_directory_entry_is_found() {
     let world = table().await;
     let set = "2020-01-01T00:00:00.000000#ws.client";
     let found = damaged(&world, CLIENT, with("role", field(string("owner"), set))).await;

@@ -1,4 +1,4 @@
-//! The least a Lambda function behind an HTTP API can be: what start-up is compared with.
+//! A minimal Lambda function behind an HTTP API, with which the start of the others is compared.
 
 use std::convert::Infallible;
 

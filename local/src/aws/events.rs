@@ -1,38 +1,45 @@
-//! EventBridge: PutEvents. Every bus is the same here, with one rule that sends all to the queue.
+//! EventBridge's `PutEvents`. All buses are one here, with one rule that sends every event to the queue.
 
 use std::time::Duration;
 
 use chrono::DateTime;
+use domain::time::{Clock, Timestamp};
 use serde_json::{Map, Value, json};
-use shared::time::Timestamp;
 use uuid::Uuid;
 
-use super::{ACCOUNT, Aws, REGION, Refusal, list, text};
+use crate::aws_protocol::{AwsError, list, text};
+use crate::queue::Queue;
+use crate::resource_names::{ACCOUNT, REGION};
 
 /// The most entries of a request.
 const MAX_ENTRIES: usize = 10;
-/// The most bytes of them all, counted as EventBridge counts.
-const MAX_SIZE: usize = 256 * 1024;
-/// What it counts a time as.
-const TIME_SIZE: usize = 14;
+/// The most bytes of all entries, as EventBridge counts them.
+const MAX_TOTAL_BYTES: usize = 256 * 1024;
+/// The bytes that EventBridge counts for a time.
+const TIME_BYTES: usize = 14;
 
-pub(super) fn answer(aws: &Aws, operation: &str, input: &Value) -> Result<Value, Refusal> {
+pub(super) fn answer(
+    queue: &Queue,
+    clock: &Clock,
+    operation: &str,
+    input: &Value,
+) -> Result<Value, AwsError> {
     if operation != "PutEvents" {
-        return Err(Refusal::unknown_operation(operation, "PutEvents is"));
+        return Err(AwsError::unknown_operation(operation, "PutEvents is"));
     }
     let inputs = list(input, "Entries")?;
     if inputs.is_empty() || inputs.len() > MAX_ENTRIES {
         let detail = format!("Entries must have 1 to {MAX_ENTRIES} members");
-        return Err(Refusal::new("ValidationException", format!("1 validation error detected: {detail}")));
+        return Err(AwsError::new("ValidationException", format!("1 validation error detected: {detail}")));
     }
     let entries: Vec<Entry> = inputs.iter().map(Entry::read).collect::<Result<_, _>>()?;
-    if entries.iter().map(Entry::size).sum::<usize>() > MAX_SIZE {
+    if entries.iter().map(Entry::bytes).sum::<usize>() > MAX_TOTAL_BYTES {
         let detail = "Total size of the entries in the request is over the limit.";
-        return Err(Refusal::new("ValidationException", detail));
+        return Err(AwsError::new("ValidationException", detail));
     }
     let results: Vec<Value> = entries
         .iter()
-        .map(|entry| match put(aws, entry) {
+        .map(|entry| match put(queue, clock, entry) {
             Ok(id) => json!({ "EventId": id }),
             Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
         })
@@ -41,11 +48,11 @@ pub(super) fn answer(aws: &Aws, operation: &str, input: &Value) -> Result<Value,
     Ok(json!({ "FailedEntryCount": failed, "Entries": results }))
 }
 
-/// Why an entry failed: a code and a message.
-type Fault = (&'static str, String);
+/// The code and the message of an entry that failed.
+type EntryError = (&'static str, String);
 
-/// Puts one event on the bus. Gives its id.
-fn put(aws: &Aws, entry: &Entry) -> Result<String, Fault> {
+/// Puts one event on the bus, and returns the event's id.
+fn put(queue: &Queue, clock: &Clock, entry: &Entry<'_>) -> Result<String, EntryError> {
     let source = required("Source", entry.source)?;
     let detail_type = required("DetailType", entry.detail_type)?;
     let detail = required("Detail", entry.detail)?;
@@ -56,7 +63,7 @@ fn put(aws: &Aws, entry: &Entry) -> Result<String, Fault> {
         return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".to_owned()));
     }
     let id = Uuid::new_v4().to_string();
-    let time = entry.time.unwrap_or_else(|| (aws.clock)());
+    let time = entry.time.unwrap_or_else(|| clock());
     let envelope = json!({
         "version": "0",
         "id": id,
@@ -67,17 +74,17 @@ fn put(aws: &Aws, entry: &Entry) -> Result<String, Fault> {
         "region": REGION,
         "resources": entry.resources,
     });
-    // The detail stays as it was written: read and written again, its numbers might change.
+    // The text of the detail is kept, because parsing and printing might change its numbers.
     let mut body = envelope.to_string();
     body.truncate(body.len() - 1);
     body += &format!(",\"detail\":{detail}}}");
-    match aws.pipeline.queue.send(body, Duration::ZERO) {
+    match queue.send(body, Duration::ZERO) {
         Ok(_) => Ok(id),
         Err(full) => Err(("ThrottlingException", full.to_string())),
     }
 }
 
-fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Fault> {
+fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, EntryError> {
     value.filter(|value| !value.is_empty()).ok_or_else(|| {
         let detail = format!("Parameter {name} is not valid. Reason: {name} is a required argument.");
         ("InvalidArgument", detail)
@@ -94,8 +101,8 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(input: &'a Value) -> Result<Self, Refusal> {
-        let malformed = |detail: &str| Refusal::new("SerializationException", detail);
+    fn read(input: &'a Value) -> Result<Self, AwsError> {
+        let malformed = |detail: &str| AwsError::new("SerializationException", detail);
         if !input.is_object() {
             return Err(malformed("An entry is not a structure"));
         }
@@ -116,20 +123,17 @@ impl<'a> Entry<'a> {
         })
     }
 
-    fn size(&self) -> usize {
+    fn bytes(&self) -> usize {
         let texts = [self.source, self.detail_type, self.detail].into_iter().flatten();
         let resources = self.resources.iter().filter_map(Value::as_str);
-        let time = self.time.map_or(0, |_| TIME_SIZE);
+        let time = self.time.map_or(0, |_| TIME_BYTES);
         texts.chain(resources).map(str::len).sum::<usize>() + time
     }
 }
 
-/// The instant that is so many seconds after 1970.
+/// The instant `seconds` after 1970.
 fn instant(seconds: f64) -> Option<Timestamp> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the time has whole seconds; what is too large saturates"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the number is whole, and a larger one saturates")]
     let seconds = seconds.floor() as i64;
     DateTime::from_timestamp(seconds, 0).map(Timestamp::truncate)
 }

@@ -1,149 +1,180 @@
-//! The operations, for the document only: what serves them is in `functions/`.
+//! The operations of the REST API, each described here alone. The template has their paths, methods and scopes.
 
-#![expect(dead_code, reason = "only their descriptions are used")]
-
+use domain::activity::Activity;
 use record_activity::{BatchResult, KnownAction};
-use shared::activity::Activity;
-use shared::ids::{ActivityId, IssueId, WorkspaceId};
+use serde_json::{Value, json};
 
-use super::problems::{Catalog, Reading, Recording};
-use super::schemas::{Events, Idempotency, Known, Page, Recorded};
+use super::event;
+use super::operation::{Body, Header, Operation, Parameters, Response, string};
+use super::ordered::{Ordered, object};
+use super::problems;
+use super::references::{array_of, reference_to};
 
-/// List all workspace activity
-#[utoipa::path(
-    get,
-    path = "/api/v1/workspaces/{ws_id}/activity",
-    operation_id = "listWorkspaceActivity",
-    tag = "Reading",
-    params(
-        ("ws_id" = WorkspaceId, Path, description = "The workspace."),
-        Page,
-        Known,
-    ),
-    responses(
-        (
-            status = 200,
-            description = "A page of the feed.",
-            body = Vec<Activity>,
-            headers(
-                ("Link" = String, description = "The next page, `rel=\"next\"`, when there is one."),
-                ("X-Total-Count" = u64, description = "How many entries there are, when `include=total` asks."),
-                ("ETag" = String, description = "Names this very answer."),
-            ),
-        ),
-        (status = 304, description = "The answer is the one with the tag in `If-None-Match`."),
-        Reading,
-    ),
-    security(("bearer" = [])),
-)]
-pub(super) fn list_workspace_activity() {}
+const READING: &str = "Reading";
+const RECORDING: &str = "Recording";
 
-/// Show one activity
-#[utoipa::path(
-    get,
-    path = "/api/v1/workspaces/{ws_id}/activity/{activity_id}",
-    operation_id = "getActivity",
-    tag = "Reading",
-    params(
-        ("ws_id" = WorkspaceId, Path, description = "The workspace."),
-        ("activity_id" = ActivityId, Path, description = "The activity."),
-        Known,
-    ),
-    responses(
-        (
-            status = 200,
-            description = "The activity.",
-            body = Activity,
-            headers(("ETag" = String, description = "Names this very answer.")),
+/// The descriptions, by the routes' logical names in the template.
+static OPERATIONS: &[Operation] = &[
+    Operation {
+        route: "ListWorkspaceActivity",
+        tag: READING,
+        summary: "List all workspace activity",
+        parameters: &[Parameters::List, Parameters::IfNoneMatch],
+        responses: &[PAGE, NOT_MODIFIED],
+        problems: problems::READING,
+        ..DEFAULTS
+    },
+    Operation {
+        route: "GetActivity",
+        tag: READING,
+        summary: "Show one activity",
+        parameters: &[Parameters::IfNoneMatch],
+        responses: &[
+            Response {
+                status: 200,
+                description: "The activity.",
+                headers: &[ETAG],
+                schema: Some(reference_to::<Activity>),
+            },
+            NOT_MODIFIED,
+        ],
+        problems: problems::READING,
+        ..DEFAULTS
+    },
+    Operation {
+        route: "ListIssueActivity",
+        tag: READING,
+        summary: "List activity for specific issue",
+        parameters: &[Parameters::List, Parameters::IfNoneMatch],
+        responses: &[PAGE, NOT_MODIFIED],
+        problems: problems::READING,
+        ..DEFAULTS
+    },
+    Operation {
+        route: "RecordActivity",
+        tag: RECORDING,
+        summary: "Record activity",
+        description: Some(
+            "Recorded again, under the same id and with the same content, an event is the same activity.",
         ),
-        (status = 304, description = "The answer is the one with the tag in `If-None-Match`."),
-        Reading,
-    ),
-    security(("bearer" = [])),
-)]
-pub(super) fn get_activity() {}
+        parameters: &[Parameters::IdempotencyKey],
+        body: Some(Body { description: "What happened.", schema: event::one_or_several }),
+        responses: &[
+            Response {
+                status: 200,
+                description: "It was recorded before; or, of an array, every event is recorded now.",
+                headers: &[],
+                schema: Some(activity_or_results),
+            },
+            Response {
+                status: 201,
+                description: "It is recorded.",
+                headers: &[Header {
+                    name: "Location",
+                    description: "Where the activity is.",
+                    schema: string,
+                }],
+                schema: Some(reference_to::<Activity>),
+            },
+            Response {
+                status: 207,
+                description: "Of an array, not every event is recorded.",
+                headers: &[],
+                schema: Some(|| array_of(reference_to::<BatchResult>())),
+            },
+        ],
+        problems: problems::RECORDING,
+    },
+    Operation {
+        route: "ListActions",
+        tag: RECORDING,
+        summary: "List known actions",
+        description: Some(
+            "What events of these actions must be like. Actions that are not listed are recorded as they are.",
+        ),
+        parameters: &[Parameters::IfNoneMatch],
+        responses: &[
+            Response {
+                status: 200,
+                description: "The actions, grouped by what they are about.",
+                headers: &[ETAG],
+                schema: Some(|| array_of(reference_to::<KnownAction>())),
+            },
+            NOT_MODIFIED,
+        ],
+        problems: problems::WITHOUT_TABLE,
+        ..DEFAULTS
+    },
+];
 
-/// List activity for specific issue
-#[utoipa::path(
-    get,
-    path = "/api/v1/workspaces/{ws_id}/issues/{issue_id}/activity",
-    operation_id = "listIssueActivity",
-    tag = "Reading",
-    params(
-        ("ws_id" = WorkspaceId, Path, description = "The workspace."),
-        ("issue_id" = IssueId, Path, description = "The issue."),
-        Page,
-        Known,
-    ),
-    responses(
-        (
-            status = 200,
-            description = "A page of the feed.",
-            body = Vec<Activity>,
-            headers(
-                ("Link" = String, description = "The next page, `rel=\"next\"`, when there is one."),
-                ("X-Total-Count" = u64, description = "How many entries there are, when `include=total` asks."),
-                ("ETag" = String, description = "Names this very answer."),
-            ),
-        ),
-        (status = 304, description = "The answer is the one with the tag in `If-None-Match`."),
-        Reading,
-    ),
-    security(("bearer" = [])),
-)]
-pub(super) fn list_issue_activity() {}
+const DEFAULTS: Operation = Operation {
+    route: "",
+    tag: "",
+    summary: "",
+    description: None,
+    parameters: &[],
+    body: None,
+    responses: &[],
+    problems: &[],
+};
 
-/// Record activity
-///
-/// Recorded again, under the same id and with the same content, an event is the same activity.
-#[utoipa::path(
-    post,
-    path = "/api/v1/workspaces/{ws_id}/activity",
-    operation_id = "recordActivity",
-    tag = "Recording",
-    params(
-        ("ws_id" = WorkspaceId, Path, description = "The workspace."),
-        Idempotency,
-    ),
-    request_body(content = Events, description = "What happened."),
-    responses(
-        (
-            status = 200,
-            description = "It was recorded before; or, of an array, every event is recorded now.",
-            body = Recorded,
-        ),
-        (
-            status = 201,
-            description = "It is recorded.",
-            body = Activity,
-            headers(("Location" = String, description = "Where the activity is.")),
-        ),
-        (status = 207, description = "Of an array, not every event is recorded.", body = Vec<BatchResult>),
-        Recording,
-    ),
-    security(("bearer" = ["activity:write"])),
-)]
-pub(super) fn record_activity() {}
+const PAGE: Response = Response {
+    status: 200,
+    description: "A page of the feed.",
+    headers: &[
+        ETAG,
+        Header {
+            name: "Link",
+            description: "The next page, `rel=\"next\"`, when there is one.",
+            schema: string,
+        },
+        Header {
+            name: "X-Total-Count",
+            description: "How many entries there are, when `include=total` asks.",
+            schema: count,
+        },
+    ],
+    schema: Some(|| array_of(reference_to::<Activity>())),
+};
 
-/// List known actions
-///
-/// What events of these actions must be like. Actions that are not listed are recorded as they are.
-#[utoipa::path(
-    get,
-    path = "/api/v1/actions",
-    operation_id = "listActions",
-    tag = "Recording",
-    params(Known),
-    responses(
-        (
-            status = 200,
-            description = "The actions, grouped by what they are about.",
-            body = Vec<KnownAction>,
-            headers(("ETag" = String, description = "Names this very answer.")),
-        ),
-        (status = 304, description = "The answer is the one with the tag in `If-None-Match`."),
-        Catalog,
-    ),
-    security(("bearer" = [])),
-)]
-pub(super) fn list_actions() {}
+const NOT_MODIFIED: Response = Response {
+    status: 304,
+    description: "The answer is the one with the tag in `If-None-Match`.",
+    headers: &[],
+    schema: None,
+};
+
+const ETAG: Header = Header { name: "ETag", description: "Names this very answer.", schema: string };
+
+/// The description of the route with this logical name.
+pub(super) fn of_route(name: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.route == name)
+}
+
+/// The logical names of all described routes.
+#[cfg(test)]
+pub(super) fn described_routes() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|operation| operation.route)
+}
+
+/// The groups of operations.
+pub(super) fn tags() -> Ordered {
+    let group = |name: &str, description: &str| json!({ "name": name, "description": description });
+    json!([
+        group(READING, "For members of the workspace, and tokens with the scope `activity:read`."),
+        group(RECORDING, "For tokens with the scope `activity:write`; the list of actions for any."),
+    ])
+    .into()
+}
+
+fn activity_or_results() -> Ordered {
+    let several = array_of(reference_to::<BatchResult>());
+    object([
+        ("oneOf", Ordered::Array(vec![reference_to::<Activity>(), several])),
+        ("description", "The activity of a single event, or a result for each event of an array.".into()),
+    ])
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 0 })
+}

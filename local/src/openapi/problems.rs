@@ -1,75 +1,55 @@
-//! The errors of the operations.
+//! The problems that operations respond with.
 
-use std::collections::BTreeMap;
+use http_api::problem::Problem;
+use serde_json::json;
 
-use utoipa::IntoResponses;
-use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type};
+use super::ordered::{Ordered, object};
+use super::references::reference_to;
 
-/// What can keep a caller from reading.
-pub(super) struct Reading;
+/// A status, and the cause that it has in an operation.
+pub(super) type Cause = (u16, &'static str);
 
-impl IntoResponses for Reading {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[
-            (400, "A parameter is wrong, unknown or given twice; `field` names it."),
-            (401, "There is no token, or it is not valid."),
-            (403, "The caller may not read this workspace."),
-            (404, "The workspace, or what is asked for in it, does not exist."),
-            (429, "The log is busy. Try again later."),
-            (500, "The log failed. Report it with the `request_id`."),
-            (503, "The log did not answer. Try again later."),
-        ])
-    }
-}
+const NO_TOKEN: Cause = (401, "There is no token, or it is not valid.");
+const FAILED: Cause = (500, "The log failed. Report it with the `request_id`.");
 
-/// What can keep a caller from recording.
-pub(super) struct Recording;
+/// The problems of reading a workspace.
+pub(super) const READING: &[Cause] = &[
+    (400, "A parameter is wrong, unknown or given twice; `field` names it."),
+    NO_TOKEN,
+    (403, "The caller may not read this workspace."),
+    (404, "The workspace, or what is asked for in it, does not exist."),
+    (429, "The log is busy. Try again later."),
+    FAILED,
+    (503, "The log did not answer. Try again later."),
+];
 
-impl IntoResponses for Recording {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[
-            (400, "The event, the path or the `Idempotency-Key` is wrong; `field` names what is at fault."),
-            (401, "There is no token, or it is not valid."),
-            (403, "The token lacks the scope `activity:write`."),
-            (409, "The id names an activity with other content."),
-            (413, "The body, the event or their number exceeds a limit."),
-            (429, "The log is busy. Send the same again later: it is recorded once."),
-            (500, "The log failed. Report it with the `request_id`."),
-            (503, "The log did not answer. Send the same again: it is recorded once."),
-        ])
-    }
-}
+/// The problems of recording.
+pub(super) const RECORDING: &[Cause] = &[
+    (400, "The event, the path or the `Idempotency-Key` is wrong; `field` names what is at fault."),
+    NO_TOKEN,
+    (403, "The token lacks the scope `activity:write`."),
+    (409, "The id names an activity with other content."),
+    (413, "The body, the event or their number exceeds a limit."),
+    (429, "The log is busy. Send the same again later: it is recorded once."),
+    FAILED,
+    (503, "The log did not answer. Send the same again: it is recorded once."),
+];
 
-/// What can keep a caller from the list of actions.
-pub(super) struct Catalog;
+/// The problems of an operation that reads no table.
+pub(super) const WITHOUT_TABLE: &[Cause] = &[(400, "There are no parameters."), NO_TOKEN, FAILED];
 
-impl IntoResponses for Catalog {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[
-            (400, "There are no parameters."),
-            (401, "There is no token, or it is not valid."),
-            (500, "The log failed. Report it with the `request_id`."),
-        ])
-    }
-}
-
-fn problems(statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let problem = |&(status, description): &(u16, &str)| {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response =
-            ResponseBuilder::new().description(description).content("application/problem+json", content);
-        let response = match status {
-            401 => response.header("WWW-Authenticate", header(Type::String, "Always `Bearer`.")),
-            429 | 503 => response.header("Retry-After", header(Type::Integer, "Seconds to wait.")),
-            _ => response,
-        };
-        (status.to_string(), response.build().into())
+/// The response with a problem.
+pub(super) fn response((status, description): Cause) -> Ordered {
+    let header = match status {
+        401 => Some(("WWW-Authenticate", json!({ "type": "string" }), "Always `Bearer`.")),
+        429 | 503 => Some(("Retry-After", json!({ "type": "integer" }), "Seconds to wait.")),
+        _ => None,
     };
-    statuses.iter().map(problem).collect()
-}
-
-fn header(kind: Type, description: &str) -> Header {
-    let schema = ObjectBuilder::new().schema_type(kind).build();
-    HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
+    let headers = header.map(|(name, schema, description)| {
+        object([(name, object([("schema", schema.into()), ("description", description.into())]))])
+    });
+    let schema = object([("schema", reference_to::<Problem>())]);
+    let members = [("description", Some(description.into())), ("headers", headers)];
+    let members = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ordered::object(members.chain([("content", object([("application/problem+json", schema)]))]))
 }

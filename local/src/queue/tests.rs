@@ -18,7 +18,7 @@ fn send(queue: &Queue, body: &str) -> String {
     queue.send(body.to_owned(), Duration::ZERO).unwrap()
 }
 
-/// What can be received now.
+/// The messages that can be received now.
 async fn receive(queue: &Queue, limit: usize) -> Vec<Message> {
     tokio::time::timeout(Duration::ZERO, queue.receive(limit)).await.unwrap_or_default()
 }
@@ -28,7 +28,7 @@ fn bodies(batch: &[Message]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_done() {
+async fn unfinished_messages_return_after_the_visibility_timeout() {
     let queue = queue(3);
     let (good, bad) = (send(&queue, "good"), send(&queue, "bad"));
     let batch = receive(&queue, 10).await;
@@ -49,7 +49,7 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_comes_again_unless_it_is_
 }
 
 #[tokio::test]
-async fn after_its_last_attempt_a_message_is_a_dead_letter_until_it_is_sent_again() {
+async fn messages_become_dead_letters_after_their_last_attempt() {
     let queue = queue(3);
     let id = send(&queue, "poison");
     for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn after_its_last_attempt_a_message_is_a_dead_letter_until_it_is_sent_agai
 }
 
 #[tokio::test]
-async fn a_delayed_message_waits_and_keeps_no_other_waiting() {
+async fn delayed_messages_hold_up_no_others() {
     let (queue, started, delay) = (queue(3), Instant::now(), Duration::from_millis(500));
     queue.send("later".into(), delay).unwrap();
     assert!(receive(&queue, 10).await.is_empty());
@@ -87,7 +87,7 @@ async fn a_delayed_message_waits_and_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_given_to_two_however_many_consume() {
+async fn concurrent_consumers_share_and_lose_nothing() {
     let queue = Arc::new(queue(100));
     let mut random = fastrand::Rng::with_seed(7);
     let consumers: Vec<_> = (0..4)
@@ -110,8 +110,8 @@ async fn nothing_is_lost_or_given_to_two_however_many_consume() {
             tokio::time::sleep(Duration::from_millis(random.u64(..2))).await;
         }
     }
-    // Were one forgotten, this would wait for ever.
-    tokio::time::timeout(Duration::from_secs(60), queue.emptied()).await.unwrap();
+    // A forgotten message would make this wait for ever.
+    tokio::time::timeout(Duration::from_secs(60), queue.wait_until_empty()).await.unwrap();
     assert!(queue.dead_letters().is_empty());
     let state = queue.lock();
     assert_eq!((state.waiting.len(), state.count, state.bytes), (0, 0, 0));
@@ -120,14 +120,14 @@ async fn nothing_is_lost_or_given_to_two_however_many_consume() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_has_room_again_when_messages_are_done() {
+async fn full_queue_refuses_until_messages_are_done() {
     let queue = queue(1);
     for _ in 0..MAX_MESSAGES {
         send(&queue, "");
     }
-    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(Full));
+    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(QueueFull));
     let batch = receive(&queue, 2).await;
-    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(Full), "those being worked on count too");
+    assert_eq!(queue.send("one more".into(), Duration::ZERO), Err(QueueFull), "messages in flight count too");
     queue.settle(batch, |_| true);
     send(&queue, "one more");
 
@@ -135,15 +135,15 @@ async fn a_full_queue_refuses_and_has_room_again_when_messages_are_done() {
     let large = "x".repeat(MAX_BYTES / 2);
     send(&queue, &large);
     send(&queue, &large);
-    assert_eq!(queue.send("x".into(), Duration::ZERO), Err(Full));
+    assert_eq!(queue.send("x".into(), Duration::ZERO), Err(QueueFull));
     queue.settle(receive(&queue, 1).await, |_| true);
     send(&queue, &large);
 }
 
 #[tokio::test]
-async fn a_batch_is_no_larger_than_lambda_takes() {
+async fn batches_fit_into_an_invocation() {
     let queue = queue(1);
-    // Every character takes two bytes within JSON.
+    // JSON escapes every character, which makes two bytes.
     let body = "\"".repeat(1024 * 1024);
     for _ in 0..4 {
         send(&queue, &body);
@@ -153,16 +153,21 @@ async fn a_batch_is_no_larger_than_lambda_takes() {
 }
 
 #[tokio::test]
-async fn the_oldest_dead_letters_go_when_there_are_too_many() {
+async fn oldest_dead_letters_are_dropped() {
     let queue = queue(1);
-    for n in 0..=MAX_DEAD {
+    for n in 0..=MAX_DEAD_LETTERS {
         send(&queue, &n.to_string());
     }
-    queue.settle(receive(&queue, MAX_DEAD + 1).await, |_| false);
+    queue.settle(receive(&queue, MAX_DEAD_LETTERS + 1).await, |_| false);
     let letters = queue.dead_letters();
-    assert_eq!((letters.len(), letters[0].body.as_str()), (MAX_DEAD, "1"));
-    send(&queue, &"x".repeat(MAX_DEAD_BYTES));
+    assert_eq!((letters.len(), letters[0].body.as_str()), (MAX_DEAD_LETTERS, "1"));
+    send(&queue, &"x".repeat(MAX_DEAD_LETTER_BYTES));
     queue.settle(receive(&queue, 1).await, |_| false);
     let letters = queue.dead_letters();
-    assert_eq!((letters.len(), letters[0].body.len()), (1, MAX_DEAD_BYTES));
+    assert_eq!((letters.len(), letters[0].body.len()), (1, MAX_DEAD_LETTER_BYTES));
+}
+
+#[test]
+fn digest_is_the_one_that_senders_expect() {
+    assert_eq!(body_md5("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
 }

@@ -1,13 +1,13 @@
-//! Who sees what: role, category, privacy and tracking, in a project's feed and in a company's.
+//! Access: role, category, privacy and tracking, in the feeds of a project and of a company.
 
 use std::collections::BTreeSet;
 
 use harness::World;
 use serde_json::{Value, json};
 
-use super::{data, made, refusal};
+use super::{data, refusal, workspace_events};
 
-/// The categories of the reference, an event for each, and whether clients may not see it.
+/// The categories of the reference, each with an event, and whether it is for staff only.
 fn categories() -> Vec<(&'static str, Value, bool)> {
     let event = |action: &str, details: Value| json!({ "action": action, "details": details });
     vec![
@@ -42,8 +42,8 @@ fn categories() -> Vec<(&'static str, Value, bool)> {
 const ROLES: [(&str, &str); 4] =
     [("olga", "owner"), ("adam", "admin"), ("mia", "member"), ("carl", "client")];
 
-/// Every combination of privacy and tracking: the workspace's id, and both.
-const PLACES: [(&str, &str, bool); 4] = [
+/// A workspace for every combination of privacy and tracking.
+const WORKSPACES: [(&str, &str, bool); 4] = [
     ("open", "members", true),
     ("closed", "admins", true),
     ("open-off", "members", false),
@@ -52,9 +52,12 @@ const PLACES: [(&str, &str, bool); 4] = [
 
 async fn world() -> World {
     let world = World::new().await;
-    for (ws, privacy, tracked) in PLACES {
-        let mut events =
-            made(ws, json!({ "name": ws, "slug": format!("the-{ws}"), "organization": "org" }), &ROLES);
+    for (ws, privacy, tracked) in WORKSPACES {
+        let mut events = workspace_events(
+            ws,
+            json!({ "name": ws, "slug": format!("the-{ws}"), "organization": "org" }),
+            &ROLES,
+        );
         let settings = json!({ "privacy": privacy, "activity_enabled": tracked });
         events.push(json!({
             "id": "settings", "workspace_id": ws, "actor_type": "user", "actor_id": "maker",
@@ -74,8 +77,8 @@ async fn world() -> World {
     world
 }
 
-/// What is listed and counted of one category, or the code of the refusal.
-async fn seen(world: &World, sub: &str, scope: &str, arguments: &str) -> Result<Vec<String>, String> {
+/// The uids that a list has and counts, or the code of its error.
+async fn listed_uids(world: &World, sub: &str, scope: &str, arguments: &str) -> Result<Vec<String>, String> {
     let query = format!(
         "{{ activityList({arguments}, userId: \"worker\", first: 200) {{ activities {{ uid }} totalCount }} }}"
     );
@@ -94,7 +97,7 @@ async fn seen(world: &World, sub: &str, scope: &str, arguments: &str) -> Result<
     Ok(uids)
 }
 
-/// Which workspaces' activities of a category a role may see.
+/// The workspaces in which a role may see a category.
 fn visible(role: &str, staff: bool) -> Vec<&'static str> {
     let sees = |(_, privacy, tracked): &&(&str, &str, bool)| {
         *tracked
@@ -105,16 +108,16 @@ fn visible(role: &str, staff: bool) -> Vec<&'static str> {
                 _ => false,
             }
     };
-    PLACES.iter().filter(sees).map(|(ws, ..)| *ws).collect()
+    WORKSPACES.iter().filter(sees).map(|(ws, ..)| *ws).collect()
 }
 
 #[tokio::test]
-async fn each_role_sees_of_each_category_what_privacy_and_tracking_leave() {
+async fn role_privacy_and_tracking_decide_visibility() {
     let world = world().await;
     for (category, _, staff) in categories() {
         let uid = |ws: &str| format!("{ws}/{category}");
         for (user, role) in ROLES {
-            for (ws, privacy, _) in PLACES {
+            for (ws, privacy, _) in WORKSPACES {
                 let may = privacy == "members" || matches!(role, "owner" | "admin");
                 let expected = match (may, visible(role, staff).contains(&ws)) {
                     (false, _) => Err("FORBIDDEN".to_owned()),
@@ -123,8 +126,8 @@ async fn each_role_sees_of_each_category_what_privacy_and_tracking_leave() {
                 };
                 for name in [ws.to_owned(), format!("the-{ws}")] {
                     let arguments = format!("projectId: \"{name}\", categories: [{category}]");
-                    let seen = seen(&world, user, "", &arguments).await;
-                    assert_eq!(seen, expected, "{role}: {category} in {name}");
+                    let listed = listed_uids(&world, user, "", &arguments).await;
+                    assert_eq!(listed, expected, "{role}: {category} in {name}");
                 }
             }
             let mut all: Vec<String> = visible(role, staff).into_iter().map(uid).collect();
@@ -133,7 +136,7 @@ async fn each_role_sees_of_each_category_what_privacy_and_tracking_leave() {
                 for order in ["createdAt_ASC", "category_ASC"] {
                     let arguments = format!("{scope}categories: [{category}], orderBy: {order}");
                     assert_eq!(
-                        seen(&world, user, "", &arguments).await,
+                        listed_uids(&world, user, "", &arguments).await,
                         Ok(all.clone()),
                         "{role}: {arguments}"
                     );
@@ -143,19 +146,19 @@ async fn each_role_sees_of_each_category_what_privacy_and_tracking_leave() {
         let mut tracked: Vec<String> = visible("owner", staff).into_iter().map(uid).collect();
         tracked.sort();
         let arguments = format!("companyId: \"org\", categories: [{category}], orderBy: createdAt_ASC");
-        assert_eq!(seen(&world, "service", "activity:read", &arguments).await, Ok(tracked));
-        assert_eq!(seen(&world, "stranger", "", &arguments).await, Err("FORBIDDEN".into()));
+        assert_eq!(listed_uids(&world, "service", "activity:read", &arguments).await, Ok(tracked));
+        assert_eq!(listed_uids(&world, "stranger", "", &arguments).await, Err("FORBIDDEN".into()));
         let nothing = format!("categories: [{category}]");
-        assert_eq!(seen(&world, "stranger", "", &nothing).await, Ok(vec![]));
+        assert_eq!(listed_uids(&world, "stranger", "", &nothing).await, Ok(vec![]));
     }
     harness::check(&world.client, &world.table).await;
 }
 
 #[tokio::test]
-async fn what_changes_counts_at_once_for_everything_recorded() {
+async fn access_changes_apply_to_older_activities() {
     let world = world().await;
     let feed = "companyId: \"org\", categories: [CREATE_TODO]";
-    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
+    assert_eq!(listed_uids(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
     let change = |id: &str, action: &str, details: Value| {
         json!({
             "id": id, "workspace_id": "open", "actor_type": "user", "actor_id": "maker", "action": action,
@@ -163,24 +166,24 @@ async fn what_changes_counts_at_once_for_everything_recorded() {
         })
     };
     world.given([change("private", "workspace.settings_updated", json!({ "privacy": "admins" }))]).await;
-    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec![]));
+    assert_eq!(listed_uids(&world, "mia", "", feed).await, Ok(vec![]));
     let mut public = change("public", "workspace.settings_updated", json!({ "privacy": "members" }));
     public["created_at"] = json!("2025-01-02T00:00:00Z");
     world.given([public]).await;
-    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
+    assert_eq!(listed_uids(&world, "mia", "", feed).await, Ok(vec!["open/CREATE_TODO".into()]));
     world.given([change("out", "member.removed", json!({ "user": "mia" }))]).await;
-    assert_eq!(seen(&world, "mia", "", feed).await, Ok(vec![]));
+    assert_eq!(listed_uids(&world, "mia", "", feed).await, Ok(vec![]));
     let query = "{ activityList(projectId: \"open\") { totalCount } }";
     let expected = "You do not have permission to view activities for this project";
     assert_eq!(refusal(&world, "mia", query).await, (expected.into(), "FORBIDDEN".into()));
 }
 
 #[tokio::test]
-async fn a_workspace_that_was_moved_is_of_its_new_company_and_there_once() {
+async fn moved_workspace_is_listed_once_in_its_new_company() {
     let world = World::new().await;
     let of = |organization: &str| json!({ "name": "W", "organization": organization });
     for n in 0..7 {
-        world.given(made(&format!("w{n}"), of("old"), &[("reader", "member")])).await;
+        world.given(workspace_events(&format!("w{n}"), of("old"), &[("reader", "member")])).await;
     }
     let event = |id: &str, action: &str, details: Value| {
         json!({
@@ -211,12 +214,12 @@ async fn a_workspace_that_was_moved_is_of_its_new_company_and_there_once() {
     ] {
         assert_eq!(uids(&format!("{scope}{done}")).await, expected, "{scope}");
     }
-    // Without a filter the old company's partition is read, which still has what was recorded for it.
+    // Without a filter, the old company's partition is read, which still has the activities from before the move.
     for (scope, expected) in [("", 17), ("companyId: \"new\", ", 5), ("companyId: \"old\", ", 12)] {
         let all = uids(&format!("{scope}orderBy: createdAt_ASC")).await;
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), expected, "{scope}: {all:?}");
         assert_eq!(all.len(), expected, "{scope}: {all:?}");
-        // Counters count the same.
+        // Offsets use the counters, which count the same.
         for skip in 1..expected {
             let rest = uids(&format!("{scope}orderBy: createdAt_ASC, skip: {skip}")).await;
             assert_eq!(rest, all[skip..], "{scope}: {skip}");
@@ -226,17 +229,17 @@ async fn a_workspace_that_was_moved_is_of_its_new_company_and_there_once() {
 }
 
 #[tokio::test]
-async fn a_slug_is_the_one_that_the_reader_can_mean() {
+async fn slug_resolves_among_readable_projects() {
     let world = World::new().await;
     let slug = |organization: &str| {
         json!({ "name": organization, "slug": "marketing", "organization": organization,
                                             "organization_slug": "acme" })
     };
-    world.given(made("ws-a", slug("org-a"), &[("owner", "owner"), ("both", "member")])).await;
-    world.given(made("ws-b", slug("org-b"), &[("other", "owner"), ("both", "member")])).await;
-    // An id is never taken for a slug.
+    world.given(workspace_events("ws-a", slug("org-a"), &[("owner", "owner"), ("both", "member")])).await;
+    world.given(workspace_events("ws-b", slug("org-b"), &[("other", "owner"), ("both", "member")])).await;
+    // A slug that equals another workspace's id names nothing.
     let shadow = json!({ "name": "Shadow", "slug": "ws-a", "organization": "org-b" });
-    world.given(made("ws-c", shadow, &[("other", "owner")])).await;
+    world.given(workspace_events("ws-c", shadow, &[("other", "owner")])).await;
     let projects =
         "{ activityList(projectId: \"marketing\", first: 1) { activities { project { id slug } } } }";
     let found = data(&world, projects).await;
@@ -262,8 +265,9 @@ async fn a_slug_is_the_one_that_the_reader_can_mean() {
     assert_eq!(found["activityList"]["activities"][0]["company"], json!({ "id": "org-a", "slug": "acme" }));
     let (message, _) = refusal(&world, "both", companies).await;
     assert_eq!(message, "companyId: is the slug of several companies; give the company's id");
-    // A slug that was given up names nothing any more.
-    let mut renamed = made("ws-a", json!({ "name": "A", "slug": "sales", "organization": "org-a" }), &[]);
+    // A former slug names nothing any more.
+    let mut renamed =
+        workspace_events("ws-a", json!({ "name": "A", "slug": "sales", "organization": "org-a" }), &[]);
     renamed[0]["id"] = json!("renamed");
     renamed[0]["created_at"] = json!("2021-01-01T00:00:00Z");
     world.given(renamed).await;
@@ -272,21 +276,21 @@ async fn a_slug_is_the_one_that_the_reader_can_mean() {
     let (_, code) = refusal(&world, "owner", projects).await;
     assert_eq!(code, "FORBIDDEN");
     harness::check(&world.client, &world.table).await;
-    // Nor does another tenant's id hide a slug.
+    // Another tenant's workspace id does not hide a slug.
     let own = json!({ "name": "Own", "slug": "ws-z", "organization": "org-a" });
-    world.given(made("ws-own", own, &[("owner", "owner")])).await;
-    world.given(made("ws-z", json!({ "name": "Z" }), &[("other", "owner")])).await;
+    world.given(workspace_events("ws-own", own, &[("owner", "owner")])).await;
+    world.given(workspace_events("ws-z", json!({ "name": "Z" }), &[("other", "owner")])).await;
     let by_slug = "{ activityList(projectId: \"ws-z\", first: 1) { activities { project { id } } } }";
     let found = data(&world, by_slug).await;
     assert_eq!(found["activityList"]["activities"][0]["project"]["id"], "ws-own");
     let (_, code) = refusal(&world, "both", by_slug).await;
     assert_eq!(code, "FORBIDDEN");
-    // A company's slug holds for all its projects, whichever it was told of.
+    // A company's slug names it for all its projects, although only one project's event gave the slug.
     let web = |organization: &str| json!({ "name": "Web", "slug": "web", "organization": organization });
-    world.given(made("web-1", web("org-1"), &[("owner", "owner")])).await;
-    world.given(made("web-2", web("org-2"), &[("owner", "owner")])).await;
+    world.given(workspace_events("web-1", web("org-1"), &[("owner", "owner")])).await;
+    world.given(workspace_events("web-2", web("org-2"), &[("owner", "owner")])).await;
     let told = json!({ "name": "Told", "organization": "org-1", "organization_slug": "one" });
-    world.given(made("told", told, &[("other", "owner")])).await;
+    world.given(workspace_events("told", told, &[("other", "owner")])).await;
     for project in ["web", "web-1"] {
         let query = format!(
             "{{ activityList(projectId: \"{project}\", companyId: \"one\", first: 1) {{ activities {{ project {{ id }} }} }} }}"

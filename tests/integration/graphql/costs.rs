@@ -1,12 +1,13 @@
-//! What lists cost in DynamoDB requests and units. Exact, so they are asserted.
+//! Costs of lists, in DynamoDB requests and units. They are exact.
 
 use harness::{Metered, World};
 use serde_json::{Value, json};
 
-use super::made;
+use super::workspace_events;
 use crate::event;
 
-/// `n` events of a workspace, ten seconds apart: the tenth user's, and of the tenth category, each one in ten.
+/// `n` events of a workspace, ten seconds apart. One in ten is by each of ten users, and one in ten has another
+/// category.
 fn history(ws: &str, n: usize) -> Vec<Value> {
     let start = chrono::DateTime::from_timestamp(1_735_689_600, 0).unwrap();
     (0..n)
@@ -29,18 +30,18 @@ async fn given(world: &World, events: Vec<Value>) {
     }
 }
 
-/// What a list costs, and how many activities it has.
+/// The cost of a list, the number of its activities, and the list.
 async fn cost(world: &World, arguments: &str, fields: &str) -> (Metered, usize, Value) {
     let query = format!("{{ activityList({arguments}) {{ activities {{ id html }} {fields} }} }}");
-    world.transport.take();
+    world.transport.take_metered();
     let answer = world.ask("owner", "", &query, Value::Null).await;
     let list = &answer["data"]["activityList"];
     let entries = list["activities"].as_array().unwrap_or_else(|| panic!("{query}: {answer}")).len();
-    (world.transport.take(), entries, list.clone())
+    (world.transport.take_metered(), entries, list.clone())
 }
 
 #[tokio::test]
-async fn a_project_costs_what_is_asked_for() {
+async fn project_list_costs_only_selected_fields() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     given(&world, history("ws", 3_000)).await;
@@ -50,17 +51,17 @@ async fn a_project_costs_what_is_asked_for() {
     let total = format!("{info} totalCount");
     let (with_total, ..) = cost(&world, "projectId: \"ws\", first: 50", &total).await;
     assert_eq!(with_total.total(), 3, "{with_total:?}");
-    // A total alone reads no page, and the rest of pageInfo nothing more.
+    // A total alone reads no page.
     let query = "{ activityList(projectId: \"ws\", skip: 7) { totalCount } }";
-    world.transport.take();
+    world.transport.take_metered();
     let answer = world.ask("owner", "", query, Value::Null).await;
-    let alone = world.transport.take();
+    let alone = world.transport.take_metered();
     assert_eq!(
         (alone.total(), &answer["data"]["activityList"]["totalCount"]),
         (2, &json!(3_005)),
         "{alone:?}"
     );
-    // What is left out by a directive was not asked for.
+    // A field that a directive leaves out costs nothing.
     let left_out = format!("{info} totalCount @include(if: false)");
     let (without, ..) = cost(&world, "projectId: \"ws\", first: 50", &left_out).await;
     assert_eq!(without.total(), 2, "{without:?}");
@@ -84,7 +85,7 @@ async fn a_project_costs_what_is_asked_for() {
     let (plain, ..) = cost(&world, "projectId: \"ws\", first: 20", info).await;
     assert_eq!(entries, 20);
     assert!(both.units <= 12.0 * plain.units, "{} of {}", both.units, plain.units);
-    // Deep pages, by cursor and by skipping; and what is before a page, if that is asked for.
+    // Deep pages cost the same by cursor and by offset. Only hasPreviousPage needs one more request.
     let after = format!("projectId: \"ws\", after: {}", list["pageInfo"]["endCursor"]);
     let (next, ..) = cost(&world, &after, info).await;
     assert_eq!(next.total(), 2, "{next:?}");
@@ -95,20 +96,20 @@ async fn a_project_costs_what_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_slug_costs_what_it_takes_to_find_it() {
+async fn slug_lookup_costs_four_requests() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let (by_slug, ..) = cost(&world, "projectId: \"apollo\"", "").await;
-    // Two find no workspace of that id, two the workspace, and two read it.
+    // Two requests find no workspace with that id, two find the slug, and two read the page.
     assert_eq!(by_slug.total(), 6, "{by_slug:?}");
 }
 
 #[tokio::test]
-async fn a_company_of_two_hundred_workspaces_is_read_from_its_own_partition() {
+async fn large_company_is_read_from_its_own_partition() {
     let world = World::new().await;
     for n in 0..200 {
         let details = json!({ "name": format!("W{n}"), "organization": "org" });
-        world.given(made(&format!("ws-{n:03}"), details, &[("owner", "member")])).await;
+        world.given(workspace_events(&format!("ws-{n:03}"), details, &[("owner", "member")])).await;
     }
     for n in 0..20 {
         given(&world, history(&format!("ws-{:03}", n * 10), 60)).await;
@@ -122,17 +123,17 @@ async fn a_company_of_two_hundred_workspaces_is_read_from_its_own_partition() {
             cost(&world, &format!("{scope}, after: {}", list["pageInfo"]["endCursor"]), info).await;
         assert!(next.total() <= 6, "{scope}: {next:?}");
     }
-    // However many lists: what the reader may see is found out once.
-    world.transport.take();
+    // Several lists read the reader's workspaces only once.
+    world.transport.take_metered();
     let twice = "{ a: activityList(companyId: \"org\", first: 5) { activities { id } }
                    b: activityList(first: 5) { activities { id } } }";
     let answer = world.ask("owner", "", twice, Value::Null).await;
     assert!(answer.get("errors").is_none(), "{answer}");
-    let both = world.transport.take();
+    let both = world.transport.take_metered();
     assert!(both.total() <= 7, "{both:?}");
     let (total, _, list) = cost(&world, "companyId: \"org\"", "totalCount").await;
     assert_eq!(list["totalCount"], 400 + 20 * 60, "{total:?}");
-    // More users, or categories in order, than so many workspaces can be read by.
+    // Several users or ordered categories of many workspaces are read from the company's partition.
     let users = "companyId: \"org\", userIds: [\"user-1\", \"user-2\", \"user-3\"]";
     let (_, entries, list) = cost(&world, users, "totalCount").await;
     assert_eq!((entries, &list["totalCount"]), (50, &json!(360)));
@@ -144,9 +145,13 @@ async fn a_company_of_two_hundred_workspaces_is_read_from_its_own_partition() {
     let (_, entries, list) = cost(&world, &format!("{in_order}, skip: 198, first: 4"), "").await;
     assert_eq!((entries, &list["activities"][1]["id"]), (4, &json!("made")), "{list}");
     assert_ne!(list["activities"][2]["id"], "made", "{list}");
-    // A reader of few of them does not read them all.
+    // A reader of few workspaces gets only their activities.
     world
-        .given(made("ws-lone", json!({ "name": "Lone", "organization": "org" }), &[("few", "member")]))
+        .given(workspace_events(
+            "ws-lone",
+            json!({ "name": "Lone", "organization": "org" }),
+            &[("few", "member")],
+        ))
         .await;
     let answer = world.ask("few", "", "{ activityList { activities { id } } }", Value::Null).await;
     assert_eq!(answer["data"]["activityList"]["activities"].as_array().unwrap().len(), 2);
@@ -154,19 +159,25 @@ async fn a_company_of_two_hundred_workspaces_is_read_from_its_own_partition() {
 }
 
 #[tokio::test]
-async fn a_reader_of_a_small_part_leaves_the_companys_partition() {
+async fn reader_of_few_workspaces_avoids_company_partition() {
     let world = World::new().await;
     for n in 0..6 {
         let details = json!({ "name": format!("W{n}"), "organization": "org" });
-        world.given(made(&format!("mine-{n}"), details, &[("owner", "member")])).await;
+        world.given(workspace_events(&format!("mine-{n}"), details, &[("owner", "member")])).await;
     }
-    world.given(made("theirs", json!({ "name": "T", "organization": "org" }), &[("other", "member")])).await;
+    world
+        .given(workspace_events(
+            "theirs",
+            json!({ "name": "T", "organization": "org" }),
+            &[("other", "member")],
+        ))
+        .await;
     given(&world, history("theirs", 4_000)).await;
     let mut mine = history("mine-3", 60);
     mine.iter_mut().for_each(|event| event["created_at"] = json!("2024-01-01T00:00:00Z"));
     given(&world, mine).await;
     let (cost, entries, _) = cost(&world, "companyId: \"org\", first: 50", "totalCount").await;
     assert_eq!(entries, 50);
-    // 4,000 of theirs would be 300 units.
+    // The other workspace's 4,000 activities would cost 300 units.
     assert!(cost.units < 120.0, "{cost:?}");
 }

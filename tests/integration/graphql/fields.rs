@@ -1,9 +1,9 @@
-//! Every field of an activity, and both of the reference's examples.
+//! The fields of an activity, and the examples of the reference.
 
 use harness::World;
 use serde_json::{Value, json};
 
-use super::{data, ids, made};
+use super::{data, ids, workspace_events};
 
 const FIELDS: &str = "activities { id uid category html text createdAt updatedAt createdBy { id name email type }
     affectedBy { id name email } company { id name slug } project { id name slug } todo { id title }
@@ -15,11 +15,11 @@ async fn world() -> World {
         "name": "Apollo", "slug": "apollo", "organization": "org-1", "organization_name": "Acme & Co",
         "organization_slug": "acme"
     });
-    world.given(made("ws", details, &[("owner", "owner")])).await;
+    world.given(workspace_events("ws", details, &[("owner", "owner")])).await;
     world
 }
 
-/// The one activity that comes of an event by Ada.
+/// Records an event, by Ada unless it has an actor, and returns its activity.
 async fn node(world: &World, mut event: Value) -> Value {
     event["workspace_id"] = json!("ws");
     event["created_at"] = json!("2024-05-06T07:08:09.123456Z");
@@ -40,7 +40,7 @@ async fn node(world: &World, mut event: Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_field_says_what_was_so_at_the_time() {
+async fn fields_show_names_as_of_the_activity() {
     let world = world().await;
     let details =
         json!({ "title": "Fix <login>", "identifier": "I-1", "list": "l-1", "list_title": "Doing" });
@@ -63,7 +63,7 @@ async fn every_field_says_what_was_so_at_the_time() {
             "comment": null, "discussion": null, "statusUpdate": null, "metadata": details.to_string()
         })
     );
-    // Ada's name changed, and what she did before keeps the old one.
+    // Ada's name has changed since. Her earlier activity keeps the old one.
     let event = json!({
         "id": "a02", "action": "comment.created", "actor_type": "agent", "actor_id": "bot", "actor": { "name": "Bot" },
         "issue_id": "issue-1", "on_behalf_of": { "id": "ada", "name": "Ada Lovelace" },
@@ -86,7 +86,7 @@ async fn every_field_says_what_was_so_at_the_time() {
 }
 
 #[tokio::test]
-async fn what_an_activity_is_about_has_a_field_of_its_own() {
+async fn every_subject_has_its_own_field() {
     let world = world().await;
     let event = |id: &str, action: &str, issue: Option<&str>, details: Value| json!({ "id": id, "action": action, "issue_id": issue, "details": details });
     for (event, field, expected) in [
@@ -144,18 +144,18 @@ async fn what_an_activity_is_about_has_a_field_of_its_own() {
         (event("b09", "deploy.finished", None, json!({ "n": 1.0 })), "category", json!("OTHER")),
         (event("b10", "deploy.started", None, json!({ "n": 1.0 })), "metadata", json!("{\"n\":1.0}")),
     ] {
-        // One at a time: they all happened at the same time.
-        let world_of_one = format!("{}-user", event["id"].as_str().unwrap());
+        // Each event has its own actor, because the activities share one time and are listed by actor.
+        let actor = format!("{}-user", event["id"].as_str().unwrap());
         let mut event = event;
         event["actor_type"] = json!("user");
-        event["actor_id"] = json!(world_of_one);
+        event["actor_id"] = json!(actor);
         let node = node(&world, event.clone()).await;
         assert_eq!(node[field], expected, "{event}");
     }
 }
 
 #[tokio::test]
-async fn the_references_examples_run_unchanged() {
+async fn reference_examples_run_unchanged() {
     let world = world().await;
     world.given([json!({
         "id": "a1", "workspace_id": "ws", "issue_id": "issue-1", "actor_type": "user", "actor_id": "user1-id",
@@ -171,14 +171,14 @@ async fn the_references_examples_run_unchanged() {
     assert_eq!(list["activities"][0]["category"], "MARK_TODO_AS_COMPLETE");
     let advanced = queries.next().unwrap().replace("your-company-id", "org-1");
     let list = &data(&world, &advanced).await["activityList"];
-    // Up to the end date, which is included.
+    // The end date is inclusive.
     assert_eq!(ids(list), ["a1"]);
     assert_eq!(list["activities"][0]["todo"]["id"], "issue-1");
     assert_eq!(queries.next(), None);
 }
 
 #[tokio::test]
-async fn filters_of_users_narrow_each_other() {
+async fn user_filters_are_intersected() {
     let world = world().await;
     let both = |user: &str| {
         format!(

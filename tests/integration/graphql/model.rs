@@ -1,4 +1,4 @@
-//! Random feeds against a plain model: random histories of several workspaces, random questions, walked both ways.
+//! Lists compared with a plain model: random histories of several workspaces, random queries, paged in both directions.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use super::made;
+use super::workspace_events;
 
-/// The workspaces, with their organizations, and what the reader is in each. More than four are theirs, so that
-/// organizations' partitions are read; the fourth is of their organization and not for them.
+/// The workspaces, each with its organization and the reader's role. The reader has more than four in `org-1`, so that
+/// the organization's partition is read, and no role in the fourth.
 const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
     ("w0", Some("org-1"), Some("owner")),
     ("w1", Some("org-1"), Some("client")),
@@ -21,7 +21,7 @@ const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
     ("w6", Some("org-2"), Some("member")),
     ("w7", None, Some("client")),
 ];
-/// Actions, their categories, and whether they are for staff. The last two are those that make a workspace.
+/// The actions, each with its category, and whether it is for staff. The last two only create workspaces.
 const ACTIONS: &[(&str, &str, bool)] = &[
     ("issue.reopened", "MARK_TODO_AS_INCOMPLETE", false),
     ("issue.completed", "MARK_TODO_AS_COMPLETE", false),
@@ -31,8 +31,9 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("workspace.created", "CREATE_PROJECT", false),
     ("member.added", "ADD_USER_TO_PROJECT", true),
 ];
-const DRAWN: usize = 5;
-/// Few different times, so that many are equal.
+/// The number of actions that random activities and queries use.
+const RANDOM_ACTIONS: usize = 5;
+/// The times. They are few, so that many activities share one.
 const TIMES: &[&str] = &[
     "2023-12-31T23:59:59.999999Z",
     "2024-01-01T00:00:00.000000Z",
@@ -41,10 +42,10 @@ const TIMES: &[&str] = &[
     "2024-03-01T00:10:00.000000Z",
     "2024-03-02T00:00:00.000000Z",
 ];
-/// The time of what makes a workspace.
-const MADE: &str = "2020-01-01T00:00:00.000000Z";
+/// The time of the events that create the workspaces.
+const WORKSPACES_CREATED_AT: &str = "2020-01-01T00:00:00.000000Z";
 
-/// What the model keeps of an activity.
+/// An activity of the model.
 #[derive(Debug, Clone)]
 struct Entry {
     workspace: usize,
@@ -72,8 +73,8 @@ impl Entry {
 
 fn entry() -> impl Strategy<Value = Entry> {
     let tags = prop::collection::btree_set(0..3usize, 0..3);
-    // Few ids, so that workspaces have the same ones at the same times.
-    (0..WORKSPACES.len(), 0..12usize, 0..TIMES.len(), 0..3usize, 0..DRAWN, tags).prop_map(
+    // Ids are few, so that workspaces share ids and times.
+    (0..WORKSPACES.len(), 0..12usize, 0..TIMES.len(), 0..3usize, 0..RANDOM_ACTIONS, tags).prop_map(
         |(workspace, id, at, actor, action, tags)| Entry {
             workspace,
             id: format!("a{id}"),
@@ -93,7 +94,7 @@ enum Scope {
 }
 
 #[derive(Debug, Clone)]
-struct Question {
+struct ModelQuery {
     scope: Scope,
     by_slug: bool,
     with_company: bool,
@@ -109,11 +110,11 @@ struct Question {
     page: usize,
 }
 
-fn question() -> impl Strategy<Value = Question> {
+fn query() -> impl Strategy<Value = ModelQuery> {
     let some =
         |of: usize| prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)];
     let scope = prop_oneof![
-        2 => (0..WORKSPACES.len()).prop_filter("not for them", |n| *n != 3).prop_map(Scope::Project),
+        2 => (0..WORKSPACES.len()).prop_filter("the reader has no role", |n| *n != 3).prop_map(Scope::Project),
         2 => Just(Scope::Company("org-1")),
         1 => Just(Scope::Company("org-2")),
         2 => Just(Scope::Everything),
@@ -122,7 +123,7 @@ fn question() -> impl Strategy<Value = Question> {
     let bound = || prop::option::weighted(0.3, 0..TIMES.len());
     let order = (prop::bool::weighted(0.4), any::<bool>(), any::<bool>());
     let skip = prop_oneof![3 => Just(0usize), 1 => 1..6usize];
-    (scope, some(3), some(DRAWN), some(3), (bound(), bound()), order, skip, 1..9usize).prop_map(
+    (scope, some(3), some(RANDOM_ACTIONS), some(3), (bound(), bound()), order, skip, 1..9usize).prop_map(
         |(
             (scope, by_slug, with_company),
             actors,
@@ -135,7 +136,7 @@ fn question() -> impl Strategy<Value = Question> {
         )| {
             let end = end.filter(|end| start.is_none_or(|start| start < *end));
             let categories = categories.into_iter().map(|action| ACTIONS[action].1).collect();
-            Question {
+            ModelQuery {
                 scope,
                 by_slug,
                 with_company,
@@ -154,7 +155,7 @@ fn question() -> impl Strategy<Value = Question> {
     )
 }
 
-impl Question {
+impl ModelQuery {
     fn shows(&self, entry: &Entry) -> bool {
         let (name, organization, role) = WORKSPACES[entry.workspace];
         let (_, category, staff) = ACTIONS[entry.action];
@@ -172,7 +173,7 @@ impl Question {
             && self.end.is_none_or(|end| entry.at <= TIMES[end])
     }
 
-    fn answer(&self, history: &[Entry]) -> Vec<String> {
+    fn expected_uids(&self, history: &[Entry]) -> Vec<String> {
         let mut shown: Vec<&Entry> = history.iter().filter(|entry| self.shows(entry)).collect();
         shown.sort_by_key(|entry| {
             let (action, category, _) = ACTIONS[entry.action];
@@ -185,8 +186,8 @@ impl Question {
         shown.into_iter().map(Entry::uid).collect()
     }
 
-    /// The query for a page, which `paging` says.
-    fn query(&self, paging: &str) -> String {
+    /// The query of the page that `paging` selects.
+    fn document(&self, paging: &str) -> String {
         let list = |items: Vec<String>| format!("[{}]", items.join(", "));
         let mut arguments = vec![paging.to_owned()];
         let slug = if self.by_slug { "slug-of-" } else { "" };
@@ -236,10 +237,10 @@ struct Page {
     total: usize,
 }
 
-async fn page(world: &World, question: &Question, paging: &str) -> Page {
-    let query = question.query(paging);
-    let mut answer = world.ask("reader", "", &query, Value::Null).await;
-    assert!(answer.get("errors").is_none(), "{query}: {answer}");
+async fn page(world: &World, query: &ModelQuery, paging: &str) -> Page {
+    let document = query.document(paging);
+    let mut answer = world.ask("reader", "", &document, Value::Null).await;
+    assert!(answer.get("errors").is_none(), "{document}: {answer}");
     let list = answer["data"]["activityList"].take();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let info = &list["pageInfo"];
@@ -253,23 +254,23 @@ async fn page(world: &World, question: &Question, paging: &str) -> Page {
     }
 }
 
-/// Walks a feed to its end, and gives what the cursors at the pages' ends are.
-async fn forward(world: &World, question: &Question, expected: &[String]) -> Vec<(usize, String)> {
-    let (mut at, mut after) = (question.skip.min(expected.len()), None);
+/// Pages through a feed from its start, and returns the cursor at the end of each page with its index.
+async fn forward(world: &World, query: &ModelQuery, expected: &[String]) -> Vec<(usize, String)> {
+    let (mut at, mut after) = (query.skip.min(expected.len()), None);
     let mut cursors = Vec::new();
     loop {
-        let mut paging = format!("first: {}", question.page);
+        let mut paging = format!("first: {}", query.page);
         match &after {
             Some(after) => paging.push_str(&format!(", after: \"{after}\"")),
-            None => paging.push_str(&format!(", skip: {}", question.skip)),
+            None => paging.push_str(&format!(", skip: {}", query.skip)),
         }
-        let page = page(world, question, &paging).await;
-        let end = (at + question.page).min(expected.len());
-        let shown = question.query(&paging);
+        let page = page(world, query, &paging).await;
+        let end = (at + query.page).min(expected.len());
+        let shown = query.document(&paging);
         assert_eq!(page.uids, expected[at..end], "{shown}");
-        assert_eq!(page.total, expected.len(), "the total of {shown}");
-        assert_eq!(page.has_next, end < expected.len(), "what is after {shown}");
-        assert_eq!(page.has_previous, at > 0, "what is before {shown}");
+        assert_eq!(page.total, expected.len(), "totalCount of {shown}");
+        assert_eq!(page.has_next, end < expected.len(), "hasNextPage of {shown}");
+        assert_eq!(page.has_previous, at > 0, "hasPreviousPage of {shown}");
         at = end;
         if let Some(cursor) = page.end.clone() {
             cursors.push((at, cursor));
@@ -281,21 +282,21 @@ async fn forward(world: &World, question: &Question, expected: &[String]) -> Vec
     }
 }
 
-/// Walks a feed from its end to its beginning.
-async fn backward(world: &World, question: &Question, expected: &[String]) {
-    let (mut at, mut before) = (expected.len() - question.skip.min(expected.len()), None);
+/// Pages through a feed from its end.
+async fn backward(world: &World, query: &ModelQuery, expected: &[String]) {
+    let (mut at, mut before) = (expected.len() - query.skip.min(expected.len()), None);
     loop {
-        let mut paging = format!("last: {}", question.page);
+        let mut paging = format!("last: {}", query.page);
         match &before {
             Some(before) => paging.push_str(&format!(", before: \"{before}\"")),
-            None => paging.push_str(&format!(", skip: {}", question.skip)),
+            None => paging.push_str(&format!(", skip: {}", query.skip)),
         }
-        let page = page(world, question, &paging).await;
-        let start = at.saturating_sub(question.page);
-        let shown = question.query(&paging);
+        let page = page(world, query, &paging).await;
+        let start = at.saturating_sub(query.page);
+        let shown = query.document(&paging);
         assert_eq!(page.uids, expected[start..at], "{shown}");
-        assert_eq!(page.has_previous, start > 0, "what is before {shown}");
-        assert_eq!(page.has_next, at < expected.len(), "what is after {shown}");
+        assert_eq!(page.has_previous, start > 0, "hasPreviousPage of {shown}");
+        assert_eq!(page.has_next, at < expected.len(), "hasNextPage of {shown}");
         at = start;
         if !page.has_previous {
             return;
@@ -304,29 +305,29 @@ async fn backward(world: &World, question: &Question, expected: &[String]) {
     }
 }
 
-/// Pages between two places, from either end.
-async fn between(world: &World, question: &Question, expected: &[String], cursors: &[(usize, String)]) {
+/// Reads pages between two cursors, from either end.
+async fn between(world: &World, query: &ModelQuery, expected: &[String], cursors: &[(usize, String)]) {
     let [(from, after), .., (to, before)] = cursors else { return };
-    // The last cursor names an activity, which is left out.
+    // The page ends before the activity of the last cursor.
     let expected_between = &expected[*from..to - 1];
     for (word, slice) in [
-        ("first", &expected_between[..expected_between.len().min(question.page)]),
-        ("last", &expected_between[expected_between.len().saturating_sub(question.page)..]),
+        ("first", &expected_between[..expected_between.len().min(query.page)]),
+        ("last", &expected_between[expected_between.len().saturating_sub(query.page)..]),
     ] {
-        let paging = format!("{word}: {}, after: \"{after}\", before: \"{before}\"", question.page);
-        let page = page(world, question, &paging).await;
-        assert_eq!(page.uids, slice, "{}", question.query(&paging));
+        let paging = format!("{word}: {}, after: \"{after}\", before: \"{before}\"", query.page);
+        let page = page(world, query, &paging).await;
+        assert_eq!(page.uids, slice, "{}", query.document(&paging));
         let left_out = expected_between.len() > slice.len();
         let (next, previous) = if word == "first" { (left_out, true) } else { (true, left_out) };
-        assert_eq!((page.has_next, page.has_previous), (next, previous), "{}", question.query(&paging));
+        assert_eq!((page.has_next, page.has_previous), (next, previous), "{}", query.document(&paging));
     }
 }
 
-async fn holds(history: Vec<Entry>, late: usize, questions: Vec<Question>) {
+async fn check_history(history: Vec<Entry>, late: usize, queries: Vec<ModelQuery>) {
     let world = World::new().await;
     let mut known = Vec::new();
     let (early, rest) = history.split_at(late.min(history.len()));
-    // From before their workspaces were known.
+    // These activities are recorded before their workspaces are created.
     world.given(early.iter().map(Entry::value)).await;
     for (workspace, (name, organization, role)) in WORKSPACES.iter().enumerate() {
         let details = match organization {
@@ -337,11 +338,11 @@ async fn holds(history: Vec<Entry>, late: usize, questions: Vec<Question>) {
             None => json!({ "name": name, "slug": format!("slug-of-{name}") }),
         };
         let members: Vec<(&str, &str)> = role.iter().map(|role| ("reader", *role)).collect();
-        let events = made(name, details, &members);
+        let events = workspace_events(name, details, &members);
         let of = |event: &Value| Entry {
             workspace,
             id: event["id"].as_str().unwrap().to_owned(),
-            at: MADE,
+            at: WORKSPACES_CREATED_AT,
             actor: 9,
             action: ACTIONS.iter().position(|(action, ..)| event["action"] == *action).unwrap(),
             tags: BTreeSet::new(),
@@ -351,28 +352,28 @@ async fn holds(history: Vec<Entry>, late: usize, questions: Vec<Question>) {
     }
     world.given(rest.iter().map(Entry::value)).await;
     known.extend(history);
-    for question in questions {
-        let expected = question.answer(&known);
-        let cursors = forward(&world, &question, &expected).await;
-        backward(&world, &question, &expected).await;
-        between(&world, &question, &expected, &cursors).await;
+    for query in queries {
+        let expected = query.expected_uids(&known);
+        let cursors = forward(&world, &query, &expected).await;
+        backward(&world, &query, &expected).await;
+        between(&world, &query, &expected, &cursors).await;
     }
     harness::check(&world.client, &world.table).await;
     world.stop().await;
 }
 
 #[test]
-fn every_page_of_every_feed_is_the_models_both_ways() {
+fn pages_match_the_model_in_both_directions() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let history = prop::collection::vec(entry(), 0..90);
-    let questions = prop::collection::vec(question(), 1..6);
+    let queries = prop::collection::vec(query(), 1..6);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&(history, 0..10usize, questions), |(mut history, late, questions)| {
-        // An id names one activity of its workspace.
+    let result = runner.run(&(history, 0..10usize, queries), |(mut history, late, queries)| {
+        // An id exists once in a workspace.
         let mut seen = BTreeSet::new();
         history.retain(|entry| seen.insert(entry.uid()));
-        runtime.block_on(holds(history, late, questions));
+        runtime.block_on(check_history(history, late, queries));
         Ok(())
     });
     if let Err(error) = result {

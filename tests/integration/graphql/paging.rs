@@ -1,11 +1,11 @@
-//! Walks while others write.
+//! Paging while others record.
 
 use std::collections::BTreeSet;
 
 use harness::World;
 use serde_json::{Value, json};
 
-use super::made;
+use super::workspace_events;
 
 const WORKSPACES: usize = 6;
 
@@ -16,8 +16,9 @@ fn activity(id: String, workspace: usize, day: usize) -> Value {
     })
 }
 
-/// The uids of a walk in pages of four; before each page but the first, more is recorded at both ends and in between.
-async fn walked(world: &World, direction: &str, arguments: &str) -> Vec<String> {
+/// Pages through a feed by four, and returns the uids. Before each further page, activities are recorded all over the
+/// feed.
+async fn paged_uids(world: &World, direction: &str, arguments: &str) -> Vec<String> {
     let (size, from, cursor, more) = match direction {
         "forward" => ("first", "after", "endCursor", "hasNextPage"),
         _ => ("last", "before", "startCursor", "hasPreviousPage"),
@@ -36,7 +37,7 @@ async fn walked(world: &World, direction: &str, arguments: &str) -> Vec<String> 
         if list["pageInfo"][more] == false {
             return seen;
         }
-        assert!(round < 100, "{query} has no end");
+        assert!(round < 100, "{query} does not end");
         let late = [1, 9, 15, 22, 28]
             .map(|day| activity(format!("late-{direction}-{round}-{day}"), (round + day) % WORKSPACES, day));
         world.given(late).await;
@@ -45,7 +46,7 @@ async fn walked(world: &World, direction: &str, arguments: &str) -> Vec<String> 
 }
 
 #[tokio::test]
-async fn what_is_recorded_between_pages_neither_hides_nor_repeats_what_was_there() {
+async fn inserts_between_pages_hide_and_repeat_nothing() {
     for (direction, arguments) in [
         ("forward", ""),
         ("backward", ""),
@@ -57,17 +58,17 @@ async fn what_is_recorded_between_pages_neither_hides_nor_repeats_what_was_there
         let world = World::new().await;
         for n in 0..WORKSPACES {
             let details = json!({ "name": "W", "organization": "org" });
-            world.given(made(&format!("ws-{n}"), details, &[("reader", "member")])).await;
+            world.given(workspace_events(&format!("ws-{n}"), details, &[("reader", "member")])).await;
         }
-        // Every place is there in every workspace.
+        // Every workspace has the same ids and times.
         for day in 5..20 {
             world.given((0..WORKSPACES).map(|n| activity(format!("a{day}"), n, day))).await;
         }
-        let seen = walked(&world, direction, arguments).await;
+        let seen = paged_uids(&world, direction, arguments).await;
         let all: BTreeSet<&String> = seen.iter().collect();
         assert_eq!(all.len(), seen.len(), "{direction}{arguments} repeats: {seen:?}");
-        let of_one = arguments.contains("projectId");
-        for n in (0..WORKSPACES).filter(|n| !of_one || *n == 1) {
+        let is_project = arguments.contains("projectId");
+        for n in (0..WORKSPACES).filter(|n| !is_project || *n == 1) {
             for day in 5..20 {
                 let uid = format!("ws-{n}/a{day}");
                 assert!(all.contains(&uid), "{direction}{arguments} lacks {uid}: {seen:?}");

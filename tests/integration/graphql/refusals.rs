@@ -1,4 +1,4 @@
-//! What is refused, in the reference's words.
+//! Errors, with the messages of the reference.
 
 use harness::{World, token_claims};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn list(arguments: &str) -> String {
 }
 
 #[tokio::test]
-async fn errors_have_the_references_messages_and_codes() {
+async fn errors_have_the_reference_messages_and_codes() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let ws = |arguments: &str| list(&format!("projectId: \"ws\", {arguments}"));
@@ -73,15 +73,15 @@ async fn errors_have_the_references_messages_and_codes() {
 }
 
 #[tokio::test]
-async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_read() {
+async fn invalid_document_is_rejected_before_any_read() {
     let world = World::new().await;
     world.given_workspace("ws").await;
-    world.transport.take();
+    world.transport.take_metered();
     let alias = |n: usize| {
         format!("a{n}: activityList(projectId: \"ws\", first: 200) {{ activities {{ id html }} }} ")
     };
     let names = |n: usize| format!("a{n}: __typename ");
-    // Each spreads the next three hundred times: together they would be more than a day's work.
+    // Each fragment spreads the next one 300 times. Their expansion would take more than a day.
     let bomb: String = (0..9)
         .map(|n| format!("fragment F{n} on Query {{ {} }} ", format!("...F{} ", n + 1).repeat(300)))
         .chain(["fragment F9 on Query { __typename }".to_owned()])
@@ -126,7 +126,7 @@ async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_rea
             "query: must select at most 1000 fields, fragments where they are spread",
         ),
         (
-            // What nothing spreads is followed too.
+            // The limit also applies to fragments that nothing spreads.
             format!("{{ __typename }} {bomb}"),
             "query: must select at most 1000 fields, fragments where they are spread",
         ),
@@ -163,12 +163,12 @@ async fn documents_that_do_not_fit_the_schema_are_refused_before_anything_is_rea
         assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{shown}: {answer}");
         assert!(error["message"].as_str().unwrap().contains(message), "{shown}: {answer}");
         assert!(answer.get("data").is_none(), "{shown}: {answer}");
-        assert_eq!(world.transport.take().total(), 0, "{shown}");
+        assert_eq!(world.transport.take_metered().total(), 0, "{shown}");
     }
 }
 
 #[tokio::test]
-async fn what_ordinary_clients_send_is_not_refused() {
+async fn ordinary_documents_are_accepted() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let names: String = (0..900).map(|n| format!("n{n}: __typename ")).collect();
@@ -188,7 +188,7 @@ async fn what_ordinary_clients_send_is_not_refused() {
 }
 
 #[tokio::test]
-async fn the_answers_status_and_type_are_those_that_the_client_goes_by() {
+async fn status_and_content_type_follow_the_accept_header() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let typed = "application/graphql-response+json";
@@ -211,7 +211,7 @@ async fn the_answers_status_and_type_are_those_that_the_client_goes_by() {
         assert_eq!(reply.headers["content-type"], expected);
         assert_eq!(reply.headers["cache-control"], "private, no-store");
     }
-    // A list is never null, so that where one fails there is nothing; where it was, the error says.
+    // A list is never null, so that one failed list makes all data null. The error's path names the list.
     let answer = world.ask("owner", "", failing, Value::Null).await;
     assert_eq!(answer.get("data"), Some(&Value::Null), "{answer}");
     let error = json!({
@@ -222,7 +222,7 @@ async fn the_answers_status_and_type_are_those_that_the_client_goes_by() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_request_are_refused() {
+async fn malformed_body_is_rejected() {
     let world = World::new().await;
     let long = json!({ "query": format!("{{ activityList {{ totalCount }} }} #{}", "x".repeat(1 << 20)) });
     for (body, status, code) in [
@@ -254,7 +254,7 @@ async fn bodies_that_are_no_request_are_refused() {
 }
 
 #[tokio::test]
-async fn what_would_be_more_than_lambda_can_send_is_refused() {
+async fn response_over_the_lambda_limit_is_rejected() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let long = (0..20).map(|n| {
@@ -265,7 +265,7 @@ async fn what_would_be_more_than_lambda_can_send_is_refused() {
         })
     });
     world.given(long).await;
-    // A page of texts fits, if not many times over.
+    // One page of long texts fits.
     let once = "{ activityList(projectId: \"ws\") { activities { comment { text } } } }";
     assert_eq!(data(&world, once).await["activityList"]["activities"].as_array().unwrap().len(), 25);
     let list = |n: usize| format!("l{n}: activityList(projectId: \"ws\") {{ activities {{ metadata }} }}");
@@ -284,7 +284,7 @@ async fn what_would_be_more_than_lambda_can_send_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_of_its_feed_only() {
+async fn cursor_is_valid_for_its_own_feed_only() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.given_workspace("ws-2").await;
@@ -306,7 +306,7 @@ async fn a_cursor_is_of_its_feed_only() {
 }
 
 #[tokio::test]
-async fn a_failing_table_says_nothing_of_itself() {
+async fn table_failure_reveals_no_internals() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     world.transport.fail_randomly(1, 1, false);
@@ -314,7 +314,7 @@ async fn a_failing_table_says_nothing_of_itself() {
     let reply = world.send("POST", "/graphql", Some(token_claims("owner", "")), &[], Some(&body)).await;
     world.transport.fail_randomly(1, 0, false);
     let code = reply.body["errors"][0]["extensions"]["code"].as_str().unwrap();
-    // What is ours to mend is seen without reading the body.
+    // The status alone shows that the fault is not the caller's.
     let expected = match code {
         "INTERNAL" => 500,
         "UNAVAILABLE" => 503,

@@ -1,13 +1,13 @@
-//! The schema: its file is current, and it has all that the reference lists, under those names and with those types.
+//! The schema: its file is current, and it has everything in the reference, with the same names and types.
 
 use harness::World;
 use serde_json::Value;
 
 use super::data;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/graphql/schema.graphql");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/graphql-api/schema.graphql");
 
-/// The reference's tables, in their order.
+/// The arguments, fields, categories and orders of the reference, in its order.
 const ARGUMENTS: &str = "companyId: String, projectId: String, userId: String, userIds: [String!], tagIds: [String!], \
     categories: [ActivityCategory!], startDate: DateTime, endDate: DateTime, skip: Int, first: Int, last: Int, \
     after: String, before: String, orderBy: ActivityOrderByInput";
@@ -37,8 +37,8 @@ const ORDERS: &[&str] =
     &["createdAt_DESC", "createdAt_ASC", "updatedAt_DESC", "updatedAt_ASC", "category_ASC", "category_DESC"];
 
 #[test]
-fn the_file_is_current() {
-    let current = graphql::sdl();
+fn schema_file_is_current() {
+    let current = graphql_api::sdl();
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(FILE, &current).unwrap();
     }
@@ -46,9 +46,9 @@ fn the_file_is_current() {
     assert!(file == current, "schema.graphql is out of date; run UPDATE_SCHEMA=1 cargo test -p tests schema");
 }
 
-/// A type as GraphQL writes it.
-fn written(kind: &Value) -> String {
-    let inner = || written(&kind["ofType"]);
+/// A type in GraphQL's notation.
+fn type_name(kind: &Value) -> String {
+    let inner = || type_name(&kind["ofType"]);
     match kind["kind"].as_str() {
         Some("NON_NULL") => format!("{}!", inner()),
         Some("LIST") => format!("[{}]", inner()),
@@ -56,13 +56,13 @@ fn written(kind: &Value) -> String {
     }
 }
 
-/// Fields or arguments with their types, but those marked as deprecated.
-fn listed(fields: &Value) -> String {
+/// Fields or arguments with their types.
+fn signatures(fields: &Value) -> String {
     let all: Vec<String> = fields
         .as_array()
         .unwrap()
         .iter()
-        .map(|field| format!("{}: {}", field["name"].as_str().unwrap(), written(&field["type"])))
+        .map(|field| format!("{}: {}", field["name"].as_str().unwrap(), type_name(&field["type"])))
         .collect();
     all.join(", ")
 }
@@ -72,7 +72,7 @@ fn names(values: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn it_has_what_the_reference_lists() {
+async fn schema_has_everything_in_the_reference() {
     let world = World::new().await;
     let kind = "type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
     let query = format!(
@@ -86,10 +86,10 @@ async fn it_has_what_the_reference_lists() {
     );
     let schema = data(&world, &query).await;
     let lists = &schema["query"]["fields"];
-    assert_eq!(listed(lists), "activityList: ActivityList!");
-    assert_eq!(listed(&lists[0]["args"]), ARGUMENTS);
-    assert_eq!(listed(&schema["list"]["fields"]), LIST);
-    assert_eq!(listed(&schema["activity"]["fields"]), ACTIVITY);
+    assert_eq!(signatures(lists), "activityList: ActivityList!");
+    assert_eq!(signatures(&lists[0]["args"]), ARGUMENTS);
+    assert_eq!(signatures(&schema["list"]["fields"]), LIST);
+    assert_eq!(signatures(&schema["activity"]["fields"]), ACTIVITY);
     let deprecated =
         schema["activity"]["all"].as_array().unwrap().iter().filter(|field| field["isDeprecated"] == true);
     assert_eq!(deprecated.map(|field| &field["name"]).collect::<Vec<_>>(), ["text"]);
@@ -98,7 +98,7 @@ async fn it_has_what_the_reference_lists() {
         assert!(categories.contains(category), "{category}");
     }
     assert_eq!(names(&schema["order"]["enumValues"]), ORDERS);
-    // Activities cannot be created here.
+    // GraphQL cannot record activities.
     assert_eq!(schema["__schema"]["mutationType"], Value::Null);
-    assert_eq!(world.transport.take().total(), 0, "introspection reads nothing");
+    assert_eq!(world.transport.take_metered().total(), 0, "introspection reads nothing");
 }

@@ -1,10 +1,10 @@
-//! Who is told what: decided at each delivery.
+//! Access is decided at each delivery.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{COMPANY, WORKSPACE, Watcher, code, comment, live, settings};
+use super::{COMPANY, Subscriber, WORKSPACE, code, comment, settings, subscriber_world};
 
 fn removed(ws: &str, id: &str, user: &str) -> Value {
     json!({
@@ -14,172 +14,177 @@ fn removed(ws: &str, id: &str, user: &str) -> Value {
 }
 
 #[tokio::test]
-async fn clients_are_not_told_what_is_for_staff() {
-    let live = live().await;
-    let mut member = Watcher::of_workspace(&live, "member", "ws-1").await;
-    let mut client = Watcher::of_workspace(&live, "client", "ws-1").await;
-    let mut of_company = Watcher::of_company(&live, "client").await;
-    live.world
+async fn client_gets_no_staff_updates() {
+    let world = subscriber_world().await;
+    let mut member = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    let mut client = Subscriber::to_workspace(&world, "client", "ws-1").await;
+    let mut of_company = Subscriber::to_company(&world, "client").await;
+    world
+        .log
         .given([
             comment("ws-1", "a"),
             settings("ws-1", "b", json!({ "activity_enabled": true })),
             comment("ws-1", "c"),
         ])
         .await;
-    live.broadcast().await;
-    assert_eq!(member.news(&live), ["ws-1/a", "ws-1/b", "ws-1/c"]);
-    assert_eq!(client.news(&live), ["ws-1/a", "ws-1/c"]);
-    assert_eq!(of_company.news(&live), ["ws-1/a", "ws-1/c"]);
-    // Nor when they come back for it.
-    for watcher in [&mut client, &mut of_company] {
-        watcher.vanish(&live);
-        live.world
+    world.broadcast().await;
+    assert_eq!(member.take_received(&world), ["ws-1/a", "ws-1/b", "ws-1/c"]);
+    assert_eq!(client.take_received(&world), ["ws-1/a", "ws-1/c"]);
+    assert_eq!(of_company.take_received(&world), ["ws-1/a", "ws-1/c"]);
+    // A replay leaves out staff updates too.
+    for subscriber in [&mut client, &mut of_company] {
+        subscriber.lose_connection(&world);
+        world
+            .log
             .given([settings(
                 "ws-1",
-                &format!("{}.d", watcher.connection.trim_end_matches('=')),
+                &format!("{}.d", subscriber.connection.trim_end_matches('=')),
                 json!({ "activity_enabled": true }),
             )])
             .await;
-        live.broadcast().await;
-        watcher.come(&live).await;
-        assert_eq!(watcher.news(&live), [""; 0]);
+        world.broadcast().await;
+        subscriber.connect(&world).await;
+        assert_eq!(subscriber.take_received(&world), [""; 0]);
     }
 }
 
 #[tokio::test]
-async fn a_member_who_is_removed_hears_no_more() {
-    let live = live().await;
-    let mut member = Watcher::of_workspace(&live, "member", "ws-1").await;
-    let mut of_company = Watcher::of_company(&live, "member").await;
-    let mut owner = Watcher::of_workspace(&live, "owner", "ws-1").await;
-    live.world.given([comment("ws-1", "a")]).await;
-    live.broadcast().await;
-    live.world.advance(Duration::from_secs(1));
-    // What was recorded before is told after, and not to those who may not see it by then.
-    live.world.given([comment("ws-1", "b"), removed("ws-1", "c", "member"), comment("ws-2", "d")]).await;
-    live.broadcast().await;
-    assert_eq!(member.news(&live), ["ws-1/a"]);
+async fn removed_member_gets_no_updates() {
+    let world = subscriber_world().await;
+    let mut member = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    let mut of_company = Subscriber::to_company(&world, "member").await;
+    let mut owner = Subscriber::to_workspace(&world, "owner", "ws-1").await;
+    world.log.given([comment("ws-1", "a")]).await;
+    world.broadcast().await;
+    world.log.advance(Duration::from_secs(1));
+    // The removed member does not get `b` either, because access is decided at delivery.
+    world.log.given([comment("ws-1", "b"), removed("ws-1", "c", "member"), comment("ws-2", "d")]).await;
+    world.broadcast().await;
+    assert_eq!(member.take_received(&world), ["ws-1/a"]);
     assert_eq!(code(&member.errors[0]), "FORBIDDEN");
-    assert_eq!(of_company.news(&live), ["ws-1/a", "ws-2/d"]);
-    assert_eq!(owner.news(&live), ["ws-1/a", "ws-1/b", "ws-1/c"]);
-    // The connection is there for others, and the subscription is not.
-    assert!(live.sockets.is_open(&member.connection));
-    live.world.given([comment("ws-1", "e")]).await;
-    live.broadcast().await;
-    assert!(live.sockets.take(&member.connection).is_empty());
-    member.subscribe(&live).await;
+    assert_eq!(of_company.take_received(&world), ["ws-1/a", "ws-2/d"]);
+    assert_eq!(owner.take_received(&world), ["ws-1/a", "ws-1/b", "ws-1/c"]);
+    // Only the subscription ends. The connection stays open for others.
+    assert!(world.sockets.is_open(&member.connection));
+    world.log.given([comment("ws-1", "e")]).await;
+    world.broadcast().await;
+    assert!(world.sockets.take_messages(&member.connection).is_empty());
+    member.subscribe(&world).await;
     assert_eq!(code(&member.errors[1]), "FORBIDDEN");
-    live.check().await;
+    world.check().await;
 }
 
 #[tokio::test]
-async fn privacy_and_tracking_count_at_once() {
-    let live = live().await;
-    let mut member = Watcher::of_workspace(&live, "member", "ws-1").await;
-    let mut of_company = Watcher::of_company(&live, "member").await;
-    let mut admin = Watcher::of_workspace(&live, "admin", "ws-1").await;
-    let mut service = Watcher {
+async fn privacy_and_tracking_apply_at_once() {
+    let world = subscriber_world().await;
+    let mut member = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    let mut of_company = Subscriber::to_company(&world, "member").await;
+    let mut admin = Subscriber::to_workspace(&world, "admin", "ws-1").await;
+    let mut service = Subscriber {
         sub: "service",
         query: WORKSPACE,
         variables: json!({ "projectId": "ws-1" }),
-        ..Watcher::default()
+        ..Subscriber::default()
     };
-    service.connection = live.enter("service", "activity:read").await;
-    service.subscribe(&live).await;
-    live.world.given([settings("ws-1", "a", json!({ "privacy": "admins" })), comment("ws-1", "b")]).await;
-    live.broadcast().await;
-    assert_eq!(member.news(&live), [""; 0]);
+    service.connection = world.connect_as("service", "activity:read").await;
+    service.subscribe(&world).await;
+    world.log.given([settings("ws-1", "a", json!({ "privacy": "admins" })), comment("ws-1", "b")]).await;
+    world.broadcast().await;
+    assert_eq!(member.take_received(&world), [""; 0]);
     assert_eq!(code(&member.errors[0]), "FORBIDDEN");
-    assert_eq!(of_company.news(&live), [""; 0]);
-    assert_eq!(admin.news(&live), ["ws-1/a", "ws-1/b"]);
-    assert_eq!(service.news(&live), ["ws-1/a", "ws-1/b"]);
-    live.world.advance(Duration::from_secs(1));
-    live.world
+    assert_eq!(of_company.take_received(&world), [""; 0]);
+    assert_eq!(admin.take_received(&world), ["ws-1/a", "ws-1/b"]);
+    assert_eq!(service.take_received(&world), ["ws-1/a", "ws-1/b"]);
+    world.log.advance(Duration::from_secs(1));
+    world
+        .log
         .given([settings("ws-1", "c", json!({ "activity_enabled": false })), comment("ws-1", "d")])
         .await;
-    live.broadcast().await;
-    assert_eq!(admin.news(&live), [""; 0]);
-    assert_eq!(service.news(&live), [""; 0]);
-    live.world.advance(Duration::from_secs(1));
+    world.broadcast().await;
+    assert_eq!(admin.take_received(&world), [""; 0]);
+    assert_eq!(service.take_received(&world), [""; 0]);
+    world.log.advance(Duration::from_secs(1));
     let open = json!({ "activity_enabled": true, "privacy": "members" });
-    live.world.given([settings("ws-1", "e", open), comment("ws-1", "f")]).await;
-    live.broadcast().await;
-    // Nobody told them that it was over, since it was not.
-    for watcher in [&mut admin, &mut service, &mut of_company] {
-        assert_eq!(watcher.news(&live), ["ws-1/e", "ws-1/f"]);
-        assert!(watcher.errors.is_empty());
+    world.log.given([settings("ws-1", "e", open), comment("ws-1", "f")]).await;
+    world.broadcast().await;
+    // Subscriptions survive tracking that is off, and privacy in a company's feed.
+    for subscriber in [&mut admin, &mut service, &mut of_company] {
+        assert_eq!(subscriber.take_received(&world), ["ws-1/e", "ws-1/f"]);
+        assert!(subscriber.errors.is_empty());
     }
-    // Who was told comes back, and may by now see what was recorded meanwhile.
-    member.subscribe(&live).await;
-    assert_eq!(member.news(&live), ["ws-1/a", "ws-1/b", "ws-1/c", "ws-1/d", "ws-1/e", "ws-1/f"]);
-    live.check().await;
+    // The member subscribes again, and gets everything that the member may see by now.
+    member.subscribe(&world).await;
+    assert_eq!(member.take_received(&world), ["ws-1/a", "ws-1/b", "ws-1/c", "ws-1/d", "ws-1/e", "ws-1/f"]);
+    world.check().await;
 }
 
 #[tokio::test]
-async fn whose_token_has_expired_is_disconnected_and_comes_back_with_another() {
-    let live = live().await;
-    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
-    let mut late = Watcher::of_workspace(&live, "owner", "ws-1").await;
-    live.world.advance(Duration::from_secs(3600));
-    live.world.given([comment("ws-1", "a")]).await;
-    live.broadcast().await;
-    // A clock may be half a minute off.
-    assert_eq!(watcher.news(&live), ["ws-1/a"]);
-    live.world.advance(Duration::from_secs(30));
-    live.world.given([comment("ws-1", "b")]).await;
-    live.broadcast().await;
-    let messages = watcher.read(&live);
+async fn expired_token_disconnects_and_new_token_resumes() {
+    let world = subscriber_world().await;
+    let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    let mut late = Subscriber::to_workspace(&world, "owner", "ws-1").await;
+    world.log.advance(Duration::from_secs(3600));
+    world.log.given([comment("ws-1", "a")]).await;
+    world.broadcast().await;
+    // The token is accepted for 30 seconds more, because clocks differ.
+    assert_eq!(subscriber.take_received(&world), ["ws-1/a"]);
+    world.log.advance(Duration::from_secs(30));
+    world.log.given([comment("ws-1", "b")]).await;
+    world.broadcast().await;
+    let messages = subscriber.read(&world);
     assert_eq!(messages, [json!({ "type": "pong", "payload": { "closing": "The token has expired" } })]);
-    assert!(!live.sockets.is_open(&watcher.connection));
-    assert!(live.check().await.iter().all(|(pk, _)| pk.starts_with("JOURNAL#")));
-    watcher.come(&live).await;
-    assert_eq!(watcher.news(&live), ["ws-1/b"]);
-    late.read(&live);
-    late.come(&live).await;
-    assert_eq!(late.news(&live), ["ws-1/a", "ws-1/b"]);
+    assert!(!world.sockets.is_open(&subscriber.connection));
+    assert!(world.check().await.iter().all(|(pk, _)| pk.starts_with("JOURNAL#")));
+    subscriber.connect(&world).await;
+    assert_eq!(subscriber.take_received(&world), ["ws-1/b"]);
+    late.read(&world);
+    late.connect(&world).await;
+    assert_eq!(late.take_received(&world), ["ws-1/a", "ws-1/b"]);
 }
 
 #[tokio::test]
-async fn nobody_is_told_of_what_is_others() {
-    let live = live().await;
-    live.world
+async fn subscriber_gets_updates_of_its_topic_only() {
+    let world = subscriber_world().await;
+    world
+        .log
         .given([json!({
             "id": "other.created", "workspace_id": "other", "actor_type": "user", "actor_id": "stranger",
             "action": "workspace.created", "details": { "name": "Other", "organization": "org-2" }
         })])
         .await;
-    let mut first = Watcher::of_workspace(&live, "owner", "ws-1").await;
-    let mut company = Watcher::of_company(&live, "owner").await;
-    live.world
+    let mut first = Subscriber::to_workspace(&world, "owner", "ws-1").await;
+    let mut company = Subscriber::to_company(&world, "owner").await;
+    world
+        .log
         .given([comment("ws-2", "a"), comment("other", "b"), comment("ws-1", "c"), comment("unknown", "d")])
         .await;
-    live.broadcast().await;
-    assert_eq!(first.news(&live), ["ws-1/c"]);
-    let mut told = company.news(&live);
-    told.sort();
-    assert_eq!(told, ["ws-1/c", "ws-2/a"]);
-    let stranger = live.enter("stranger", "").await;
-    live.subscribe(&stranger, "1", COMPANY, json!({ "companyId": "org-1" })).await;
-    assert_eq!(code(&live.sockets.take(&stranger)[0]["payload"]), "FORBIDDEN");
+    world.broadcast().await;
+    assert_eq!(first.take_received(&world), ["ws-1/c"]);
+    let mut received = company.take_received(&world);
+    received.sort();
+    assert_eq!(received, ["ws-1/c", "ws-2/a"]);
+    let stranger = world.connect_as("stranger", "").await;
+    world.subscribe(&stranger, "1", COMPANY, json!({ "companyId": "org-1" })).await;
+    assert_eq!(code(&world.sockets.take_messages(&stranger)[0]["payload"]), "FORBIDDEN");
 }
 
 #[tokio::test]
-async fn a_workspace_is_told_of_where_it_is_now() {
-    let live = live().await;
-    let mut first = Watcher::of_company(&live, "owner").await;
-    live.world.advance(Duration::from_secs(1));
+async fn moved_workspace_updates_its_new_company_only() {
+    let world = subscriber_world().await;
+    let mut first = Subscriber::to_company(&world, "owner").await;
+    world.log.advance(Duration::from_secs(1));
     let moved = |id: &str, ws: &str, organization: &str| {
         json!({
             "id": id, "workspace_id": ws, "actor_type": "user", "actor_id": "owner",
             "action": "workspace.created", "details": { "name": "Apollo", "organization": organization }
         })
     };
-    live.world.given([moved("moved", "ws-1", "org-2"), comment("ws-1", "a"), comment("ws-2", "b")]).await;
-    live.broadcast().await;
-    assert_eq!(first.news(&live), ["ws-2/b"]);
-    let mut second = Watcher::new(&live, "owner", COMPANY, json!({ "companyId": "org-2" })).await;
-    live.world.given([comment("ws-1", "c")]).await;
-    live.broadcast().await;
-    assert_eq!(first.news(&live), [""; 0]);
-    assert_eq!(second.news(&live), ["ws-1/c"]);
+    world.log.given([moved("moved", "ws-1", "org-2"), comment("ws-1", "a"), comment("ws-2", "b")]).await;
+    world.broadcast().await;
+    assert_eq!(first.take_received(&world), ["ws-2/b"]);
+    let mut second = Subscriber::new(&world, "owner", COMPANY, json!({ "companyId": "org-2" })).await;
+    world.log.given([comment("ws-1", "c")]).await;
+    world.broadcast().await;
+    assert_eq!(first.take_received(&world), [""; 0]);
+    assert_eq!(second.take_received(&world), ["ws-1/c"]);
 }

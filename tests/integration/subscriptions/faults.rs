@@ -1,19 +1,19 @@
-//! Connections that take nothing, tables that are away, processes that die; and all of that at once.
+//! Faults of connections, tables and processes, one by one and all at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::{Fault, Post, check};
+use harness::{Fault, PostOutcome, check};
 use serde_json::Value;
 
-use super::{Watcher, comment, live, settings};
+use super::{Subscriber, comment, settings, subscriber_world};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// Checks that what was told has each of `expected`, first of all in their order, and nothing else.
-fn has_all_in_order(told: &[String], expected: &[String]) {
+/// Asserts that the first occurrences in `received` are exactly `expected`, in order. Updates may be repeated.
+fn has_all_in_order(received: &[String], expected: &[String]) {
     let mut first = Vec::new();
-    for uid in told {
+    for uid in received {
         if !first.contains(uid) {
             first.push(uid.clone());
         }
@@ -30,266 +30,272 @@ fn uids(ids: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_is_nothing_to_the_others() {
-    let live = live().await;
-    let mut watchers = Vec::new();
+async fn failing_connection_does_not_affect_others() {
+    let world = subscriber_world().await;
+    let mut subscribers = Vec::new();
     for _ in 0..6 {
-        watchers.push(Watcher::of_workspace(&live, "member", "ws-1").await);
+        subscribers.push(Subscriber::to_workspace(&world, "member", "ws-1").await);
     }
-    let script =
-        |n: usize, posts: &[Post]| live.sockets.script(&watchers[n].connection, posts.iter().copied());
-    script(0, &[Post::Gone]);
-    script(1, &[Post::Throttled, Post::Throttled, Post::Failed]);
-    script(2, &[Post::LostAnswer, Post::Taken, Post::LostAnswer]);
-    script(3, &[Post::Throttled; 100]);
-    script(4, &[&[Post::Taken][..], &[Post::Failed; 100]].concat());
+    let script = |n: usize, outcomes: &[PostOutcome]| {
+        world.sockets.script(&subscribers[n].connection, outcomes.iter().copied())
+    };
+    script(0, &[PostOutcome::Gone]);
+    script(1, &[PostOutcome::Throttled, PostOutcome::Throttled, PostOutcome::Failed]);
+    script(2, &[PostOutcome::LostResponse, PostOutcome::Delivered, PostOutcome::LostResponse]);
+    script(3, &[PostOutcome::Throttled; 100]);
+    script(4, &[&[PostOutcome::Delivered][..], &[PostOutcome::Failed; 100]].concat());
     let ids = ids("a", 3);
-    live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-    live.broadcast().await;
-    let told: Vec<usize> = watchers.iter_mut().map(|watcher| watcher.read(&live).len()).collect();
-    assert_eq!(told, [0, 3, 5, 0, 1, 3]);
-    // Who missed anything is gone, or sent away to come again; the others know nothing of it.
-    let open: Vec<bool> = watchers.iter().map(|watcher| live.sockets.is_open(&watcher.connection)).collect();
+    world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+    world.broadcast().await;
+    let counts: Vec<usize> = subscribers.iter_mut().map(|subscriber| subscriber.read(&world).len()).collect();
+    assert_eq!(counts, [0, 3, 5, 0, 1, 3]);
+    // Subscribers that missed an update are disconnected, and only those.
+    let open: Vec<bool> =
+        subscribers.iter().map(|subscriber| world.sockets.is_open(&subscriber.connection)).collect();
     assert_eq!(open, [false, true, true, false, false, true]);
-    let subscriptions = live.check().await.iter().filter(|(_, sk)| sk.starts_with("SUB#")).count();
+    let subscriptions = world.check().await.iter().filter(|(_, sk)| sk.starts_with("SUB#")).count();
     assert_eq!(subscriptions, 3);
-    for watcher in &mut watchers {
-        if !live.sockets.is_open(&watcher.connection) {
-            watcher.come(&live).await;
+    for subscriber in &mut subscribers {
+        if !world.sockets.is_open(&subscriber.connection) {
+            subscriber.connect(&world).await;
         }
-        has_all_in_order(&watcher.news(&live), &uids(&ids));
+        has_all_in_order(&subscriber.take_received(&world), &uids(&ids));
     }
 }
 
-/// Whom nobody can reach or close is forgotten all the same, and finds out when it next asks whether we are there.
+/// A subscriber that can neither be reached nor closed is forgotten. Its next ping closes the connection.
 #[tokio::test]
-async fn a_connection_that_cannot_even_be_closed_is_told_no_more_until_it_comes_again() {
-    let live = live().await;
-    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
-    live.sockets.script(&watcher.connection, [Post::Throttled; 100]);
-    live.sockets.stay(&watcher.connection, true);
-    live.world.given([comment("ws-1", "a")]).await;
-    live.broadcast().await;
-    live.sockets.script(&watcher.connection, []);
-    live.world.given([comment("ws-1", "b")]).await;
-    live.broadcast().await;
-    assert_eq!(watcher.news(&live), [""; 0]);
-    live.sockets.stay(&watcher.connection, false);
-    live.world.advance(Duration::from_secs(61));
-    live.say(&watcher.connection, r#"{"type":"ping"}"#).await;
-    assert!(!live.sockets.is_open(&watcher.connection));
-    watcher.come(&live).await;
-    assert_eq!(watcher.news(&live), ["ws-1/a", "ws-1/b"]);
-    live.check().await;
+async fn unclosable_connection_gets_updates_after_reconnect() {
+    let world = subscriber_world().await;
+    let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    world.sockets.script(&subscriber.connection, [PostOutcome::Throttled; 100]);
+    world.sockets.set_unclosable(&subscriber.connection, true);
+    world.log.given([comment("ws-1", "a")]).await;
+    world.broadcast().await;
+    world.sockets.script(&subscriber.connection, []);
+    world.log.given([comment("ws-1", "b")]).await;
+    world.broadcast().await;
+    assert_eq!(subscriber.take_received(&world), [""; 0]);
+    world.sockets.set_unclosable(&subscriber.connection, false);
+    world.log.advance(Duration::from_secs(61));
+    world.send(&subscriber.connection, r#"{"type":"ping"}"#).await;
+    assert!(!world.sockets.is_open(&subscriber.connection));
+    subscriber.connect(&world).await;
+    assert_eq!(subscriber.take_received(&world), ["ws-1/a", "ws-1/b"]);
+    world.check().await;
 }
 
-/// Who was telling a watcher what it missed has died, and the watcher does not know.
+/// The process that replays to a subscriber died, which the subscriber cannot know.
 #[tokio::test]
-async fn who_waits_for_what_they_missed_in_vain_is_sent_away_to_come_again() {
-    let live = live().await;
-    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
-    watcher.vanish(&live);
-    live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
-    live.world.given([comment("ws-1", "a")]).await;
-    live.broadcast().await;
-    watcher.connection = live.enter("member", "").await;
-    // The last thing that a subscription does is to take its turn.
-    live.transport.script_reads("UpdateItem", [Fault::Killed]);
+async fn stalled_replay_is_disconnected() {
+    let world = subscriber_world().await;
+    let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
+    subscriber.lose_connection(&world);
+    world.send_event("$disconnect", &subscriber.connection, serde_json::json!({}), LONG).await;
+    world.log.given([comment("ws-1", "a")]).await;
+    world.broadcast().await;
+    subscriber.connection = world.connect_as("member", "").await;
+    // The handover is the last request of a subscription.
+    world.transport.fail_operation("UpdateItem", [Fault::Killed]);
     tokio::select! {
-        () = watcher.subscribe(&live) => panic!("it did not die"),
-        () = live.transport.killed() => {}
+        () = subscriber.subscribe(&world) => panic!("it did not die"),
+        () = world.transport.killed() => {}
     }
     for (seconds, is_open) in [(0, true), (61, false)] {
-        live.world.advance(Duration::from_secs(seconds));
-        live.world.given([comment("ws-1", &format!("b{seconds}"))]).await;
-        live.broadcast().await;
-        assert_eq!(live.sockets.is_open(&watcher.connection), is_open);
+        world.log.advance(Duration::from_secs(seconds));
+        world.log.given([comment("ws-1", &format!("b{seconds}"))]).await;
+        world.broadcast().await;
+        assert_eq!(world.sockets.is_open(&subscriber.connection), is_open);
     }
-    watcher.come(&live).await;
-    has_all_in_order(&watcher.news(&live), &["ws-1/a", "ws-1/b0", "ws-1/b61"].map(str::to_owned));
-    live.check().await;
+    subscriber.connect(&world).await;
+    has_all_in_order(
+        &subscriber.take_received(&world),
+        &["ws-1/a", "ws-1/b0", "ws-1/b61"].map(str::to_owned),
+    );
+    world.check().await;
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_again_is_told_again_in_order() {
-    let live = live().await;
-    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+async fn repeated_batch_is_delivered_in_order() {
+    let world = subscriber_world().await;
+    let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
     let ids = ids("a", 7);
-    live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-    let records = live.recorded().await;
+    world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+    let records = world.stream_records().await;
     for part in [&records[..], &records[..3], &records[3..], &records[..]] {
-        assert!(live.broadcast_in(part, LONG).await.is_empty());
+        assert!(world.broadcast_within(part, LONG).await.is_empty());
     }
-    has_all_in_order(&watcher.news(&live), &uids(&ids));
-    watcher.vanish(&live);
-    watcher.cursor = None;
-    watcher.come(&live).await;
-    assert!(watcher.news(&live).is_empty());
-    live.check().await;
+    has_all_in_order(&subscriber.take_received(&world), &uids(&ids));
+    subscriber.lose_connection(&world);
+    subscriber.cursor = None;
+    subscriber.connect(&world).await;
+    assert!(subscriber.take_received(&world).is_empty());
+    world.check().await;
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_keeps_nothing_from_being_told_before_it() {
-    let live = live().await;
-    let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+async fn unreadable_record_does_not_block_earlier_ones() {
+    let world = subscriber_world().await;
+    let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
     let ids = ids("a", 4);
-    live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-    let mut records = live.recorded().await;
+    world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+    let mut records = world.stream_records().await;
     let number = records[2]["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned();
     records[2]["dynamodb"]["NewImage"]["action"] = serde_json::json!({ "N": "7" });
-    assert_eq!(live.broadcast_in(&records, LONG).await, [number.as_str()]);
-    assert_eq!(watcher.news(&live), ["ws-1/a0", "ws-1/a1"]);
-    // Where it comes first, the batch is halved until it is alone.
-    let halved = live.invoke("broadcast", &serde_json::json!({ "Records": records[2..] })).await;
+    assert_eq!(world.broadcast_within(&records, LONG).await, [number.as_str()]);
+    assert_eq!(subscriber.take_received(&world), ["ws-1/a0", "ws-1/a1"]);
+    // A batch that starts with the record fails, so that Lambda halves it until the record is alone.
+    let halved = world.invoke("broadcast", &serde_json::json!({ "Records": records[2..] })).await;
     assert_eq!(halved.0, "error");
-    assert_eq!(live.broadcast_in(&records[2..3], LONG).await, [number]);
-    assert_eq!(watcher.news(&live), [""; 0]);
-    // What is no activity is nobody's news.
+    assert_eq!(world.broadcast_within(&records[2..3], LONG).await, [number]);
+    assert_eq!(subscriber.take_received(&world), [""; 0]);
+    // Records that are no new activities are skipped.
     records[2] = serde_json::json!({
         "eventName": "MODIFY", "dynamodb": { "SequenceNumber": "1", "Keys": {}, "NewImage": { "pk": { "S": "x" } } }
     });
     records.push(serde_json::json!({ "eventName": "REMOVE", "dynamodb": { "SequenceNumber": "2" } }));
-    assert!(live.broadcast_in(&records[2..], LONG).await.is_empty());
-    assert_eq!(watcher.news(&live), ["ws-1/a3"]);
+    assert!(world.broadcast_within(&records[2..], LONG).await.is_empty());
+    assert_eq!(subscriber.take_received(&world), ["ws-1/a3"]);
 }
 
-/// Whatever request of a broadcast fails, or is its last: what it was to tell is told when it comes again.
+/// Each fault at each request of a broadcast, whose retry delivers everything.
 #[tokio::test]
-async fn a_broadcast_that_dies_anywhere_has_told_all_of_it_when_it_comes_again() {
-    for fault in [Fault::Killed, Fault::KilledAnswer, Fault::TimedOut, Fault::LostAnswer, Fault::ServerError]
+async fn retried_broadcast_completes_after_any_fault() {
+    for fault in
+        [Fault::Killed, Fault::KilledResponse, Fault::TimedOut, Fault::LostResponse, Fault::ServerError]
     {
-        let live = live().await;
-        let mut watchers = vec![
-            Watcher::of_workspace(&live, "member", "ws-1").await,
-            Watcher::of_workspace(&live, "client", "ws-1").await,
-            Watcher::of_company(&live, "owner").await,
+        let world = subscriber_world().await;
+        let mut subscribers = vec![
+            Subscriber::to_workspace(&world, "member", "ws-1").await,
+            Subscriber::to_workspace(&world, "client", "ws-1").await,
+            Subscriber::to_company(&world, "owner").await,
         ];
         let mut expected = Vec::new();
         for nth in 0.. {
-            // One of them is always away when it happens.
-            let away = nth % watchers.len();
-            watchers[away].vanish(&live);
+            // One subscriber is disconnected during the broadcast.
+            let disconnected = nth % subscribers.len();
+            subscribers[disconnected].lose_connection(&world);
             let ids = ids(&format!("{nth}-"), 2);
-            live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-            let records = live.recorded().await;
+            world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+            let records = world.stream_records().await;
             expected.extend(uids(&ids));
-            live.transport.script_nth(nth, fault);
+            world.transport.fail_nth(nth, fault);
             let failed = tokio::select! {
-                failed = live.broadcast_in(&records, LONG) => !failed.is_empty(),
-                () = live.transport.killed() => true,
+                failed = world.broadcast_within(&records, LONG) => !failed.is_empty(),
+                () = world.transport.killed() => true,
             };
-            let is_over = live.transport.waits_for_nth();
-            live.transport.clear();
+            let is_last = world.transport.is_nth_pending();
+            world.transport.clear_faults();
             if failed {
-                assert!(live.broadcast_in(&records, LONG).await.is_empty());
+                assert!(world.broadcast_within(&records, LONG).await.is_empty());
             }
-            watchers[away].come(&live).await;
-            for watcher in &mut watchers {
-                watcher.read(&live);
-                has_all_in_order(&watcher.told, &expected);
+            subscribers[disconnected].connect(&world).await;
+            for subscriber in &mut subscribers {
+                subscriber.read(&world);
+                has_all_in_order(&subscriber.received, &expected);
             }
-            if is_over {
-                assert!(nth > 8, "{fault:?} befell {nth} requests");
+            if is_last {
+                assert!(nth > 8, "{fault:?} hit only {nth} requests");
                 break;
             }
         }
-        live.check().await;
+        world.check().await;
     }
 }
 
-/// And of a subscription: who is not told that it watches comes again, and has missed nothing.
+/// Each fault at each request of a subscription, whose retry replays everything.
 #[tokio::test]
-async fn a_subscription_that_dies_anywhere_begins_when_it_comes_again() {
-    for fault in [Fault::Killed, Fault::KilledAnswer, Fault::LostAnswer] {
-        let live = live().await;
-        let mut watcher = Watcher::of_workspace(&live, "member", "ws-1").await;
+async fn retried_subscribe_completes_after_any_fault() {
+    for fault in [Fault::Killed, Fault::KilledResponse, Fault::LostResponse] {
+        let world = subscriber_world().await;
+        let mut subscriber = Subscriber::to_workspace(&world, "member", "ws-1").await;
         let mut expected = Vec::new();
         for nth in 0.. {
-            watcher.vanish(&live);
-            live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
+            subscriber.lose_connection(&world);
+            world.send_event("$disconnect", &subscriber.connection, serde_json::json!({}), LONG).await;
             let ids = ids(&format!("{nth}-"), 2);
-            live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-            live.broadcast().await;
+            world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+            world.broadcast().await;
             expected.extend(uids(&ids));
-            watcher.connection = live.enter("member", "").await;
-            live.transport.script_nth(nth, fault);
+            subscriber.connection = world.connect_as("member", "").await;
+            world.transport.fail_nth(nth, fault);
             let died = tokio::select! {
-                () = watcher.subscribe(&live) => false,
-                () = live.transport.killed() => true,
+                () = subscriber.subscribe(&world) => false,
+                () = world.transport.killed() => true,
             };
-            let is_over = live.transport.waits_for_nth();
-            live.transport.clear();
+            let is_last = world.transport.is_nth_pending();
+            world.transport.clear_faults();
             if died {
-                watcher.vanish(&live);
-                live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
-                watcher.come(&live).await;
+                subscriber.lose_connection(&world);
+                world.send_event("$disconnect", &subscriber.connection, serde_json::json!({}), LONG).await;
+                subscriber.connect(&world).await;
             }
-            live.world.given([comment("ws-1", &format!("{nth}-after"))]).await;
-            live.broadcast().await;
+            world.log.given([comment("ws-1", &format!("{nth}-after"))]).await;
+            world.broadcast().await;
             expected.push(format!("ws-1/{nth}-after"));
-            watcher.read(&live);
-            has_all_in_order(&watcher.told, &expected);
-            assert!(watcher.errors.is_empty(), "{:?}", watcher.errors);
-            live.check().await;
-            if is_over {
-                assert!(nth > 8, "{fault:?} befell {nth} requests");
+            subscriber.read(&world);
+            has_all_in_order(&subscriber.received, &expected);
+            assert!(subscriber.errors.is_empty(), "{:?}", subscriber.errors);
+            world.check().await;
+            if is_last {
+                assert!(nth > 8, "{fault:?} hit only {nth} requests");
                 break;
             }
         }
     }
 }
 
-/// A broadcast and those who come for what they missed, at the same time, again and again.
+/// Broadcasts and replays that run concurrently.
 #[tokio::test]
-async fn who_comes_back_in_the_middle_of_a_broadcast_misses_nothing_and_hears_it_in_order() {
+async fn reconnect_during_a_broadcast_loses_nothing() {
     for seed in 0..12 {
-        let live = live().await;
-        let mut watchers = Vec::new();
+        let world = subscriber_world().await;
+        let mut subscribers = Vec::new();
         for _ in 0..4 {
-            watchers.push(Watcher::of_workspace(&live, "member", "ws-1").await);
+            subscribers.push(Subscriber::to_workspace(&world, "member", "ws-1").await);
         }
         let mut expected = Vec::new();
         let mut random = fastrand::Rng::with_seed(seed);
         for round in 0..6 {
             let ids = ids(&format!("{round}-"), random.usize(1..5));
-            live.world.given(ids.iter().map(|id| comment("ws-1", id))).await;
-            let records = live.recorded().await;
+            world.log.given(ids.iter().map(|id| comment("ws-1", id))).await;
+            let records = world.stream_records().await;
             expected.extend(uids(&ids));
-            let pauses: Vec<u64> = watchers.iter().map(|_| random.u64(..12)).collect();
-            let live = &live;
-            let returning = watchers.iter_mut().zip(pauses).map(|(watcher, pause)| async move {
-                watcher.vanish(live);
+            let pauses: Vec<u64> = subscribers.iter().map(|_| random.u64(..12)).collect();
+            let world = &world;
+            let reconnects = subscribers.iter_mut().zip(pauses).map(|(subscriber, pause)| async move {
+                subscriber.lose_connection(world);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
-                watcher.come(live).await;
+                subscriber.connect(world).await;
             });
-            // One record at a time, so that there are several batches to meet.
-            let telling = async {
+            // Each record is a batch of its own, so that more batches meet replays.
+            let broadcasts = async {
                 for record in &records {
-                    assert!(live.broadcast_in(std::slice::from_ref(record), LONG).await.is_empty());
+                    assert!(world.broadcast_within(std::slice::from_ref(record), LONG).await.is_empty());
                 }
             };
-            tokio::join!(futures_util::future::join_all(returning), telling);
-            for watcher in &mut watchers {
-                watcher.read(live);
-                has_all_in_order(&watcher.told, &expected);
+            tokio::join!(futures_util::future::join_all(reconnects), broadcasts);
+            for subscriber in &mut subscribers {
+                subscriber.read(world);
+                has_all_in_order(&subscriber.received, &expected);
             }
         }
-        live.check().await;
+        world.check().await;
     }
 }
 
-/// Everything at once, as the seed has it.
+/// All faults at once, as the seed decides.
 async fn simulate(seed: u64, rounds: usize) {
-    let live = live().await;
+    let world = subscriber_world().await;
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut watchers = vec![
-        Watcher::of_workspace(&live, "owner", "ws-1").await,
-        Watcher::of_workspace(&live, "member", "ws-2").await,
-        Watcher::of_workspace(&live, "client", "ws-1").await,
-        Watcher::of_company(&live, "member").await,
-        Watcher::of_company(&live, "client").await,
+    let mut subscribers = vec![
+        Subscriber::to_workspace(&world, "owner", "ws-1").await,
+        Subscriber::to_workspace(&world, "member", "ws-2").await,
+        Subscriber::to_workspace(&world, "client", "ws-1").await,
+        Subscriber::to_company(&world, "member").await,
+        Subscriber::to_company(&world, "client").await,
     ];
-    // By workspace: what everybody sees, and what staff sees too.
+    // The uids of each workspace, and whether they are for staff only.
     let mut recorded: BTreeMap<&str, Vec<(String, bool)>> = BTreeMap::new();
     let mut waiting: Vec<Value> = Vec::new();
     for round in 0..rounds {
@@ -301,64 +307,67 @@ async fn simulate(seed: u64, rounds: usize) {
             } else {
                 comment(ws, &id)
             };
-            live.world.given([event]).await;
+            world.log.given([event]).await;
             recorded.entry(ws).or_default().push((format!("{ws}/{id}"), staff));
-            live.world.advance(Duration::from_millis(1));
+            world.log.advance(Duration::from_millis(1));
         }
-        waiting.extend(live.recorded().await);
-        live.transport.fail_randomly(random.u64(..), 12, true);
-        live.sockets.fail_randomly(random.u64(..), 6);
-        for watcher in &mut watchers {
+        waiting.extend(world.stream_records().await);
+        world.transport.fail_randomly(random.u64(..), 12, true);
+        world.sockets.fail_randomly(random.u64(..), 6);
+        for subscriber in &mut subscribers {
             if random.u8(..3) == 0 {
-                watcher.vanish(&live);
+                subscriber.lose_connection(&world);
             }
         }
         let size = random.usize(1..4);
-        let telling = async {
+        let broadcasts = async {
             for batch in waiting.chunks(size) {
-                // As Lambda does: until it succeeds.
+                // Lambda retries a batch until it succeeds.
                 loop {
                     tokio::select! {
-                        failed = live.broadcast_in(batch, LONG) => if failed.is_empty() { break },
-                        () = live.transport.killed() => {}
+                        failed = world.broadcast_within(batch, LONG) => if failed.is_empty() { break },
+                        () = world.transport.killed() => {}
                     }
                 }
             }
         };
-        telling.await;
+        broadcasts.await;
         waiting.clear();
-        live.transport.fail_randomly(0, 0, false);
-        live.sockets.fail_randomly(0, 0);
-        for watcher in &mut watchers {
-            watcher.read(&live);
-            if !live.sockets.is_open(&watcher.connection) {
-                // API Gateway says so, most of the time.
+        world.transport.fail_randomly(0, 0, false);
+        world.sockets.fail_randomly(0, 0);
+        for subscriber in &mut subscribers {
+            subscriber.read(&world);
+            if !world.sockets.is_open(&subscriber.connection) {
+                // API Gateway does not always send a `$disconnect`.
                 if random.bool() {
-                    live.event("$disconnect", &watcher.connection, serde_json::json!({}), LONG).await;
+                    world
+                        .send_event("$disconnect", &subscriber.connection, serde_json::json!({}), LONG)
+                        .await;
                 }
-                watcher.come(&live).await;
+                subscriber.connect(&world).await;
             }
         }
     }
-    for watcher in &mut watchers {
-        watcher.read(&live);
-        assert!(watcher.errors.is_empty(), "seed {seed}: {:?}", watcher.errors);
+    for subscriber in &mut subscribers {
+        subscriber.read(&world);
+        assert!(subscriber.errors.is_empty(), "seed {seed}: {:?}", subscriber.errors);
         for (ws, all) in &recorded {
-            let is_watched = watcher.variables["projectId"].as_str().is_none_or(|watched| watched == *ws);
-            let seen = all.iter().filter(|(_, staff)| is_watched && !(*staff && watcher.sub == "client"));
-            let seen: Vec<String> = seen.map(|(uid, _)| uid.clone()).collect();
+            let is_subscribed = subscriber.variables["projectId"].as_str().is_none_or(|topic| topic == *ws);
+            let visible =
+                all.iter().filter(|(_, staff)| is_subscribed && !(*staff && subscriber.sub == "client"));
+            let visible: Vec<String> = visible.map(|(uid, _)| uid.clone()).collect();
             let prefix = format!("{ws}/");
-            let told: Vec<String> =
-                watcher.told.iter().filter(|uid| uid.starts_with(&prefix)).cloned().collect();
-            has_all_in_order(&told, &seen);
+            let received: Vec<String> =
+                subscriber.received.iter().filter(|uid| uid.starts_with(&prefix)).cloned().collect();
+            has_all_in_order(&received, &visible);
         }
     }
-    live.check().await;
-    check(&live.world.client, &live.world.table).await;
+    world.check().await;
+    check(&world.log.client, &world.log.table).await;
 }
 
 #[tokio::test]
-async fn whatever_fails_everybody_is_told_all_they_may_see_in_order() {
+async fn simulation_delivers_every_visible_update_in_order() {
     let seeds: Vec<u64> = match std::env::var("SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
         Err(_) => (0..8).collect(),

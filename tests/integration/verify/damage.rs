@@ -1,4 +1,4 @@
-//! Damage to single items, behind the recorder's back, and its repair.
+//! Damages single items without the recorder, and repairs them.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ pub(super) async fn put(world: &World, at: (&str, &str), item: Option<Item>) {
     }
 }
 
-/// Changes one item, which may not be there before or after, looks for faults, and puts back what was there.
+/// Changes, adds or removes one item, returns the faults, and restores the item.
 pub(super) async fn damaged(
     world: &World,
     at: (&str, &str),
@@ -47,13 +47,13 @@ pub(super) async fn damaged(
     found
 }
 
-/// Removes an item.
+/// A change that removes an item.
 pub(super) fn removed(item: Option<Item>) -> Option<Item> {
     assert!(item.is_some(), "nothing to remove");
     None
 }
 
-/// Sets an attribute of an item that is there.
+/// A change that sets an attribute of an existing item.
 pub(super) fn with(name: &str, value: AttributeValue) -> impl FnOnce(Option<Item>) -> Option<Item> {
     move |item| {
         let mut item = item.unwrap();
@@ -62,7 +62,7 @@ pub(super) fn with(name: &str, value: AttributeValue) -> impl FnOnce(Option<Item
     }
 }
 
-/// Removes an attribute.
+/// A change that removes an attribute.
 pub(super) fn without(name: &str) -> impl FnOnce(Option<Item>) -> Option<Item> {
     move |item| {
         let mut item = item.unwrap();
@@ -71,7 +71,7 @@ pub(super) fn without(name: &str) -> impl FnOnce(Option<Item>) -> Option<Item> {
     }
 }
 
-/// Adds an item that was not there.
+/// A change that adds an item.
 pub(super) fn added(
     at: (&str, &str),
     more: &[(&str, AttributeValue)],

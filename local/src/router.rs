@@ -1,0 +1,85 @@
+//! Everything that the gateway serves, and the access log.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{ConnectInfo, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, Response};
+use axum::middleware::{self, Next};
+use axum::routing::{any, get};
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::aws_protocol::refuse_pages;
+use crate::gateway::{Gateway, MANAGEMENT_PATH};
+use crate::template::Cors;
+use crate::web_sockets::management;
+use crate::{aws, graphiql, openapi, response, token};
+
+/// The routes of a gateway.
+pub(crate) fn router(gateway: &Gateway) -> Router {
+    let mut paths: Vec<&str> = gateway.paths().collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let api = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(call)));
+    let api = api.fallback(call).with_state(gateway.clone()).layer(cors_layer(gateway.cors()));
+    let extras = token::routes(gateway.tokens().clone())
+        .merge(openapi::routes())
+        .merge(gateway.aws().cloned().map(aws::routes).unwrap_or_default())
+        // The router adds the header with the allowed methods.
+        .method_not_allowed_fallback(async |method: Method| {
+            response::method_not_allowed(&method, &[], &response::new_request_id())
+        });
+    let page = Router::new().route(graphiql::PATH, get(page_or_web_socket)).with_state(gateway.clone());
+    let management = gateway.web_sockets().map(|sockets| management::routes(MANAGEMENT_PATH, sockets));
+    let management = management.unwrap_or_default().layer(middleware::from_fn(refuse_pages));
+    // The management API is not in the access log, because each message to each connection is a request to it.
+    api.merge(extras).merge(page).layer(middleware::from_fn(log)).merge(management)
+}
+
+async fn call(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    gateway.answer(request, peer).await
+}
+
+/// The page to try GraphQL on, or a WebSocket connection for a client that asks for one.
+async fn page_or_web_socket(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match upgrade {
+        Ok(upgrade) => gateway.connect(upgrade, headers, peer).await,
+        Err(_) => graphiql::page(gateway.tokens(), query.as_deref(), &headers),
+    }
+}
+
+/// Writes the access log.
+async fn log(request: Request, next: Next) -> Response<Body> {
+    let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+    let response = next.run(request).await;
+    let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
+    tracing::info!(%method, path, status, milliseconds, "answered request");
+    response
+}
+
+/// CORS as the template has it, for any origin, which is the template's default. A token is what opens the log, and not the
+/// origin.
+fn cors_layer(cors: &Cors) -> CorsLayer {
+    let headers =
+        |names: &[String]| names.iter().filter_map(|name| name.parse().ok()).collect::<Vec<HeaderName>>();
+    let methods: Vec<Method> = cors.allow_methods.iter().filter_map(|name| name.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(methods)
+        .allow_headers(headers(&cors.allow_headers))
+        .expose_headers(headers(&cors.expose_headers))
+}

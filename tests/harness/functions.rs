@@ -1,0 +1,79 @@
+//! The functions, as `local` invokes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_apigatewaymanagement::config::{Credentials, Region};
+use domain::time::Clock;
+use live_delivery::{Dispatcher, Sender};
+use local::functions::{Failure, Function, Functions};
+use local::token::{AUDIENCE, Issuer};
+use record_activity::{App, Sink};
+use serde_json::{Value, json};
+use store::{Connections, Store};
+use subscriptions::KeySet;
+use subscriptions::verify::Verifier;
+
+use crate::{Message, Sockets};
+
+/// The functions on `store`, and the dispatcher that they share. `connections` names the table beside the log's.
+pub(crate) fn functions(
+    store: &Store,
+    connections: &str,
+    sockets: &Sockets,
+    clock: &Clock,
+    issuer: &Issuer,
+    (seed, sink): (u64, Sink),
+) -> (Functions, Dispatcher) {
+    let dispatcher = Dispatcher {
+        graphql: graphql_api::App::new(store.clone()),
+        connections: Connections::beside(store, connections),
+        store: store.clone(),
+        sender: sender(sockets),
+        clock: Arc::clone(clock),
+    };
+    let verifier = Verifier::new(issuer.url(), vec![AUDIENCE.into()], &issuer.keys());
+    let recording = App::new(store.clone(), Arc::clone(clock), fastrand::Rng::with_seed(seed), sink);
+    (Functions::new(dispatcher.clone(), KeySet::fixed(verifier), recording), dispatcher)
+}
+
+/// A sender to `sockets`, which need no network.
+fn sender(sockets: &Sockets) -> Sender {
+    let config = live_delivery::config("http://sockets.example/live".into())
+        .http_client(sockets.clone())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"));
+    let client = aws_sdk_apigatewaymanagement::Client::from_conf(config.build());
+    Sender::new(client, fastrand::Rng::with_seed(6))
+}
+
+/// The function with this crate.
+pub(crate) fn function(name: &str) -> Function {
+    Function::named(name).unwrap_or_else(|| panic!("no function {name}"))
+}
+
+/// Invokes the recorder with a batch of messages, and returns its response.
+pub(crate) async fn deliver(functions: &Functions, messages: &[Message], timeout: Duration) -> Value {
+    let payload = Message::batch(messages).to_string().into_bytes();
+    let recorder = function("record-activity");
+    functions.invoke_in_place(recorder, payload, "invocation-1", timeout).await.unwrap()
+}
+
+/// The outcome of an invocation, in the words of the sample events' names, and the response.
+pub(crate) fn outcome(result: Result<Value, Failure>) -> (String, Value) {
+    let response = match result {
+        Ok(response) => response,
+        Err(failure) => return ("error".into(), json!({ "error": failure.error_message })),
+    };
+    let graphql_code = || {
+        let body: Value = serde_json::from_str(response["body"].as_str()?).ok()?;
+        let code = body.pointer("/errors/0/extensions/code")?.as_str()?;
+        Some(code.to_lowercase().replace('_', "-"))
+    };
+    let outcome = match (response.get("statusCode"), response["batchItemFailures"].as_array()) {
+        (Some(status), _) => graphql_code().unwrap_or_else(|| status.to_string()),
+        (None, Some(failures)) => format!("failed-{}", failures.len()),
+        (None, None) => "ok".into(),
+    };
+    (outcome, response)
+}
