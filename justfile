@@ -42,6 +42,7 @@ bench *options:
 snapshots:
     UPDATE_SCHEMA=1 cargo test --locked --package tests schema
     UPDATE_OPENAPI=1 cargo test --locked --package local openapi
+    UPDATE_GUIDES=1 cargo test --locked --package tests guides
 
 # Check licences, sources and duplicates of the dependencies (needs cargo-deny)
 deny:

@@ -16,7 +16,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # features ARGUMENTS...: each crate with its features, once for each set of features that it is compiled with.
 features() {
   cargo tree --locked --target "$host" --prefix none --format '{p} [{f}]' "$@" |
-    sed -e 's/ (\*)$//' -e 's/ (proc-macro)//' | sort -u
+    sed -e 's/ (\*)$//' -e 's/ (proc-macro)//' -e '/^$/d' | sort -u
 }
 features --package local --edges normal,build >"${run=$(mktemp)}"
 features --workspace --edges normal,build,dev >"${tests=$(mktemp)}"

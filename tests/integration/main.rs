@@ -6,6 +6,7 @@ mod directory;
 mod faults;
 mod gateway;
 mod graphql;
+mod guides;
 mod layers;
 mod listing;
 mod model;
