@@ -127,17 +127,17 @@ impl Bound {
         Self { prefix: self.prefix.clone(), workspace: None, edge }
     }
 
-    /// The bound just before this position. A bound that is no position stays as it is, because nothing lies at it.
+    /// The bound just before this position. A bound beside positions stays as it is, because nothing lies at it.
     #[must_use]
     pub fn just_before(self) -> Self {
-        if self.is_position() { Self { edge: Edge::Before, ..self } } else { self }
+        if self.edge == Edge::At { Self { edge: Edge::Before, ..self } } else { self }
     }
 
-    /// The bound just after this position: without a workspace, after this position in every workspace. A bound that is no
-    /// position stays as it is, because nothing lies at it.
+    /// The bound just after this position: without a workspace, after this position in every workspace. A bound beside
+    /// positions stays as it is, because nothing lies at it.
     #[must_use]
     pub fn just_after(self) -> Self {
-        if self.is_position() { Self { edge: Edge::After, ..self } } else { self }
+        if self.edge == Edge::At { Self { edge: Edge::After, ..self } } else { self }
     }
 
     /// Whether it fixes a whole position.
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_are_no_positions_have_no_neighbours() {
+    fn bounds_beside_positions_have_no_neighbours() {
         let noon = Timestamp::parse("t", "2025-01-01T12:00:00Z").unwrap();
         let after_noon = Bound::new(Prefix::Instant(noon), Edge::After);
         for bound in [Bound::first(), Bound::start_of(noon), after_noon, Bound::last()] {
@@ -287,6 +287,10 @@ mod tests {
             assert_eq!(bound.in_any_workspace(), bound);
         }
         let position = at("2025-01-01T12:00:00Z", "a");
+        for bound in [position.clone().just_before(), position.clone().just_after()] {
+            assert_eq!(bound.clone().just_before(), bound);
+            assert_eq!(bound.clone().just_after(), bound);
+        }
         let here = position.clone().in_workspace(&ws("ws-1"));
         assert_eq!(here.clone().just_before().in_any_workspace(), position);
         assert_eq!(here.just_after().in_any_workspace(), position);
