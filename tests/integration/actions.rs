@@ -140,31 +140,31 @@ fn accepted_by_both(row: &Row, event: &Value) -> bool {
 /// All events that differ from `event` in one place: a missing member, another value, or an unknown member.
 fn mutants<'a>(
     event: &'a Value,
-    places: impl Iterator<Item = String> + 'a,
+    pointers_to_try: impl Iterator<Item = String> + 'a,
     hostile: &'a [Value],
 ) -> impl Iterator<Item = Value> + 'a {
-    places.flat_map(move |place| {
+    pointers_to_try.flat_map(move |pointer| {
         let replaced = hostile.iter().map({
-            let place = place.clone();
-            move |value| with(event, &place, value.clone())
+            let pointer = pointer.clone();
+            move |value| with(event, &pointer, value.clone())
         });
-        let added = event.pointer(&place).and_then(Value::as_object).map(|members| {
+        let added = event.pointer(&pointer).and_then(Value::as_object).map(|members| {
             let mut members = members.clone();
             members.insert("colour".into(), json!("red"));
-            with(event, &place, members.into())
+            with(event, &pointer, members.into())
         });
-        replaced.chain(added).chain(without(event, &place))
+        replaced.chain(added).chain(without(event, &pointer))
     })
 }
 
-fn with(event: &Value, place: &str, value: Value) -> Value {
+fn with(event: &Value, pointer: &str, value: Value) -> Value {
     let mut event = event.clone();
-    *event.pointer_mut(place).unwrap() = value;
+    *event.pointer_mut(pointer).unwrap() = value;
     event
 }
 
-fn without(event: &Value, place: &str) -> Option<Value> {
-    let (parent, name) = place.rsplit_once('/')?;
+fn without(event: &Value, pointer: &str) -> Option<Value> {
+    let (parent, name) = pointer.rsplit_once('/')?;
     let mut event = event.clone();
     event.pointer_mut(parent)?.as_object_mut()?.remove(name)?;
     Some(event)
@@ -180,9 +180,9 @@ fn schemas_and_parser_agree() {
             let event = example(&schema, all);
             assert!(accepted_by_both(row, &event), "{event}");
             // Members that are the same in all rows are tried with one row in ten.
-            let tried = |place: &String| {
-                let own = ["", "/issue_id"].contains(&place.as_str()) || place.starts_with("/details");
-                own || index % 10 == 0 && place != "/action"
+            let tried = |pointer: &String| {
+                let own = ["", "/issue_id"].contains(&pointer.as_str()) || pointer.starts_with("/details");
+                own || index % 10 == 0 && pointer != "/action"
             };
             for mutant in mutants(&event, pointers(&event, "").into_iter().filter(tried), &hostile) {
                 *if accepted_by_both(row, &mutant) { &mut accepted } else { &mut rejected } += 1;
@@ -201,12 +201,13 @@ fn schemas_and_parser_agree_on_several_faults() {
         let mut event = example(&event::schema(row.0), random.bool());
         for _ in 0..random.usize(2..=4) {
             // The action stays, because another action would need another row.
-            let places =
-                pointers(&event, "").into_iter().filter(|place| !["", "/action"].contains(&place.as_str()));
-            let Some(place) = random.choice(places.collect::<Vec<_>>()) else { continue };
-            event = match without(&event, &place) {
+            let pointers_to_try = pointers(&event, "")
+                .into_iter()
+                .filter(|pointer| !["", "/action"].contains(&pointer.as_str()));
+            let Some(pointer) = random.choice(pointers_to_try.collect::<Vec<_>>()) else { continue };
+            event = match without(&event, &pointer) {
                 Some(less) if random.u8(..4) == 0 => less,
-                _ => with(&event, &place, random.choice(&hostile).unwrap().clone()),
+                _ => with(&event, &pointer, random.choice(&hostile).unwrap().clone()),
             };
         }
         accepted_by_both(row, &event);

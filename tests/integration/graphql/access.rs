@@ -289,8 +289,8 @@ async fn slug_resolves_among_readable_projects() {
     let web = |organization: &str| json!({ "name": "Web", "slug": "web", "organization": organization });
     world.given(workspace_events("web-1", web("org-1"), &[("owner", "owner")])).await;
     world.given(workspace_events("web-2", web("org-2"), &[("owner", "owner")])).await;
-    let told = json!({ "name": "Told", "organization": "org-1", "organization_slug": "one" });
-    world.given(workspace_events("told", told, &[("other", "owner")])).await;
+    let named = json!({ "name": "Named", "organization": "org-1", "organization_slug": "one" });
+    world.given(workspace_events("named", named, &[("other", "owner")])).await;
     for project in ["web", "web-1"] {
         let query = format!(
             "{{ activityList(projectId: \"{project}\", companyId: \"one\", first: 1) {{ activities {{ project {{ id }} }} }} }}"

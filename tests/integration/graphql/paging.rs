@@ -19,23 +19,23 @@ fn activity(id: String, workspace: usize, day: usize) -> Value {
 /// Pages through a feed by four, and returns the uids. Before each further page, activities are recorded all over the
 /// feed.
 async fn paged_uids(world: &World, direction: &str, arguments: &str) -> Vec<String> {
-    let (size, from, cursor, more) = match direction {
+    let (size, argument, cursor_field, more_field) = match direction {
         "forward" => ("first", "after", "endCursor", "hasNextPage"),
         _ => ("last", "before", "startCursor", "hasPreviousPage"),
     };
-    let (mut seen, mut place) = (Vec::new(), Value::Null);
+    let (mut uids, mut cursor) = (Vec::new(), Value::Null);
     for round in 0.. {
-        let paging = if place.is_null() { String::new() } else { format!("{from}: {place}, ") };
-        let fields = format!("activities {{ uid }} pageInfo {{ {cursor} {more} }}");
+        let paging = if cursor.is_null() { String::new() } else { format!("{argument}: {cursor}, ") };
+        let fields = format!("activities {{ uid }} pageInfo {{ {cursor_field} {more_field} }}");
         let query = format!("{{ activityList({paging}{size}: 4{arguments}) {{ {fields} }} }}");
         let answer = world.ask("reader", "", &query, Value::Null).await;
         assert!(answer.get("errors").is_none(), "{query}: {answer}");
         let list = &answer["data"]["activityList"];
-        let uids = list["activities"].as_array().unwrap().iter().map(|node| node["uid"].as_str().unwrap());
-        seen.extend(uids.map(str::to_owned));
-        place = list["pageInfo"][cursor].clone();
-        if list["pageInfo"][more] == false {
-            return seen;
+        let page = list["activities"].as_array().unwrap().iter().map(|node| node["uid"].as_str().unwrap());
+        uids.extend(page.map(str::to_owned));
+        cursor = list["pageInfo"][cursor_field].clone();
+        if list["pageInfo"][more_field] == false {
+            return uids;
         }
         assert!(round < 100, "{query} does not end");
         let late = [1, 9, 15, 22, 28]
