@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_are_told_the_allowed_ones() {
+    fn other_methods_get_a_list_of_allowed_ones() {
         let api = api();
         let delete = api.route("DELETE", "/api/v1/workspaces/w/activity");
         assert_eq!(delete, Err(NoRoute::MethodNotAllowed { allowed: vec!["GET", "POST"] }));
