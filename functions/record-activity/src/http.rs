@@ -99,8 +99,7 @@ fn one(outcome: WriteOutcome) -> Result<Response<String>> {
     let mut response = json_response(activity)?;
     if let WriteOutcome::New(activity) = &outcome {
         *response.status_mut() = StatusCode::CREATED;
-        let location = format!("{}/{}", listing::path(&activity.workspace_id, None), activity.id);
-        let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
+        let location = HeaderValue::from_str(&listing::path_of(activity)).map_err(Error::internal)?;
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)

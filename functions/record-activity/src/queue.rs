@@ -23,8 +23,8 @@ const SENT_TIMESTAMP: &str = "SentTimestamp";
 pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
     let SqsEvent { records, .. } = serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
     let mut messages = Vec::with_capacity(records.len());
-    for message in records {
-        match (message.event_source.as_deref(), message.message_id.clone()) {
+    for mut message in records {
+        match (message.event_source.as_deref(), message.message_id.take()) {
             (Some(SQS), Some(id)) => messages.push((id, message)),
             (Some(SQS), None) => {
                 return Err(lambda_support::invalid_event("a message without messageId cannot be reported"));

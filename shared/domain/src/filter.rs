@@ -85,7 +85,7 @@ macro_rules! filters {
         }
 
         impl Filter {
-            /// Adds values, given as text. Values given twice select nothing more.
+            /// Adds values, given as text. The values of a filter are sorted, each once, because "any of" has no order.
             ///
             /// # Errors
             /// [`crate::Error::BadInput`] of `field` when a text is no value of the filter.
@@ -99,12 +99,10 @@ macro_rules! filters {
                     $(FilterKind::$kind => {
                         let parse: fn(&str, &str) -> Result<$type> = $parse;
                         for text in values {
-                            let value = parse(field, text)?;
-                            if !self.$field.contains(&value) {
-                                self.$field.push(value);
-                            }
+                            self.$field.push(parse(field, text)?);
                         }
                         self.$field.sort_unstable();
+                        self.$field.dedup();
                     })+
                 }
                 Ok(())

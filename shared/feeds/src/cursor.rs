@@ -1,6 +1,6 @@
 //! Cursors of feeds: a bound in a feed, tied to the feed, its filters and its order.
 
-use domain::filter::{Filter, FilterKind, Order, Sort};
+use domain::filter::{FilterKind, Order, Sort};
 use domain::position::Bound;
 use domain::{Error, Result, cursor};
 use store::{cursor_text, parse_cursor_text};
@@ -41,23 +41,15 @@ fn binding(query: &Query) -> String {
         Scope::Organization(organization) => serde_json::json!(["organization", organization]),
         Scope::Everything => serde_json::json!([]),
     };
+    let filters: Vec<Vec<&str>> = FilterKind::ALL.iter().map(|kind| filter.values(*kind)).collect();
     let descending = *order == Order::Descending;
-    serde_json::json!([scope, filters(filter), since, until, *sort == Sort::Category, descending]).to_string()
-}
-
-/// The values of all filters. They are sorted, because "any of" has no order.
-fn filters(filter: &Filter) -> Vec<Vec<&str>> {
-    let sorted = |kind: &FilterKind| {
-        let mut values = filter.values(*kind);
-        values.sort_unstable();
-        values
-    };
-    FilterKind::ALL.iter().map(sorted).collect()
+    serde_json::json!([scope, filters, since, until, *sort == Sort::Category, descending]).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use domain::activity::{Action, ActorType};
+    use domain::filter::Filter;
     use domain::ids::{ActivityId, ActorId, IssueId, OrganizationId, Tag, WorkspaceId};
     use domain::position::{CategoryPosition, Edge, TimePosition};
     use domain::time::Timestamp;

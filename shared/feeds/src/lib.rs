@@ -18,6 +18,7 @@ use std::future::Future;
 
 use domain::access::{View, VisibleWorkspace};
 use domain::activity::Activity;
+use domain::filter::Order;
 use domain::position::Bound;
 use domain::{Error, Result};
 use store::{Days, Store};
@@ -159,8 +160,8 @@ impl<T> PageReader<'_, T> {
             (_, 1.., false) => return Ok(true),
             (_, 1.., true) => window.end,
             (Some(start), 0, _) => Some(match window.order {
-                domain::filter::Order::Ascending => start.clone().just_after(),
-                domain::filter::Order::Descending => start.clone().just_before(),
+                Order::Ascending => start.clone().just_after(),
+                Order::Descending => start.clone().just_before(),
             }),
         };
         // Without time for it the answer is not known, and a page that was read is worth more than an error.

@@ -10,6 +10,7 @@ use domain::directory::Workspace;
 use domain::subscription::Document;
 use domain::{Error, Result};
 use futures_util::StreamExt as _;
+use http_api::listing;
 use serde::Serialize;
 
 use crate::limits::ResponseBudget;
@@ -137,7 +138,7 @@ impl App {
         for GraphqlUpdate { activity, workspace, cursor } in updates {
             let budget = Arc::<ResponseBudget>::default();
             pending.push(PendingUpdate {
-                reference: reference(&activity),
+                reference: listing::path_of(&activity),
                 cursor,
                 budget: Arc::clone(&budget),
             });
@@ -212,11 +213,6 @@ fn parse(Document { query, operation, variables }: &Document) -> Result<(Request
         document::fill(&mut variables, definition);
     }
     Ok((request.variables(variables), kind))
-}
-
-/// The path of an activity in the REST API.
-fn reference(activity: &Activity) -> String {
-    format!("/api/v1/workspaces/{}/activity/{}", activity.workspace_id, activity.id)
 }
 
 /// The response in place of one that is larger than a message.

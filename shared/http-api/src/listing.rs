@@ -86,6 +86,11 @@ pub fn path(workspace: &WorkspaceId, issue: Option<&IssueId>) -> String {
     }
 }
 
+/// The path of one activity.
+pub fn path_of(activity: &Activity) -> String {
+    format!("{}/{}", path(&activity.workspace_id, None), activity.id)
+}
+
 async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<VisibleWorkspace> {
     let (workspace, role) = store.access(id, caller.user.as_ref()).await?;
     VisibleWorkspace::of(caller, id, workspace.as_ref(), role)

@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use domain::filter::{Filter, FilterKind};
@@ -124,11 +123,11 @@ pub fn add_values<'a>(
     field: &str,
     values: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
-    let values: BTreeSet<&str> = values.collect();
-    if values.len() > MAX_VALUES {
+    filter.add(kind, field, values)?;
+    if filter.values(kind).len() > MAX_VALUES {
         return Err(Error::bad_input(field, format!("must have at most {MAX_VALUES} values")));
     }
-    filter.add(kind, field, values)
+    Ok(())
 }
 
 fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64> {
