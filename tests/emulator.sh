@@ -63,18 +63,29 @@ token=$(curl --silent --fail "$issuer/dev/token?sub=user-demo" |
 passed=0 failed=0
 for folder in "$root"/events/*/; do
   function=$(basename "$folder")
-  [[ -x $bins/$function ]] || die "no binary $function in $bins"
+  # The functions that record are one program; the template says which way in each serves.
+  binary=$function source= directory=
+  case $function in
+    record-http) source=http ;;
+    record-queue) source=queue directory=AROAEXAMPLEACCOUNTS00 ;;
+    record-bus) source=event_bus directory=123456789012/com.example.accounts ;;
+    record-invoke) source=invoke ;;
+    record-directory) source=invoke directory='*' ;;
+  esac
+  [[ -z $source ]] || binary=record-activity
+  [[ -x $bins/$binary ]] || die "no binary $binary in $bins"
   port=$(free_port) api=$(free_port)
   # The environment is as bare as Lambda's, so that a function that needs anything else fails.
   env -i PATH=/usr/bin:/bin \
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
     CONNECTIONS_TABLE="activity-log-connections-${issuer##*:}" CONNECTIONS_ENDPOINT="http://127.0.0.1:$api/live" \
     JWT_ISSUER="$issuer" JWT_AUDIENCE=another,activity-log \
+    RECORD_SOURCE="$source" DIRECTORY_PRINCIPALS="$directory" \
     AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
     AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
     AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=TRACE LOG_LEVEL=INFO \
     "$rie" --runtime-interface-emulator-address "127.0.0.1:$port" --runtime-api-address "127.0.0.1:$(free_port)" \
-    "$bins/$function" </dev/null >"$work/$function.log" 2>&1 &
+    "$bins/$binary" </dev/null >"$work/$function.log" 2>&1 &
   running=$!
   python3 "$root/tests/emulator.py" "http://127.0.0.1:$port" "$folder" "$work/counts" "$token" "$api"
   stop "$running"

@@ -57,7 +57,7 @@ import json, pathlib
 events = pathlib.Path("events")
 bodies = [entry["Detail"] for entry in json.loads((events / "put-events.json").read_text())]
 bodies += [entry["MessageBody"] for entry in json.loads((events / "send-message-batch.json").read_text())]
-direct = json.loads((events / "record-activity/23-direct-array.ok.json").read_text())
+direct = json.loads((events / "record-invoke/23-array.ok.json").read_text())
 print(*sorted({event["id"] for event in direct + [json.loads(body) for body in bodies]}), sep="\n")
 PY
 )

@@ -27,8 +27,9 @@ pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()>
     let messages: Vec<Message> = (0..MESSAGES).map(|index| message(&data, index)).collect();
     let batch = Message::batch(&messages).to_string();
     let size = batch.len() as f64 / 1e6;
+    let environment = [("RECORD_SOURCE", Path::new("queue"))];
     let mut function =
-        Lambda::start(&directory.join("record-activity"), world.endpoint(), &[], LIMIT).await?;
+        Lambda::start(&directory.join("record-activity"), world.endpoint(), &environment, LIMIT).await?;
     let idle = function.peak_memory()? as f64 / 1e6;
     let (took, response) = function.invoke(batch).await?;
     let response: Value = serde_json::from_str(&response)?;

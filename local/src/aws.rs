@@ -18,8 +18,7 @@ use domain::time::Clock;
 use crate::async_invocations::AsyncInvocations;
 use crate::aws_protocol::{self, refuse_pages};
 use crate::functions::Functions;
-use crate::queue::Queue;
-use crate::template::QueueSource;
+use crate::queue::{FunctionQueue, Queue};
 
 use lambda::Lambda;
 use sqs::Sqs;
@@ -27,25 +26,30 @@ use sqs::Sqs;
 /// The state of the routes.
 #[derive(Clone)]
 pub(crate) struct Aws {
-    queue: Arc<Queue>,
+    /// The queue to which the event bus sends.
+    bus_queue: Option<Arc<Queue>>,
     sqs: Sqs,
     lambda: Lambda,
     clock: Clock,
 }
 
 impl Aws {
-    /// The APIs of a gateway at `url`. Producers send to `queue`, which `source` describes.
+    /// The APIs of a gateway at `url`, with these queues. The event bus sends to the one named `bus_queue`, and producers
+    /// to the first of the others.
     pub(crate) fn new(
-        queue: &Arc<Queue>,
-        source: &QueueSource,
+        queues: Vec<FunctionQueue>,
+        bus_queue: Option<&str>,
         functions: &Arc<Functions>,
         invocations: AsyncInvocations,
         clock: &Clock,
         url: &str,
     ) -> Self {
         Self {
-            queue: Arc::clone(queue),
-            sqs: Sqs::new(queue, source, url),
+            bus_queue: queues
+                .iter()
+                .find(|queue| Some(queue.source.queue.as_str()) == bus_queue)
+                .map(|queue| Arc::clone(&queue.queue)),
+            sqs: Sqs::new(queues, bus_queue, url),
             lambda: Lambda { functions: Arc::clone(functions), invocations },
             clock: Arc::clone(clock),
         }
@@ -72,7 +76,8 @@ pub(crate) fn routes(aws: Aws) -> Router {
 }
 
 async fn put_events(State(aws): State<Aws>, request: Request) -> Response<Body> {
-    let answer = |operation: &str, input: &_| events::answer(&aws.queue, &aws.clock, operation, input);
+    let answer =
+        |operation: &str, input: &_| events::answer(aws.bus_queue.as_deref(), &aws.clock, operation, input);
     aws_protocol::call("AWSEvents", "application/x-amz-json-1.1", request, answer).await
 }
 

@@ -1,4 +1,4 @@
-//! The work that continues beside requests: the queue, asynchronous invocations and the stream.
+//! The work that continues beside requests: the queues, asynchronous invocations and the stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,57 +17,55 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The work in progress beside requests.
 pub(crate) struct BackgroundWork {
-    queue: Option<QueueWork>,
+    queues: QueueWork,
     stream: Option<StreamPoller>,
 }
 
 impl BackgroundWork {
-    /// Starts to work on the queue. The stream's poller has begun already, because that can fail.
+    /// Starts to work on the queues. The stream's poller has begun already, because that can fail.
     pub(crate) fn start(
-        queue: Option<(QueuePoller, AsyncInvocations)>,
+        pollers: Vec<QueuePoller>,
+        invocations: AsyncInvocations,
         stream: Option<StreamPoller>,
     ) -> Self {
-        let queue = queue.map(|(poller, invocations)| QueueWork {
-            queue: Arc::clone(&poller.queue),
-            invocations,
-            _consumers: poller.start(),
-        });
-        Self { queue, stream }
+        let queues = pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
+        let consumers = pollers.into_iter().map(QueuePoller::start).collect();
+        Self { queues: QueueWork { queues, invocations, _consumers: consumers }, stream }
     }
 
     /// Finishes the work, within its time limits. The stream comes last, because it has what the queue records.
     pub(crate) async fn finish(self) {
-        if let Some(queue) = self.queue {
-            queue.finish().await;
-        }
+        self.queues.finish().await;
         if let Some(stream) = self.stream {
             stream.finish().await;
         }
     }
 }
 
-/// The work on a queue and on asynchronous invocations. All of it is in memory, so that dropping this loses what is left.
+/// The work on queues and on asynchronous invocations. All of it is in memory, so that dropping this loses what is left.
 struct QueueWork {
-    queue: Arc<Queue>,
+    queues: Vec<Arc<Queue>>,
     invocations: AsyncInvocations,
-    _consumers: JoinSet<()>,
+    _consumers: Vec<JoinSet<()>>,
 }
 
 impl QueueWork {
     async fn finish(self) {
         let finished = async {
-            self.queue.wait_until_empty().await;
+            for queue in &self.queues {
+                queue.wait_until_empty().await;
+            }
             self.invocations.wait_until_none().await;
         };
         if self.unfinished() != (0, 0) {
-            tracing::info!("draining the queue; another interrupt drops its messages");
+            tracing::info!("draining the queues; another interrupt drops their messages");
         }
         timeout(DRAIN_TIMEOUT, finished).await.ok();
     }
 
     /// The numbers of messages and of asynchronous invocations that are unfinished.
     fn unfinished(&self) -> (usize, usize) {
-        (self.queue.len(), self.invocations.count())
+        (self.queues.iter().map(|queue| queue.len()).sum(), self.invocations.count())
     }
 }
 

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use domain::provenance::Source;
 use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::{Context, LambdaEvent, Request, Response};
 use live_delivery::Dispatcher;
-use record_activity::App;
+use record_activity::{App, Ingress, Principals};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -33,15 +34,24 @@ static FUNCTIONS: &[Function] = &[
         },
     },
     Function {
-        name: "record-activity",
-        handler: |functions, invocation| {
-            Box::pin(async {
-                let invoked = run(invocation, |event| record_activity::invoke(&functions.recording, event));
-                let answer = invoked.await;
-                functions.recorded.notify_one();
-                answer
-            })
-        },
+        name: "record-http",
+        handler: |functions, invocation| record(functions, &functions.recorders.http, invocation),
+    },
+    Function {
+        name: "record-queue",
+        handler: |functions, invocation| record(functions, &functions.recorders.queue, invocation),
+    },
+    Function {
+        name: "record-bus",
+        handler: |functions, invocation| record(functions, &functions.recorders.bus, invocation),
+    },
+    Function {
+        name: "record-invoke",
+        handler: |functions, invocation| record(functions, &functions.recorders.invoke, invocation),
+    },
+    Function {
+        name: "record-directory",
+        handler: |functions, invocation| record(functions, &functions.recorders.directory, invocation),
     },
     Function {
         name: "graphql",
@@ -70,7 +80,7 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(29);
 /// A Lambda function.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
-    /// Its crate, which names it in the template too.
+    /// Its name, which is its logical id in the template without `Function`, in lowercase with hyphens.
     name: &'static str,
     handler: Handler,
 }
@@ -81,9 +91,31 @@ type Handler = for<'a> fn(&'a Functions, Invocation) -> BoxFuture<'a, Result<Val
 pub struct Functions {
     dispatcher: Dispatcher,
     subscriptions: subscriptions::App,
-    recording: App,
+    recorders: Recorders,
     /// Notified after each invocation that records, so that a reader of the stream need not wait for its next poll.
     pub(crate) recorded: Notify,
+}
+
+/// The functions that record, one for each way in.
+pub struct Recorders {
+    http: App,
+    queue: App,
+    bus: App,
+    invoke: App,
+    directory: App,
+}
+
+impl Recorders {
+    /// The recorders, each made by `app` for its way in. On the queue and the bus, `directory` may change the directory.
+    pub fn new(directory: &Principals, mut app: impl FnMut(Ingress) -> App) -> Self {
+        Self {
+            http: app(Ingress::new(Source::Http)),
+            queue: app(Ingress::new(Source::Queue).with_directory(directory.clone())),
+            bus: app(Ingress::new(Source::EventBus).with_directory(directory.clone())),
+            invoke: app(Ingress::new(Source::Invoke)),
+            directory: app(Ingress::new(Source::Invoke).with_directory(Principals::All)),
+        }
+    }
 }
 
 /// A failed invocation, as Lambda describes it to the caller.
@@ -107,12 +139,12 @@ impl Function {
         FUNCTIONS.iter().copied()
     }
 
-    /// The function with this crate.
+    /// The function with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|function| function.name == name)
     }
 
-    /// Its crate.
+    /// Its name.
     pub fn name(self) -> &'static str {
         self.name
     }
@@ -125,10 +157,10 @@ impl Function {
 
 impl Functions {
     /// Functions that read and deliver through `dispatcher`, verify the tokens of subscribers with `keys`, and record with
-    /// `recording`.
-    pub fn new(dispatcher: Dispatcher, keys: KeySet, recording: App) -> Self {
+    /// `recorders`.
+    pub fn new(dispatcher: Dispatcher, keys: KeySet, recorders: Recorders) -> Self {
         let subscriptions = subscriptions::App::new(dispatcher.clone(), keys);
-        Self { dispatcher, subscriptions, recording, recorded: Notify::new() }
+        Self { dispatcher, subscriptions, recorders, recorded: Notify::new() }
     }
 
     /// Invokes a function with a payload of JSON. The invocation runs in a task of its own, so that a panic stays there and
@@ -217,6 +249,19 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.error_type, self.error_message)
     }
+}
+
+/// Runs a function that records.
+fn record<'a>(
+    functions: &'a Functions,
+    app: &'a App,
+    invocation: Invocation,
+) -> BoxFuture<'a, Result<Value, Failure>> {
+    Box::pin(async move {
+        let answer = run(invocation, |event| record_activity::invoke(app, event)).await;
+        functions.recorded.notify_one();
+        answer
+    })
 }
 
 /// Runs a function that takes events.

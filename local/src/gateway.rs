@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, Response};
 use domain::time::Clock;
 use domain::{Error, Result};
 use live_delivery::{Dispatcher, Sender};
-use record_activity::{App, Sink, Summary};
+use record_activity::{App, Principals, Sink, Summary};
 use serde_json::Value;
 use store::{Connections, Store};
 use subscriptions::KeySet;
@@ -19,9 +20,9 @@ use subscriptions::verify::Verifier;
 use crate::async_invocations::AsyncInvocations;
 use crate::aws::Aws;
 use crate::background::BackgroundWork;
-use crate::functions::{API_TIMEOUT, Function, Functions};
+use crate::functions::{API_TIMEOUT, Function, Functions, Recorders};
 use crate::http_api::{self, HttpApi, HttpCall, NoRoute, RouteMatch};
-use crate::queue::Queue;
+use crate::queue::{FunctionQueue, Queue};
 use crate::queue_poller::QueuePoller;
 use crate::stream::Stream;
 use crate::stream_poller::StreamPoller;
@@ -33,6 +34,9 @@ use crate::{authorizer, body, engine, response};
 /// The factor by which queues retry sooner than in AWS, so that a failed message is retried after a second instead of three
 /// minutes.
 const QUEUE_SPEEDUP: u32 = 180;
+
+/// The pause before a failed asynchronous invocation is retried, when there is no queue whose pause it shares.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The path of the connections' management API.
 pub(crate) const MANAGEMENT_PATH: &str = "/dev/live";
@@ -62,8 +66,7 @@ struct Inner {
     /// `None` when the template has no known function behind the WebSocket API.
     web_sockets: Option<WebSockets>,
     stream: Option<Stream>,
-    /// `None` when the template feeds no known function from a queue.
-    producers: Option<Producers>,
+    producers: Producers,
     cors: Cors,
     tokens: TokenIssuer,
     verifier: Verifier,
@@ -75,11 +78,9 @@ struct Inner {
 /// The ways in for producers beside the HTTP API.
 struct Producers {
     aws: Aws,
-    queue: Arc<Queue>,
     invocations: AsyncInvocations,
-    /// The function that the queue feeds.
-    function: Function,
-    source: QueueSource,
+    /// The queues, each with the function that it feeds.
+    queues: Vec<(FunctionQueue, Function)>,
 }
 
 impl Gateway {
@@ -104,8 +105,11 @@ impl Gateway {
             sender: sender(&domain, jitter.fork()),
             clock: Arc::clone(&clock),
         };
-        let recording = App::new(store, Arc::clone(&clock), jitter, log_summaries());
-        let functions = Arc::new(Functions::new(dispatcher, KeySet::fixed(verifier()), recording));
+        // Nobody's credentials are checked here, so that everybody may change the directory by queue and bus.
+        let recorders = Recorders::new(&Principals::All, |ingress| {
+            App::new(ingress, store.clone(), Arc::clone(&clock), jitter.fork(), log_summaries())
+        });
+        let functions = Arc::new(Functions::new(dispatcher, KeySet::fixed(verifier()), recorders));
         let web_socket_function = template.web_socket_function().and_then(|name| known(&name));
         let web_sockets = web_socket_function
             .map(|function| WebSockets::new(Arc::clone(&functions), function, Arc::clone(&clock), &domain));
@@ -113,7 +117,7 @@ impl Gateway {
             http_api: HttpApi::new(template),
             web_sockets,
             stream,
-            producers: Producers::new(queues, &functions, &clock, &url),
+            producers: Producers::new(queues, template.bus_queue(), &functions, &clock, &url),
             cors: template.cors.clone(),
             verifier: verifier(),
             tokens: TokenIssuer { issuer, clock: Arc::clone(&clock) },
@@ -137,16 +141,14 @@ impl Gateway {
             Some(stream) => Some(StreamPoller::start(stream, &self.0.functions).await?),
             None => None,
         };
-        let queue = self.0.producers.as_ref().map(|producers| {
-            let poller = QueuePoller {
-                queue: Arc::clone(&producers.queue),
-                functions: Arc::clone(&self.0.functions),
-                function: producers.function,
-                source: producers.source.clone(),
-            };
-            (poller, producers.invocations.clone())
-        });
-        Ok(BackgroundWork::start(queue, stream))
+        let Producers { queues, invocations, .. } = &self.0.producers;
+        let poller = |(queue, function): &(FunctionQueue, Function)| QueuePoller {
+            queue: Arc::clone(&queue.queue),
+            functions: Arc::clone(&self.0.functions),
+            function: *function,
+            source: queue.source.clone(),
+        };
+        Ok(BackgroundWork::start(queues.iter().map(poller).collect(), invocations.clone(), stream))
     }
 
     /// The paths of the HTTP API.
@@ -165,8 +167,8 @@ impl Gateway {
     }
 
     /// The AWS APIs of producers.
-    pub(crate) fn aws(&self) -> Option<&Aws> {
-        self.0.producers.as_ref().map(|producers| &producers.aws)
+    pub(crate) fn aws(&self) -> &Aws {
+        &self.0.producers.aws
     }
 
     /// The WebSocket API.
@@ -254,14 +256,25 @@ impl Inner {
 }
 
 impl Producers {
-    /// The ways in through the first of `queues` that feeds a known function.
-    fn new(queues: Vec<QueueSource>, functions: &Arc<Functions>, clock: &Clock, url: &str) -> Option<Self> {
-        let (function, source) =
-            queues.into_iter().find_map(|source| Some((known(&source.function)?, source)))?;
-        let queue = Arc::new(Queue::new(Arc::clone(clock), source.max_receives, source.visibility));
-        let invocations = AsyncInvocations::new(source.visibility);
-        let aws = Aws::new(&queue, &source, functions, invocations.clone(), clock, url);
-        Some(Self { aws, queue, invocations, function, source })
+    /// The ways in through those of `sources` that feed a known function. The event bus sends to `bus_queue`.
+    fn new(
+        sources: Vec<QueueSource>,
+        bus_queue: Option<&str>,
+        functions: &Arc<Functions>,
+        clock: &Clock,
+        url: &str,
+    ) -> Self {
+        let queue = |source: QueueSource| {
+            let function = known(&source.function)?;
+            let queue = Queue::new(Arc::clone(clock), source.max_receives, source.visibility);
+            Some((FunctionQueue { queue: Arc::new(queue), source }, function))
+        };
+        let queues: Vec<_> = sources.into_iter().filter_map(queue).collect();
+        let retry_pause = queues.first().map_or(RETRY_PAUSE, |(queue, _)| queue.source.visibility);
+        let invocations = AsyncInvocations::new(retry_pause);
+        let served = queues.iter().map(|(queue, _)| queue.clone()).collect();
+        let aws = Aws::new(served, bus_queue, functions, invocations.clone(), clock, url);
+        Self { aws, invocations, queues }
     }
 }
 

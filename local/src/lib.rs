@@ -7,7 +7,6 @@
 mod body;
 pub mod demo;
 pub mod engine;
-mod queue;
 mod resource_names;
 mod response;
 pub mod template;
@@ -15,6 +14,7 @@ pub mod template;
 mod authorizer;
 pub mod functions;
 pub mod http_api;
+mod queue;
 pub mod tables;
 pub mod token;
 

@@ -124,7 +124,7 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     let gateway = Gateway::new(backend, &template, url.clone());
     let mut greeting =
         format!("Activity Log   {url}\nDocumentation  {url}/docs\nGraphQL        {url}/graphql\n");
-    greeting += &format!("Tokens         {url}/dev/token?sub=service&scope=activity:write\n");
+    greeting += &format!("Tokens         {url}/dev/token?sub=service&scope=activity:write+activity:admin\n");
     if !args.no_demo {
         greeting += &demo::invitation(&url, &gateway.token(demo::OWNER, ""));
     }

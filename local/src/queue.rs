@@ -2,7 +2,7 @@
 //! particular order. After too many attempts it becomes a dead letter. The queue ends with the process.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::time::{Clock, Timestamp};
@@ -10,6 +10,8 @@ use md5::{Digest as _, Md5};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use crate::template::QueueSource;
 
 /// The most messages that are waiting or in flight. SQS has no such limit, but memory has one.
 const MAX_MESSAGES: usize = 10_000;
@@ -39,6 +41,14 @@ pub(crate) struct Message {
     pub(crate) last_received: Timestamp,
     /// How often it was received.
     pub(crate) receives: u64,
+}
+
+/// A queue that feeds a function.
+#[derive(Clone)]
+pub(crate) struct FunctionQueue {
+    pub(crate) queue: Arc<Queue>,
+    /// Its description in the template.
+    pub(crate) source: QueueSource,
 }
 
 /// The error of a message that the queue has no room for.

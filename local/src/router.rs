@@ -28,7 +28,7 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
     let api = api.fallback(call).with_state(gateway.clone()).layer(cors_layer(gateway.cors()));
     let extras = token::routes(gateway.tokens().clone())
         .merge(openapi::routes())
-        .merge(gateway.aws().cloned().map(aws::routes).unwrap_or_default())
+        .merge(aws::routes(gateway.aws().clone()))
         // The router adds the header with the allowed methods.
         .method_not_allowed_fallback(async |method: Method| {
             response::method_not_allowed(&method, &[], &response::new_request_id())

@@ -5,7 +5,7 @@ mod yaml;
 
 use yaml_serde::{Mapping, Value};
 
-use sources::{Scope, crate_of};
+use sources::{Scope, function_name};
 use yaml::{at, list, map, strings, text, when_true};
 
 pub use sources::{QueueSource, StreamSource};
@@ -29,7 +29,7 @@ pub struct Template {
 pub struct Route {
     /// Its logical name, such as `ListWorkspaceActivity`.
     pub name: String,
-    /// The crate of the function that serves it.
+    /// The name of the function that serves it.
     pub function: String,
     /// The HTTP method, in capitals.
     pub method: String,
@@ -95,18 +95,27 @@ impl Template {
         at(self.table(logical_id)?, &["StreamSpecification", "StreamViewType"])?.as_str().map(str::to_owned)
     }
 
-    /// The statements of the policy of the function with this crate.
+    /// The statements of the policies of the function with this name: its own, and those of managed policies that it
+    /// refers to.
     pub fn permissions(&self, function: &str) -> Vec<Statement> {
         let found = self.functions().find(|(name, _)| name == function);
-        let policies = found.and_then(|(_, function)| at(function, &["Properties", "Policies"])).cloned();
-        let statements = list(policies.as_ref()).flat_map(|policy| list(policy.get("Statement")));
-        statements.map(statement).collect()
+        let policies = list(found.and_then(|(_, function)| at(function, &["Properties", "Policies"])));
+        let document = |policy| match target(policy).and_then(|id| self.resources.get(id)) {
+            Some(managed) => at(managed, &["Properties", "PolicyDocument"]).unwrap_or(policy),
+            None => policy,
+        };
+        policies.flat_map(|policy| list(document(policy).get("Statement"))).map(statement).collect()
     }
 
-    /// The functions, by their crates.
+    /// The functions, by their names: their logical ids without `Function`, in lowercase with hyphens.
     pub fn functions(&self) -> impl Iterator<Item = (String, &Value)> {
-        self.resources("AWS::Serverless::Function")
-            .filter_map(|(_, function)| Some((crate_of(function)?, function)))
+        self.resources("AWS::Serverless::Function").map(|(id, function)| (function_name(id), function))
+    }
+
+    /// The logical id of the queue to which the event bus sends.
+    pub fn bus_queue(&self) -> Option<&str> {
+        let (_, rule) = self.resources("AWS::Events::Rule").next()?;
+        target(list(at(rule, &["Properties", "Targets"])).next()?.get("Arn")?)
     }
 
     /// The resources of a type, such as `AWS::SQS::Queue`, by their logical ids.
@@ -127,13 +136,13 @@ impl Template {
         self.mappings().filter_map(|mapping| StreamSource::read(self.scope(), mapping)).collect()
     }
 
-    /// The crate of the function behind the WebSocket API.
+    /// The name of the function behind the WebSocket API.
     pub fn web_socket_function(&self) -> Option<String> {
         let (_, integration) = self.resources("AWS::ApiGatewayV2::Integration").next()?;
         let uri = text(at(integration, &["Properties", "IntegrationUri"])?)?;
         let (before, _) = uri.split_once(".Arn}")?;
         let (_, logical_id) = before.rsplit_once("${")?;
-        crate_of(self.resources.get(logical_id)?)
+        Some(function_name(logical_id))
     }
 
     fn mappings(&self) -> impl Iterator<Item = &Value> {

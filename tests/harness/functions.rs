@@ -1,20 +1,24 @@
 //! The functions, as `local` invokes them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_apigatewaymanagement::config::{Credentials, Region};
 use domain::time::Clock;
 use live_delivery::{Dispatcher, Sender};
-use local::functions::{Failure, Function, Functions};
+use local::functions::{Failure, Function, Functions, Recorders};
 use local::token::{AUDIENCE, Issuer};
-use record_activity::{App, Sink};
+use record_activity::{App, Principals, Summary};
 use serde_json::{Value, json};
 use store::{Connections, Store};
 use subscriptions::KeySet;
 use subscriptions::verify::Verifier;
 
 use crate::{Message, Sockets};
+
+/// Those who may change the directory by queue and bus: the senders of the samples that do, and of [`Message`].
+pub const DIRECTORY_PRINCIPALS: &str =
+    "AROAEXAMPLEACCOUNTS00,123456789012/com.example.accounts,AIDAEXAMPLE,123456789012/tracker";
 
 /// The functions on `store`, and the dispatcher that they share. `connections` names the table beside the log's.
 pub(crate) fn functions(
@@ -23,7 +27,8 @@ pub(crate) fn functions(
     sockets: &Sockets,
     clock: &Clock,
     issuer: &Issuer,
-    (seed, sink): (u64, Sink),
+    seed: u64,
+    summaries: &Arc<Mutex<Vec<Summary>>>,
 ) -> (Functions, Dispatcher) {
     let dispatcher = Dispatcher {
         graphql: graphql_api::App::new(store.clone()),
@@ -33,8 +38,13 @@ pub(crate) fn functions(
         clock: Arc::clone(clock),
     };
     let verifier = Verifier::new(issuer.url(), vec![AUDIENCE.into()], &issuer.keys());
-    let recording = App::new(store.clone(), Arc::clone(clock), fastrand::Rng::with_seed(seed), sink);
-    (Functions::new(dispatcher.clone(), KeySet::fixed(verifier), recording), dispatcher)
+    let mut jitter = fastrand::Rng::with_seed(seed);
+    let recorders = Recorders::new(&Principals::parse(DIRECTORY_PRINCIPALS), |ingress| {
+        let summaries = Arc::clone(summaries);
+        let keep = move |summary: &Summary| summaries.lock().unwrap().push(summary.clone());
+        App::new(ingress, store.clone(), Arc::clone(clock), jitter.fork(), Box::new(keep))
+    });
+    (Functions::new(dispatcher.clone(), KeySet::fixed(verifier), recorders), dispatcher)
 }
 
 /// A sender to `sockets`, which need no network.
@@ -47,16 +57,27 @@ fn sender(sockets: &Sockets) -> Sender {
     Sender::new(client, fastrand::Rng::with_seed(6))
 }
 
-/// The function with this crate.
+/// The function with this name.
 pub(crate) fn function(name: &str) -> Function {
     Function::named(name).unwrap_or_else(|| panic!("no function {name}"))
 }
 
-/// Invokes the recorder with a batch of messages, and returns its response.
+/// Invokes the recorders with a batch of messages: that of the bus with the envelopes, and then that of the queue with the
+/// others. Returns their responses as one.
 pub(crate) async fn deliver(functions: &Functions, messages: &[Message], timeout: Duration) -> Value {
-    let payload = Message::batch(messages).to_string().into_bytes();
-    let recorder = function("record-activity");
-    functions.invoke_in_place(recorder, payload, "invocation-1", timeout).await.unwrap()
+    let (envelopes, events): (Vec<Message>, Vec<Message>) =
+        messages.iter().cloned().partition(|message| message.body.contains("\"detail-type\""));
+    let mut failures = Vec::new();
+    for (recorder, batch) in [("record-bus", envelopes), ("record-queue", events)] {
+        if !batch.is_empty() {
+            let payload = Message::batch(&batch).to_string().into_bytes();
+            let recorder = function(recorder);
+            let response =
+                functions.invoke_in_place(recorder, payload, "invocation-1", timeout).await.unwrap();
+            failures.extend(response["batchItemFailures"].as_array().unwrap().iter().cloned());
+        }
+    }
+    json!({ "batchItemFailures": failures })
 }
 
 /// The outcome of an invocation, in the words of the sample events' names, and the response.

@@ -20,7 +20,6 @@ use local::functions::{Failure, Function, Functions};
 use local::stream::{Stream, StreamReader};
 use local::template::Template;
 use local::token::Issuer;
-use record_activity::Summary;
 use serde_json::{Value, json};
 use store::Store;
 
@@ -205,8 +204,9 @@ impl SubscriberWorld {
         let config = engine::config(log.endpoint()).http_client(transport.clone()).build();
         let store = Store::new(Client::from_conf(config), &log.table);
         let issuer = Issuer::new("https://issuer.example".into());
-        let recording = (1, Box::new(|_: &Summary| {}) as _);
-        let (functions, dispatcher) = functions(&store, &table, &sockets, &log.clock(), &issuer, recording);
+        let summaries = Arc::default();
+        let (functions, dispatcher) =
+            functions(&store, &table, &sockets, &log.clock(), &issuer, 1, &summaries);
         Self {
             log,
             sockets,

@@ -17,7 +17,7 @@ use local::functions::{API_TIMEOUT, Failure, Functions};
 use local::http_api::{self, HttpApi, HttpCall};
 use local::template::Template;
 use local::token::Issuer;
-use record_activity::{Sink, Summary};
+use record_activity::Summary;
 use recording::{Recorder, WriteOutcome};
 use serde_json::{Value, json};
 use store::Store;
@@ -141,7 +141,7 @@ impl World {
         local::tables::ensure(&client, &template, "LogTable", table, stream).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
         let summaries = Arc::<Mutex<Vec<Summary>>>::default();
-        let functions = log_functions(&store, &clock(&now), 1, collect(&summaries));
+        let functions = log_functions(&store, &clock(&now), 1, &summaries);
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
         let api = HttpApi::new(&template);
         let table = table.to_owned();
@@ -167,7 +167,7 @@ impl World {
     pub fn start_process(&self, seed: u64) -> RecorderProcess {
         let transport = Transport::new().with_concurrency(PROCESS_REQUESTS);
         let (transport, store) = connect(transport, &self.endpoint, &self.table);
-        let functions = log_functions(&store, &self.clock(), seed, Box::new(|_: &Summary| {}));
+        let functions = log_functions(&store, &self.clock(), seed, &Arc::default());
         RecorderProcess { transport, functions }
     }
 
@@ -252,7 +252,7 @@ impl World {
         } else {
             Store::new(self.client.clone(), self.table.clone())
         };
-        self.functions = log_functions(&self.store, &self.clock(), 1, collect(&self.summaries));
+        self.functions = log_functions(&self.store, &self.clock(), 1, &self.summaries);
     }
 
     /// Queries GraphQL as `sub` with `scope`, and returns the whole response.
@@ -261,10 +261,11 @@ impl World {
         self.send("POST", "/graphql", Some(token_claims(sub, scope)), &[], Some(&body)).await.body
     }
 
-    /// Posts a body to a workspace, with headers.
+    /// Posts a body to a workspace, with headers, as a service that may record everything.
     pub async fn post(&self, ws: &str, body: &str, headers: &[(&str, &str)]) -> Reply {
         let path = format!("/api/v1/workspaces/{ws}/activity");
-        self.send("POST", &path, Some(token_claims("service", "activity:write")), headers, Some(body)).await
+        let claims = token_claims("service", "activity:write activity:admin");
+        self.send("POST", &path, Some(claims), headers, Some(body)).await
     }
 
     /// Sends a request to the function of its route.
@@ -327,13 +328,13 @@ impl World {
         http_api::response(response).unwrap()
     }
 
-    /// Invokes the function with this crate with a whole event, of API Gateway, SQS or a direct caller. Returns the
+    /// Invokes the function with this name with a whole event, of API Gateway, SQS or a direct caller. Returns the
     /// outcome, in the words of the sample events' names, and the response.
     pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
         outcome(self.invoke_as(function, event, &uuid::Uuid::new_v4().to_string()).await)
     }
 
-    /// Invokes the function with this crate with a whole event and a request id.
+    /// Invokes the function with this name with a whole event and a request id.
     ///
     /// # Errors
     /// The function's own failure.
@@ -355,15 +356,9 @@ fn connect(transport: Transport, endpoint: &str, table: &str) -> (Transport, Sto
 }
 
 /// The functions on a log without subscribers.
-fn log_functions(store: &Store, clock: &Clock, seed: u64, sink: Sink) -> Functions {
+fn log_functions(store: &Store, clock: &Clock, seed: u64, summaries: &Arc<Mutex<Vec<Summary>>>) -> Functions {
     let issuer = Issuer::new("https://issuer.example".into());
-    functions(store, "none", &Sockets::default(), clock, &issuer, (seed, sink)).0
-}
-
-/// A sink that keeps the summaries.
-fn collect(summaries: &Arc<Mutex<Vec<Summary>>>) -> Sink {
-    let summaries = Arc::clone(summaries);
-    Box::new(move |summary: &Summary| summaries.lock().unwrap().push(summary.clone()))
+    functions(store, "none", &Sockets::default(), clock, &issuer, seed, summaries).0
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {

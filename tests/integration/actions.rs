@@ -266,7 +266,7 @@ fn demo_and_samples_are_valid_by_their_schemas() {
         assert!(accepted_by_both(row, &event), "{event}");
     }
     let mut known = 0;
-    for (path, expected, sample) in samples("record-activity") {
+    for (path, expected, sample) in samples("record-http") {
         if !["200", "201", "ok"].contains(&expected.as_str()) {
             continue;
         }

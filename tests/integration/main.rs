@@ -20,6 +20,7 @@ mod simulation;
 mod subscriptions;
 mod template;
 mod verify;
+mod ways_in;
 
 use std::time::Duration;
 

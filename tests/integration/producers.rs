@@ -13,7 +13,7 @@ const AT: &str = "2025-01-01T00:00:00Z";
 pub(crate) const PUT_EVENTS: &str = "AWSEvents.PutEvents";
 pub(crate) const SEND: &str = "AmazonSQS.SendMessage";
 pub(crate) const SEND_BATCH: &str = "AmazonSQS.SendMessageBatch";
-pub(crate) const INVOCATIONS: &str = "POST /dev/lambda/2015-03-31/functions/record-activity/invocations";
+pub(crate) const INVOCATIONS: &str = "POST /dev/lambda/2015-03-31/functions/record-invoke/invocations";
 
 impl RunningGateway {
     /// Calls an operation of AWS's JSON protocol.
@@ -250,7 +250,7 @@ async fn function_can_be_invoked_by_name_or_arn() {
             "arn%3Aaws%3Alambda%3Alocal%3A000000000000%3Afunction%3Alist-issue-activity",
             "list-issue-activity/client.200.json",
         ),
-        ("000000000000:function:record-activity:$LATEST", "record-activity/01-single.201.json"),
+        ("000000000000:function:record-http:$LATEST", "record-http/01-single.201.json"),
     ] {
         let path = format!("{}/../events/{sample}", env!("CARGO_MANIFEST_DIR"));
         let line = format!("POST /dev/lambda/2015-03-31/functions/{function}/invocations");

@@ -220,9 +220,8 @@ async fn largest_events_fit_a_transaction() {
 #[tokio::test]
 async fn direct_invocation_fails_as_a_whole() {
     let world = World::new().await;
-    let invoke = async |payload: Value, request_id: &str| {
-        world.invoke_as("record-activity", &payload, request_id).await
-    };
+    let invoke =
+        async |payload: Value, request_id: &str| world.invoke_as("record-invoke", &payload, request_id).await;
     let mut bare = event("", "2025-01-01T00:00:00Z");
     bare.as_object_mut().unwrap().remove("id");
     let first = invoke(bare.clone(), "req-7").await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use domain::provenance::Source;
 use harness::World;
 use local::template::{Statement, Template, target};
 use serde_json::json;
@@ -18,10 +19,14 @@ const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:
 const WRITES: &[&str] = &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
 /// The actions that Lambda itself takes with a function's role: it polls, and sends failures to a queue.
 const LAMBDA_ACTIONS: &[(&str, &str, &str)] = &[
-    ("record-activity", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
-    ("record-activity", "sqs:DeleteMessage", "RecordQueue.Arn"),
-    ("record-activity", "sqs:GetQueueAttributes", "RecordQueue.Arn"),
-    ("record-activity", "sqs:ReceiveMessage", "RecordQueue.Arn"),
+    ("record-invoke", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
+    ("record-directory", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
+    ("record-queue", "sqs:DeleteMessage", "RecordQueue.Arn"),
+    ("record-queue", "sqs:GetQueueAttributes", "RecordQueue.Arn"),
+    ("record-queue", "sqs:ReceiveMessage", "RecordQueue.Arn"),
+    ("record-bus", "sqs:DeleteMessage", "BusQueue.Arn"),
+    ("record-bus", "sqs:GetQueueAttributes", "BusQueue.Arn"),
+    ("record-bus", "sqs:ReceiveMessage", "BusQueue.Arn"),
     ("broadcast", "sqs:SendMessage", "BroadcastFailuresQueue.Arn"),
     ("broadcast", "dynamodb:DescribeStream", "LogTable.StreamArn"),
     ("broadcast", "dynamodb:GetRecords", "LogTable.StreamArn"),
@@ -49,17 +54,18 @@ fn allows(statements: &[Statement], action: &str, resource: &str, within: &str) 
 fn every_function_has_its_own_policy() {
     let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions")).unwrap();
     let crates = folders.map(|folder| folder.unwrap().path()).filter(|path| path.join("Cargo.toml").exists());
-    let mut crates: Vec<String> =
-        crates.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-    crates.sort();
-    assert_eq!(functions(), crates);
+    let crates: BTreeSet<String> =
+        crates.map(|path| format!("functions/{}", path.file_name().unwrap().to_str().unwrap())).collect();
+    let template = Template::load().unwrap();
+    let built = template.functions().map(|(_, function)| function["Properties"]["CodeUri"].as_str().unwrap());
+    assert_eq!(built.map(str::to_owned).collect::<BTreeSet<_>>(), crates);
     for function in functions() {
         statements(&function);
     }
 }
 
 #[test]
-fn only_the_recorder_may_write_to_the_log() {
+fn only_recorders_may_write_to_the_log() {
     for function in functions() {
         let (mut others, mut connections) = (BTreeSet::new(), BTreeSet::new());
         for statement in statements(&function) {
@@ -72,7 +78,7 @@ fn only_the_recorder_may_write_to_the_log() {
                 if action == "execute-api:ManageConnections" {
                     connections.insert(resource.rsplit_once("${WebSocketApi}").unwrap().1.to_owned());
                 } else if of_log && !READS.contains(&action.as_str()) {
-                    assert_eq!(function, "record-activity", "{function} may {action}");
+                    assert!(function.starts_with("record-"), "{function} may {action}");
                     assert!(
                         ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()),
                         "{action}"
@@ -179,6 +185,36 @@ async fn permissions_are_exactly_those_used() {
 }
 
 #[test]
+fn every_recorder_serves_one_way_in() {
+    let template = Template::load().unwrap();
+    let variables = |name: &str| {
+        let (_, function) = template.functions().find(|(found, _)| found == name).unwrap();
+        function["Properties"]["Environment"]["Variables"].clone()
+    };
+    let by_invocation = "*";
+    for (function, source, directory) in [
+        ("record-http", Source::Http, None),
+        ("record-queue", Source::Queue, Some("DirectoryPrincipals")),
+        ("record-bus", Source::EventBus, Some("DirectorySources")),
+        ("record-invoke", Source::Invoke, None),
+        ("record-directory", Source::Invoke, Some(by_invocation)),
+    ] {
+        let found = variables(function);
+        assert_eq!(found["RECORD_SOURCE"], source.as_str(), "{function}");
+        let principals = &found["DIRECTORY_PRINCIPALS"];
+        assert_eq!(target(principals).or(principals.as_str()), directory, "{function}");
+    }
+    let recorders = functions().into_iter().filter(|name| name.starts_with("record-")).count();
+    assert_eq!(recorders, 5);
+    // A queue feeds the function of its own way, and nothing else does.
+    let fed = template.queue_sources().into_iter().map(|source| (source.queue, source.function));
+    let expected = [("BusQueue", "record-bus"), ("RecordQueue", "record-queue")];
+    let expected = expected.map(|(queue, function)| (queue.to_owned(), function.to_owned()));
+    assert_eq!(fed.collect::<BTreeSet<_>>(), expected.into());
+    assert_eq!(template.bus_queue(), Some("BusQueue"));
+}
+
+#[test]
 fn stream_source_is_in_order_and_reports_failures() {
     let template = Template::load().unwrap();
     let sources = template.stream_sources();
@@ -254,7 +290,7 @@ fn queue_source_leaves_time_and_reports_failures() {
         // for less than six hours, because some messages never succeed.
         let tried_for = source.visibility * u32::try_from(source.max_receives).unwrap();
         assert!((HOUR..6 * HOUR).contains(&tried_for), "{source:?}");
-        // The dead-letter queue accepts messages of this queue only, which it names.
+        // The dead-letter queue accepts messages of the queues that it names, of which this is one.
         let properties = |id| {
             let mut queues = template.resources("AWS::SQS::Queue");
             queues.find(|(name, _)| *name == id).map(|(_, queue)| &queue["Properties"]).unwrap()
@@ -262,8 +298,9 @@ fn queue_source_leaves_time_and_reports_failures() {
         let allowed = &properties(source.dead_letters.as_str())["RedriveAllowPolicy"];
         assert_eq!(allowed["redrivePermission"], "byQueue");
         let (name, id) = substituted(&properties(source.queue.as_str())["QueueName"]);
-        let (arn, arn_id) = substituted(&allowed["sourceQueueArns"][0]);
-        assert_eq!((arn.rsplit(':').next().unwrap(), arn_id), (name, id));
+        let arns = items(&allowed["sourceQueueArns"]).map(substituted);
+        let mut named = arns.map(|(arn, arn_id)| (arn.rsplit(':').next().unwrap(), arn_id));
+        assert!(named.any(|named| named == (name, id)), "{allowed:?}");
     }
     // SAM would add a policy that reads every queue for any other kind of event.
     for (function, resource) in template.functions() {
@@ -310,6 +347,15 @@ fn only_the_rule_may_send_and_only_over_tls() {
             );
         }
     }
+    // Nobody who has permissions in the account can send to the queue of the bus.
+    let is_closed = policies.iter().any(|(queues, statement)| {
+        queues.contains(&"BusQueue")
+            && statement["Effect"] == "Deny"
+            && statement["Principal"] == "*"
+            && statement["Action"] == "sqs:SendMessage"
+            && statement["Condition"]["Bool"]["aws:PrincipalIsAWSService"] == "false"
+    });
+    assert!(is_closed);
     for (queue, _) in template.resources("AWS::SQS::Queue") {
         let guarded = policies.iter().any(|(queues, statement)| {
             queues.contains(&queue)
@@ -353,7 +399,7 @@ fn rule_delivers_every_event_or_raises_an_alarm() {
     }
     for metric in ["InvocationsFailedToBeSentToDlq", "DestinationDeliveryFailures"] {
         let mut alarms = template.resources("AWS::CloudWatch::Alarm");
-        let alarm = alarms.find(|(_, alarm)| alarm["Properties"]["MetricName"] == metric);
+        let alarm = alarms.find(|(_, alarm)| metrics_of(alarm).any(|found| found == metric));
         assert_eq!(alarm.unwrap().1["Properties"]["Threshold"], 1, "{metric}");
     }
     let mut mappings = template.resources("AWS::Lambda::EventSourceMapping");
@@ -365,7 +411,6 @@ fn rule_delivers_every_event_or_raises_an_alarm() {
 #[test]
 fn producers_may_only_send_events() {
     let template = Template::load().unwrap();
-    let mut allowed = BTreeSet::new();
     // The resource is the stack's own bus, or the one that a parameter names.
     let bus = |value: &Value| {
         let Value::Tagged(either) = value else { return None };
@@ -373,20 +418,37 @@ fn producers_may_only_send_events() {
         let named = tagged(other, "Sub").ends_with(":event-bus/${EventBusName}");
         (either.tag == "If" && named).then(|| target(own)).flatten().map(str::to_owned)
     };
-    for (_, policy) in template.resources("AWS::IAM::ManagedPolicy") {
+    let allowed = |name: &str| {
+        let mut policies = template.resources("AWS::IAM::ManagedPolicy");
+        let (_, policy) = policies.find(|(id, _)| *id == name).unwrap();
+        let mut allowed = BTreeSet::new();
         for statement in items(&policy["Properties"]["PolicyDocument"]["Statement"]) {
             for action in items(&statement["Action"]) {
                 let on = &statement["Resource"];
                 allowed.insert((action.as_str().unwrap(), target(on).map(str::to_owned).or_else(|| bus(on))));
             }
         }
-    }
+        allowed
+    };
     let expected = [
         ("events:PutEvents", "EventBus"),
-        ("lambda:InvokeFunction", "RecordActivityFunction"),
+        ("lambda:InvokeFunction", "RecordInvokeFunction"),
         ("sqs:SendMessage", "RecordQueue"),
     ];
-    assert_eq!(allowed, expected.map(|(action, on)| (action, Some(on.to_owned()))).into());
+    assert_eq!(allowed("ProducerPolicy"), expected.map(|(action, on)| (action, Some(on.to_owned()))).into());
+    let expected = [("lambda:InvokeFunction", "RecordDirectoryFunction")];
+    assert_eq!(
+        allowed("DirectoryProducerPolicy"),
+        expected.map(|(action, on)| (action, Some(on.to_owned()))).into()
+    );
+}
+
+/// The names of an alarm's metrics.
+fn metrics_of(alarm: &Value) -> impl Iterator<Item = &str> {
+    let properties = &alarm["Properties"];
+    let summed =
+        items(&properties["Metrics"]).filter_map(|part| part["MetricStat"]["Metric"].get("MetricName"));
+    summed.chain(properties.get("MetricName")).filter_map(Value::as_str)
 }
 
 /// The targets of the rules, each with its rule's logical id.

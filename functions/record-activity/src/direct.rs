@@ -1,13 +1,13 @@
-//! Recording by direct invocation: the payload is one event or an array, each bare or in an EventBridge envelope. IAM
-//! decides who may invoke.
+//! Recording by direct invocation: the payload is one event or an array. IAM decides who may invoke.
 
 use domain::Error;
+use domain::event::InputEvent;
 use http_api::problem::Problem;
 use lambda_runtime::{Context, Diagnostic};
 use recording::WriteOutcome;
 use serde_json::{Value, json};
 
-use crate::{App, Source, envelope};
+use crate::App;
 
 /// The most events that an error describes, because Lambda keeps the error of an asynchronous invocation in a message,
 /// beside the payload, whose size is limited.
@@ -21,12 +21,15 @@ const MAX_DESCRIBED: usize = 20;
 pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
     let (values, is_array) = crate::events(payload).map_err(|error| failure(&error, error.to_string()))?;
     let request = &context.request_id;
+    // Lambda does not say who invoked.
+    let sender = app.ingress.sender(&[]);
     let parse = |(index, value)| {
         let id = if is_array { format!("{request}.{index}") } else { request.clone() };
-        envelope::parse(value, app.defaults(id, "id"))
+        let defaults = app.defaults(id, "id");
+        sender.admit(InputEvent::parse(value, &defaults)?, defaults.now)
     };
     let parsed = values.into_iter().enumerate().map(parse).collect();
-    let results = app.record(Source::Direct, request, parsed, lambda_support::deadline(Some(context))).await;
+    let results = app.record(request, parsed, lambda_support::deadline(Some(context))).await;
     let count = results.len();
     let mut recorded = Vec::with_capacity(count);
     let mut failed = Vec::new();

@@ -1,5 +1,5 @@
 //! EventBridge's envelope around an event: `detail-type` is the action, `detail` the event, and `id` and `time` stand in
-//! for the event's own. Its other members do not matter.
+//! for the event's own. `account` and `source` are its sender. Its other members do not matter.
 
 use domain::event::{Defaults, InputEvent, MAX_TIME_LEN};
 use domain::ids::MAX_ID_LEN;
@@ -13,18 +13,25 @@ const DETAIL: &str = "detail";
 const DETAIL_TYPE: &str = "detail-type";
 /// The longest `detail-type`, in characters: EventBridge allows 128.
 const MAX_DETAIL_TYPE_LEN: usize = 128;
+/// The longest `source`, in characters: EventBridge allows 256.
+const MAX_SOURCE_LEN: usize = 256;
+/// The length of an account's id, in characters.
+const MAX_ACCOUNT_LEN: usize = 12;
 
-/// Parses an event, or the event in an envelope.
+/// Whether a value is an envelope and no event: no event has a member of this name.
+pub(crate) fn is_envelope(value: &Value) -> bool {
+    value.get(DETAIL_TYPE).is_some()
+}
+
+/// Parses the event in an envelope, and returns it with its sender, `account/source`.
 ///
 /// # Errors
-/// As [`InputEvent::parse`]; also [`Error::BadInput`] when the envelope lacks its detail, or the detail names another
+/// As [`InputEvent::parse`]; also [`Error::BadInput`] when it is no envelope, or lacks a part, or the detail names another
 /// action.
-pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<InputEvent> {
-    // No event has a member of this name, so no event passes for an envelope.
-    if value.get(DETAIL_TYPE).is_none() {
-        return InputEvent::parse(value, &defaults);
-    }
+pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<(InputEvent, String)> {
     let mut envelope = Members::of_event(value)?;
+    let account = envelope.required_text("account", MAX_ACCOUNT_LEN)?;
+    let source = envelope.required_text("source", MAX_SOURCE_LEN)?;
     let action = envelope.required_text(DETAIL_TYPE, MAX_DETAIL_TYPE_LEN)?;
     if let Some(id) = envelope.text("id", MAX_ID_LEN)? {
         defaults.id = (id, "id");
@@ -45,7 +52,7 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<InputEvent> 
             return Err(Error::bad_input(ACTION, allowed));
         }
     }
-    InputEvent::parse(Value::Object(detail), &defaults)
+    Ok((InputEvent::parse(Value::Object(detail), &defaults)?, format!("{account}/{source}")))
 }
 
 #[cfg(test)]
@@ -71,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_envelope_gives_what_the_event_lacks_and_no_more() {
-        let event = parse(envelope(), defaults()).unwrap();
+        let (event, sender) = parse(envelope(), defaults()).unwrap();
+        assert_eq!(sender, "123456789012/tracker");
         assert_eq!(event.activity.id.as_str(), "envelope-1");
         assert_eq!(event.activity.action.as_str(), "issue.updated");
         assert_eq!(event.activity.created_at.to_string(), "2025-06-01T11:59:00");
@@ -81,17 +89,18 @@ mod tests {
         own["detail"]["id"] = json!("own-1");
         own["detail"]["created_at"] = json!("2025-01-01T00:00:00Z");
         own["detail"]["action"] = json!("issue.updated");
-        let event = parse(own, defaults()).unwrap();
+        let (event, _) = parse(own, defaults()).unwrap();
         assert_eq!(event.activity.id.as_str(), "own-1");
         assert_eq!(event.activity.created_at.to_string(), "2025-01-01T00:00:00");
         assert!(event.timed);
     }
 
     #[test]
-    fn an_event_without_an_envelope_is_read_as_it_is() {
+    fn an_event_without_an_envelope_is_refused() {
         let mut bare = envelope()["detail"].clone();
         bare["action"] = json!("issue.updated");
-        assert_eq!(parse(bare, defaults()).unwrap().activity.id.as_str(), "message-1");
+        assert!(!is_envelope(&bare) && is_envelope(&envelope()));
+        assert_eq!(parse(bare, defaults()).unwrap_err().to_string(), "account: is required");
     }
 
     #[test]
@@ -101,6 +110,8 @@ mod tests {
             ("detail-type", json!("Issue Updated"), "action"),
             ("detail", json!("{}"), "detail"),
             ("detail", Value::Null, "detail"),
+            ("source", Value::Null, "source"),
+            ("account", json!(123_456_789_012_u64), "account"),
             ("id", json!("a b"), "id"),
             ("time", json!("now"), "time"),
         ] {

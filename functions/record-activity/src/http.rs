@@ -15,7 +15,7 @@ use recording::WriteOutcome;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{App, Source, actions};
+use crate::{App, actions};
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The longest key, in characters: an id less a dot and three digits, which tell the events of an array apart.
@@ -54,7 +54,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
 
 /// Records the event, or the events, of a request's body.
 async fn record(app: &App, request: &Request) -> Result<Response<String>> {
-    lambda_support::caller(request)?.may_record()?;
+    let caller = lambda_support::caller(request)?;
+    caller.may_record()?;
+    let (sub, client) = lambda_support::subject_and_client(request)?;
+    let sender = app.ingress.caller(&caller, sub, client);
     let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(request, "ws_id")?)?;
     if !lambda_support::query(request).is_empty() {
         return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
@@ -67,14 +70,14 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
             Some(key) => (key.clone(), IDEMPOTENCY_KEY),
             None => (format!("act-{}", Uuid::new_v4()), "id"),
         };
-        let workspace = Some(workspace.clone());
-        InputEvent::parse(value, &Defaults { workspace, ..app.defaults(id, origin) })
+        let defaults = Defaults { workspace: Some(workspace.clone()), ..app.defaults(id, origin) };
+        sender.admit(InputEvent::parse(value, &defaults)?, defaults.now)
     };
     let parsed = values.into_iter().enumerate().map(parse).collect();
     let invocation = request.lambda_context_ref();
     let request_id = invocation.map_or("", |context| &context.request_id);
     let deadline = lambda_support::deadline(invocation);
-    let mut results = app.record(Source::Http, request_id, parsed, deadline).await;
+    let mut results = app.record(request_id, parsed, deadline).await;
     if is_array {
         return several(results, lambda_support::request_id(request));
     }

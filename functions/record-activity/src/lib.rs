@@ -1,18 +1,21 @@
-//! Recording: `POST /api/v1/workspaces/{ws_id}/activity`, SQS, EventBridge by way of SQS, and direct invocation. For
-//! services that record, `GET /api/v1/actions` lists what they can record.
+//! Recording. Each way in is a function of its own: `POST /api/v1/workspaces/{ws_id}/activity`, the queue, the event bus
+//! by way of its own queue, direct invocation, and direct invocation for what changes the directory. For services that
+//! record, `GET /api/v1/actions` lists what they can record.
 //!
-//! The shape of the payload tells the source. Each source has a module that parses its events and answers in its way; they
-//! share [`App`].
+//! The functions share this crate and its program. The environment says which way a function serves, and it understands
+//! payloads of no other. Each way has a module that parses its events and answers in its way; they share [`App`].
 
 mod actions;
 mod direct;
 mod envelope;
 mod http;
+mod ingress;
 mod queue;
 mod summary;
 
 use domain::event::{Defaults, InputEvent, MAX_BATCH};
 use domain::json::Exact;
+use domain::provenance::Source;
 use domain::time::Clock;
 use domain::{Error, Result};
 use lambda_http::request::LambdaRequest;
@@ -25,23 +28,25 @@ use tracing::Instrument as _;
 
 pub use actions::KnownAction;
 pub use http::{BatchResult, handle};
-pub use summary::{Sink, Source, Summary, to_stdout};
+pub use ingress::{Ingress, Principals};
+pub use summary::{Sink, Summary, to_stdout};
 
 /// Everything that lives as long as the process.
 pub struct App {
+    ingress: Ingress,
     recorder: Recorder,
     clock: Clock,
     sink: Sink,
 }
 
 impl App {
-    /// Records into `store`, at the time of `clock`, with retries spread by `jitter`. `sink` takes a summary of each
-    /// invocation.
-    pub fn new(store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
-        Self { recorder: Recorder::new(store, jitter), clock, sink }
+    /// Records into `store` what comes in on `ingress`, at the time of `clock`, with retries spread by `jitter`. `sink`
+    /// takes a summary of each invocation.
+    pub fn new(ingress: Ingress, store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
+        Self { ingress, recorder: Recorder::new(store, jitter), clock, sink }
     }
 
-    /// The values that stand in for absent members of an event whose source gives only an id. Errors call the id
+    /// The values that stand in for absent members of an event whose way in gives only an id. Errors call the id
     /// `origin`.
     fn defaults(&self, id: String, origin: &'static str) -> Defaults {
         let now = (self.clock)();
@@ -51,7 +56,6 @@ impl App {
     /// Records the events that could be parsed, and returns the result of each event, in their order.
     async fn record(
         &self,
-        source: Source,
         request_id: &str,
         parsed: Vec<Result<InputEvent>>,
         deadline: Instant,
@@ -67,32 +71,36 @@ impl App {
             .into_iter()
             .map(|parsed| parsed.and_then(|()| recorded.next().unwrap_or_else(missing)))
             .collect();
+        let source = self.ingress.source;
         (self.sink)(&Summary::of(source, request_id, &results, report.retries, began.elapsed()));
         results
     }
 }
 
-/// Answers one invocation, whatever its source.
+/// Answers one invocation.
 ///
 /// # Errors
-/// For a direct invocation of which any event was not recorded, and for a payload of no known shape. The other sources
-/// are always answered.
+/// For a direct invocation of which any event was not recorded, and for a payload that the function's way in does not
+/// have.
 pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload: Exact(payload), context } = event;
-    if payload.pointer("/requestContext/http").is_none() {
-        let span = lambda_support::invocation_span(&context.request_id);
-        let invoked = async {
-            match payload.get("Records") {
-                Some(_) => queue::consume(app, payload, &context).await,
-                None => direct::invoke(app, payload, &context).await,
+    let span = lambda_support::invocation_span(&context.request_id);
+    match app.ingress.source {
+        Source::Http => {
+            if payload.pointer("/requestContext/http").is_none() {
+                return Err(lambda_support::invalid_event(
+                    "only requests of the HTTP API are understood here",
+                ));
             }
-        };
-        return invoked.instrument(span).await;
+            let request: LambdaRequest =
+                serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
+            let request = LambdaEvent { payload: request, context };
+            let Ok(response) = lambda_support::serve(request, |request| http::handle(app, request)).await;
+            serde_json::to_value(response).map_err(lambda_support::invalid_event)
+        }
+        Source::Queue | Source::EventBus => queue::consume(app, payload, &context).instrument(span).await,
+        Source::Invoke => direct::invoke(app, payload, &context).instrument(span).await,
     }
-    let request: LambdaRequest = serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
-    let request = LambdaEvent { payload: request, context };
-    let Ok(response) = lambda_support::serve(request, |request| http::handle(app, request)).await;
-    serde_json::to_value(response).map_err(lambda_support::invalid_event)
 }
 
 /// The events of a body: one, or an array of 1 to 500.

@@ -1,19 +1,23 @@
-//! Recording from SQS: the body of each message is an event, or an EventBridge envelope around one.
+//! Recording from SQS: the body of each message is an event, or, in the queue of the bus, an EventBridge envelope around
+//! one.
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use chrono::DateTime;
 use domain::event::{Defaults, InputEvent};
+use domain::provenance::Source;
 use domain::time::Timestamp;
 use domain::{Error, Result, json as strict};
 use lambda_runtime::{Context, Diagnostic};
 use serde_json::Value;
 
-use crate::{App, Source, envelope};
+use crate::{App, envelope};
 
 const SQS: &str = "aws:sqs";
 const SENT_TIMESTAMP: &str = "SentTimestamp";
+/// The attribute with the sender: the id of a user, or of a role and, after a colon, the name of its session.
+const SENDER_ID: &str = "SenderId";
 
 /// Records a batch of messages, and reports those whose events are not in the log. SQS delivers these again, and moves them
 /// to the dead-letter queue in the end. It deletes the others.
@@ -38,7 +42,7 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
     }
     let parsed = messages.iter().map(|(id, message)| parse(app, id, message)).collect();
     let deadline = lambda_support::deadline(Some(context));
-    let results = app.record(Source::Queue, &context.request_id, parsed, deadline).await;
+    let results = app.record(&context.request_id, parsed, deadline).await;
     let (mut response, mut unavailable) =
         (SqsBatchResponse::default(), BTreeMap::<String, Vec<String>>::new());
     for ((message_id, message), result) in messages.into_iter().zip(results) {
@@ -66,5 +70,18 @@ fn parse(app: &App, id: &str, message: &SqsMessage) -> Result<InputEvent> {
     let body = message.body.as_deref().ok_or_else(|| Error::bad_input("body", "is required"))?;
     let defaults =
         Defaults { created_at: Timestamp::truncate(sent), ..app.defaults(id.to_owned(), "messageId") };
-    envelope::parse(strict::parse(body.as_bytes())?, defaults)
+    let (now, value) = (defaults.now, strict::parse(body.as_bytes())?);
+    if app.ingress.source == Source::EventBus {
+        let (event, sender) = envelope::parse(value, defaults)?;
+        return app.ingress.sender(&[&sender]).admit(event, now);
+    }
+    if envelope::is_envelope(&value) {
+        let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \
+                      the bus instead";
+        return Err(Error::bad_input("body", detail));
+    }
+    // Whoever assumes the role names its session, so that only the role counts.
+    let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
+    let role = sender.split(':').next().filter(|role| !role.is_empty());
+    app.ingress.sender(role.as_slice()).admit(InputEvent::parse(value, &defaults)?, now)
 }

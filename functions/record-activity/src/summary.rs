@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
+use domain::provenance::Source;
 use domain::time::Clock;
 use domain::{Error, Result};
 use recording::WriteOutcome;
@@ -15,32 +16,10 @@ pub type Sink = Box<dyn Fn(&Summary) + Send + Sync>;
 /// The CloudWatch namespace of the metrics.
 const NAMESPACE: &str = "ActivityLog";
 
-/// The source of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The REST API.
-    Http,
-    /// An SQS queue, through which EventBridge delivers too.
-    Queue,
-    /// A direct invocation of the function.
-    Direct,
-}
-
-impl Source {
-    /// Its name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Queue => "sqs",
-            Self::Direct => "direct",
-        }
-    }
-}
-
 /// The results of one invocation's events. Each event is counted once, under one of the first five counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Their source.
+    /// Their way in.
     pub source: Source,
     /// The invocation's request id.
     pub request_id: String,

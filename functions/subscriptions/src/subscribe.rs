@@ -24,7 +24,7 @@ impl App {
             Ok(session) => session,
             Err(reply) => return Ok(reply),
         };
-        let caller = session.caller()?;
+        let caller = session.caller();
         match self.dispatcher.graphql.run(&document, caller.clone(), request.request_id).await {
             Err(errors) => Ok(Reply::Message(message::error(&id, errors.as_json()))),
             Ok(Operation::Answered(payload)) => Ok(self.answer(request, &id, &payload).await),

@@ -19,7 +19,7 @@ const MAX_TOTAL_BYTES: usize = 256 * 1024;
 const TIME_BYTES: usize = 14;
 
 pub(super) fn answer(
-    queue: &Queue,
+    queue: Option<&Queue>,
     clock: &Clock,
     operation: &str,
     input: &Value,
@@ -27,6 +27,12 @@ pub(super) fn answer(
     if operation != "PutEvents" {
         return Err(AwsError::unknown_operation(operation, "PutEvents is"));
     }
+    let Some(queue) = queue else {
+        return Err(AwsError::new(
+            "InternalException",
+            "The template's rule sends to no queue that feeds a function",
+        ));
+    };
     let inputs = list(input, "Entries")?;
     if inputs.is_empty() || inputs.len() > MAX_ENTRIES {
         let detail = format!("Entries must have 1 to {MAX_ENTRIES} members");

@@ -1,4 +1,4 @@
-//! SQS: sends to the queue, shows its dead letters, and moves them back.
+//! SQS: sends to the queues, shows its dead letters, and moves them back.
 //!
 //! Message attributes are accepted and dropped, because no function reads them.
 
@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::aws_protocol::{AwsError, list, respond, text};
-use crate::queue::{Message, Queue, body_md5};
-use crate::template::QueueSource;
+use crate::queue::{FunctionQueue, Message, Queue, body_md5};
 
 /// The most messages of a request.
 const MAX_ENTRIES: usize = 10;
@@ -31,126 +30,105 @@ const MAX_RECEIVED: u64 = 10;
 /// The longest id of a batch entry, in characters.
 const MAX_ENTRY_ID_LEN: usize = 80;
 
-/// The queue as SQS shows it.
+/// The queues as SQS shows them.
 #[derive(Clone)]
 pub(super) struct Sqs {
-    queue: Arc<Queue>,
-    source: Arc<QueueSource>,
+    queues: Arc<[FunctionQueue]>,
+    /// The logical id of the queue that only the event bus sends to.
+    bus_queue: Option<Arc<str>>,
     /// The URL of the gateway.
     url: Arc<str>,
 }
 
+/// The last part of the URL of the producers' queue, which has its logical id for another name.
+const QUEUE: &str = "queue";
+/// The last part of the URL of the dead-letter queue.
+const DEAD_LETTERS: &str = "dead-letters";
+
 /// The queue that a call names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    Queue,
+enum Target<'a> {
+    Queue(&'a FunctionQueue),
     DeadLetters,
 }
 
-impl Target {
-    /// The last part of the queue's URL.
-    fn path(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::DeadLetters => "dead-letters",
-        }
-    }
-}
-
 impl Sqs {
-    pub(super) fn new(queue: &Arc<Queue>, source: &QueueSource, url: &str) -> Self {
-        Self { queue: Arc::clone(queue), source: Arc::new(source.clone()), url: Arc::from(url) }
+    pub(super) fn new(queues: Vec<FunctionQueue>, bus_queue: Option<&str>, url: &str) -> Self {
+        Self { queues: queues.into(), bus_queue: bus_queue.map(Arc::from), url: Arc::from(url) }
     }
 
     pub(super) fn answer(&self, operation: &str, input: &Value) -> Result<Value, AwsError> {
-        let require = |wanted| match self.target(input)? {
-            target if target == wanted => Ok(()),
-            _ => {
-                let detail = "Messages are sent to the queue, and read and moved from its dead letters";
-                Err(AwsError::new("UnsupportedOperation", detail))
+        let unsupported = |detail| Err(AwsError::new("UnsupportedOperation", detail));
+        match (operation, self.target(input)?) {
+            ("SendMessage" | "SendMessageBatch", Target::Queue(queue)) if self.is_bus_queue(queue) => {
+                let detail = "Only the event bus sends to this queue";
+                Err(AwsError::new("AccessDenied", detail).with_status(StatusCode::FORBIDDEN))
             }
-        };
-        match operation {
-            "SendMessage" => require(Target::Queue).and_then(|()| self.send(input)),
-            "SendMessageBatch" => require(Target::Queue).and_then(|()| self.send_batch(input)),
-            "GetQueueUrl" => Ok(json!({ "QueueUrl": self.queue_url(self.target(input)?) })),
-            "ReceiveMessage" => require(Target::DeadLetters).map(|()| self.receive(input)),
-            "StartMessageMoveTask" => require(Target::DeadLetters).map(|()| self.redrive()),
+            ("SendMessage", Target::Queue(queue)) => send(&queue.queue, input),
+            ("SendMessageBatch", Target::Queue(queue)) => send_batch(&queue.queue, input),
+            ("GetQueueUrl", target) => Ok(json!({ "QueueUrl": self.url_of(&target) })),
+            ("ReceiveMessage", Target::DeadLetters) => Ok(self.receive(input)),
+            ("StartMessageMoveTask", Target::DeadLetters) => Ok(self.redrive()),
+            ("SendMessage" | "SendMessageBatch", Target::DeadLetters) => {
+                unsupported("Messages are not sent to the dead-letter queue")
+            }
+            ("ReceiveMessage" | "StartMessageMoveTask", Target::Queue(_)) => {
+                unsupported("Messages are received and moved from the dead-letter queue only")
+            }
             _ => Err(AwsError::unknown_operation(operation, OPERATIONS)),
         }
     }
 
+    fn is_bus_queue(&self, queue: &FunctionQueue) -> bool {
+        self.bus_queue.as_deref() == Some(queue.source.queue.as_str())
+    }
+
+    /// The queue that producers send to.
+    fn producers_queue(&self) -> Option<&FunctionQueue> {
+        self.queues.iter().find(|queue| !self.is_bus_queue(queue))
+    }
+
     /// The queue that a call names by its URL, its ARN or its name, which is the one here or the one in the template.
-    fn target(&self, input: &Value) -> Result<Target, AwsError> {
+    fn target(&self, input: &Value) -> Result<Target<'_>, AwsError> {
         let mut given = None;
         for member in ["QueueUrl", "SourceArn", "QueueName"] {
             given = given.or(text(input, member)?);
         }
         let given = given.unwrap_or_default();
-        let QueueSource { queue, dead_letters, .. } = &*self.source;
-        match given.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default() {
-            name if name == Target::Queue.path() || name == queue => Ok(Target::Queue),
-            name if name == Target::DeadLetters.path() || name == dead_letters => Ok(Target::DeadLetters),
-            _ => {
-                let known = [Target::Queue, Target::DeadLetters].map(|target| self.queue_url(target));
-                let detail = format!("There is no queue {given:?} here; there are {}", known.join(" and "));
-                Err(AwsError::new("QueueDoesNotExist", detail))
-            }
+        let name = given.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+        let named = self.queues.iter().find(|queue| queue.source.queue == name);
+        if let Some(queue) = named.or_else(|| self.producers_queue().filter(|_| name == QUEUE)) {
+            return Ok(Target::Queue(queue));
         }
+        if name == DEAD_LETTERS || self.queues.iter().any(|queue| queue.source.dead_letters == name) {
+            return Ok(Target::DeadLetters);
+        }
+        let queues = self.queues.iter().map(Target::Queue);
+        let known: Vec<String> =
+            queues.chain([Target::DeadLetters]).map(|target| self.url_of(&target)).collect();
+        let detail = format!("There is no queue {given:?} here; there are {}", known.join(", "));
+        Err(AwsError::new("QueueDoesNotExist", detail))
     }
 
-    fn queue_url(&self, target: Target) -> String {
-        format!("{}/dev/{}", self.url, target.path())
-    }
-
-    fn send(&self, input: &Value) -> Result<Value, AwsError> {
-        let body = text(input, "MessageBody")?.filter(|body| !body.is_empty()).ok_or_else(|| {
-            AwsError::new("MissingParameter", "The request must contain the parameter MessageBody.")
-        })?;
-        let invalid = |detail: String| AwsError::new("InvalidParameterValue", detail);
-        if body.len() > MAX_BYTES {
-            return Err(invalid(format!("The message must be at most {MAX_BYTES} bytes.")));
-        }
-        if !body.chars().all(is_allowed) {
-            let detail = "The message has characters that are not allowed.";
-            return Err(AwsError::new("InvalidMessageContents", detail));
-        }
-        let delay = match &input["DelaySeconds"] {
-            Value::Null => Some(0),
-            delay => delay.as_u64().filter(|delay| *delay <= MAX_DELAY_SECONDS),
+    fn url_of(&self, target: &Target<'_>) -> String {
+        let name = match target {
+            Target::DeadLetters => DEAD_LETTERS,
+            Target::Queue(queue) => match self.producers_queue() {
+                Some(producers) if producers.source.queue == queue.source.queue => QUEUE,
+                _ => &queue.source.queue,
+            },
         };
-        let delay =
-            delay.ok_or_else(|| invalid(format!("DelaySeconds must be 0 to {MAX_DELAY_SECONDS}.")))?;
-        let id = self.queue.send(body.to_owned(), Duration::from_secs(delay));
-        let id = id.map_err(|full| AwsError::new(THROTTLED, full.to_string()))?;
-        Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }))
+        format!("{}/dev/{name}", self.url)
     }
 
-    fn send_batch(&self, input: &Value) -> Result<Value, AwsError> {
-        let entries = list(input, "Entries")?;
-        check_batch(entries)?;
-        let (mut successful, mut failed) = (Vec::new(), Vec::new());
-        for entry in entries {
-            match self.send(entry) {
-                Ok(mut sent) => {
-                    sent["Id"] = entry["Id"].clone();
-                    successful.push(sent);
-                }
-                Err(AwsError { code, message, .. }) => {
-                    let is_senders = code != THROTTLED;
-                    failed.push(json!({
-                        "Id": entry["Id"], "SenderFault": is_senders, "Code": code, "Message": message
-                    }));
-                }
-            }
-        }
-        Ok(json!({ "Successful": successful, "Failed": failed }))
+    /// All dead letters, those of each queue oldest first.
+    fn dead_letters(&self) -> Vec<Message> {
+        self.queues.iter().flat_map(|queue| queue.queue.dead_letters()).collect()
     }
 
     /// Receives the first dead letters. The next call gets them again, whatever visibility timeout this one asks for.
     fn receive(&self, input: &Value) -> Value {
         let count = input["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, MAX_RECEIVED);
-        let letters = self.queue.dead_letters();
+        let letters = self.dead_letters();
         let shown = |letter: &Message| {
             json!({
                 "MessageId": letter.id,
@@ -164,14 +142,14 @@ impl Sqs {
     }
 
     fn redrive(&self) -> Value {
-        let messages = self.queue.redrive();
+        let messages: usize = self.queues.iter().map(|queue| queue.queue.redrive()).sum();
         tracing::info!(messages, "redrove dead letters");
         json!({ "TaskHandle": Uuid::new_v4().to_string() })
     }
 
     /// The response with all dead letters, oldest first.
     pub(super) fn show_dead_letters(&self) -> Response<Body> {
-        let letters = self.queue.dead_letters();
+        let letters = self.dead_letters();
         let shown = |letter: &Message| {
             json!({
                 "message_id": letter.id,
@@ -184,6 +162,49 @@ impl Sqs {
         };
         respond(StatusCode::OK, &letters.iter().map(shown).collect())
     }
+}
+
+fn send(queue: &Queue, input: &Value) -> Result<Value, AwsError> {
+    let body = text(input, "MessageBody")?.filter(|body| !body.is_empty()).ok_or_else(|| {
+        AwsError::new("MissingParameter", "The request must contain the parameter MessageBody.")
+    })?;
+    let invalid = |detail: String| AwsError::new("InvalidParameterValue", detail);
+    if body.len() > MAX_BYTES {
+        return Err(invalid(format!("The message must be at most {MAX_BYTES} bytes.")));
+    }
+    if !body.chars().all(is_allowed) {
+        let detail = "The message has characters that are not allowed.";
+        return Err(AwsError::new("InvalidMessageContents", detail));
+    }
+    let delay = match &input["DelaySeconds"] {
+        Value::Null => Some(0),
+        delay => delay.as_u64().filter(|delay| *delay <= MAX_DELAY_SECONDS),
+    };
+    let delay = delay.ok_or_else(|| invalid(format!("DelaySeconds must be 0 to {MAX_DELAY_SECONDS}.")))?;
+    let id = queue.send(body.to_owned(), Duration::from_secs(delay));
+    let id = id.map_err(|full| AwsError::new(THROTTLED, full.to_string()))?;
+    Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }))
+}
+
+fn send_batch(queue: &Queue, input: &Value) -> Result<Value, AwsError> {
+    let entries = list(input, "Entries")?;
+    check_batch(entries)?;
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match send(queue, entry) {
+            Ok(mut sent) => {
+                sent["Id"] = entry["Id"].clone();
+                successful.push(sent);
+            }
+            Err(AwsError { code, message, .. }) => {
+                let is_senders = code != THROTTLED;
+                failed.push(json!({
+                    "Id": entry["Id"], "SenderFault": is_senders, "Code": code, "Message": message
+                }));
+            }
+        }
+    }
+    Ok(json!({ "Successful": successful, "Failed": failed }))
 }
 
 /// Whether SQS takes a character in a message, which it does if XML can hold it.

@@ -9,7 +9,7 @@ use super::yaml::{at, list, strings, target};
 /// A queue whose messages a function gets in batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSource {
-    /// The crate of the function.
+    /// The name of the function.
     pub function: String,
     /// Time for one invocation of the function.
     pub timeout: Duration,
@@ -32,7 +32,7 @@ pub struct QueueSource {
 /// A table's stream, whose records a function gets in batches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamSource {
-    /// The crate of the function.
+    /// The name of the function.
     pub function: String,
     /// Time for one invocation of the function.
     pub timeout: Duration,
@@ -103,18 +103,26 @@ impl StreamSource {
 }
 
 impl Scope<'_> {
-    /// The crate of the function that a mapping feeds, and the time for one invocation.
+    /// The name of the function that a mapping feeds, and the time for one invocation.
     fn fed_function(self, mapping: &Value) -> Option<(String, Duration)> {
-        let function = self.resources.get(target(mapping.get("FunctionName")?)?)?;
+        let logical_id = target(mapping.get("FunctionName")?)?;
+        let function = self.resources.get(logical_id)?;
         let timeout = at(function, &["Properties", "Timeout"]).or_else(|| self.globals.get("Timeout"))?;
-        Some((crate_of(function)?, Duration::from_secs(timeout.as_u64()?)))
+        Some((function_name(logical_id), Duration::from_secs(timeout.as_u64()?)))
     }
 }
 
-/// The crate of a function.
-pub(super) fn crate_of(function: &Value) -> Option<String> {
-    let code = at(function, &["Properties", "CodeUri"])?.as_str()?;
-    code.trim_end_matches('/').rsplit('/').next().map(str::to_owned)
+/// The name of the function with this logical id: `record-http` of `RecordHttpFunction`.
+pub(super) fn function_name(logical_id: &str) -> String {
+    let words = logical_id.strip_suffix("Function").unwrap_or(logical_id);
+    let mut name = String::with_capacity(words.len() + 4);
+    for (index, letter) in words.char_indices() {
+        if letter.is_ascii_uppercase() && index > 0 {
+            name.push('-');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }
 
 fn reports_failures(mapping: &Value) -> bool {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use crate::provenance::Provenance;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
@@ -140,6 +141,10 @@ pub struct Activity {
     /// The actor's address at the time; not part of the REST entry.
     #[serde(skip)]
     pub actor_email: Option<String>,
+    /// When and by whom it was recorded; not part of the REST entry, and `None` for activities that were recorded before
+    /// provenance was kept.
+    #[serde(skip)]
+    pub recorded: Option<Provenance>,
 }
 
 #[cfg(test)]

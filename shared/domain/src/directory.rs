@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::activity::Activity;
+use crate::activity::{Action, Activity};
 use crate::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
 use crate::position::TimePosition;
 
@@ -216,6 +216,12 @@ impl EntryChange {
 /// Whether recording `activity` changes the directory. The catalog has checked its details.
 pub fn is_changed_by(activity: &Activity) -> bool {
     own_change(activity).is_some()
+}
+
+/// Whether an action tells of workspaces or members, so that only who may change the directory may record it. These are
+/// all actions of the two nouns, also those that change nothing yet.
+pub fn is_about(action: &Action) -> bool {
+    matches!(action.as_str().split('.').next(), Some("workspace" | "member"))
 }
 
 /// The changes that recording `activity` makes to the directory. The catalog has checked its details.

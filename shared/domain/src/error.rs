@@ -82,8 +82,11 @@ pub enum Forbidden {
     #[error("the caller may not read this organization")]
     ReadOrganization,
     /// Record activities.
-    #[error("the caller's token lacks the scope that recording needs")]
+    #[error("the caller may not record")]
     Record,
+    /// Record what changes the directory: workspaces and members.
+    #[error("the caller may not record what changes workspaces or members")]
+    ChangeDirectory,
 }
 
 /// Why a feed cannot be read as asked. The texts name no parameter, because each API has its own names for them.

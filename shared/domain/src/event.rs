@@ -165,6 +165,7 @@ impl InputEvent {
             tags: members.tags.unwrap_or_default(),
             actor_name: actor.name.map(Line::into_text),
             actor_email: actor.email.map(Line::into_text),
+            recorded: None,
         };
         if activity.actor_type == ActorType::User && activity.on_behalf_of.is_some() {
             return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));

@@ -12,6 +12,7 @@ pub mod filter;
 pub mod ids;
 pub mod json;
 pub mod position;
+pub mod provenance;
 mod schema;
 pub mod subscription;
 pub mod time;

@@ -75,11 +75,8 @@ pub struct Session {
 
 impl Session {
     /// The caller.
-    ///
-    /// # Errors
-    /// As [`Caller::from_claims`].
-    pub fn caller(&self) -> Result<Caller> {
-        Caller::from_claims(Some(&self.sub), Some(&self.scope))
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.sub, self.scope.split(' '))
     }
 
     /// Whether the token has expired at `now`, in seconds since 1970.

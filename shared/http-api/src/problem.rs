@@ -83,6 +83,10 @@ impl Problem {
                         "You do not have permission to view activities for this organization"
                     }
                     Forbidden::Record => "Recording needs the scope activity:write",
+                    Forbidden::ChangeDirectory => {
+                        "Recording what changes workspaces or members needs the right to do so: over HTTP the scope \
+                         activity:admin besides activity:write"
+                    }
                 };
                 (StatusCode::FORBIDDEN, Code::Forbidden, without_field(&detail))
             }

@@ -1,11 +1,12 @@
 //! Everything a Lambda function has around its handler: start-up, the log, the caller, and errors as answers.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use domain::access::Caller;
+use domain::access::{Caller, scopes};
 use domain::{Error, Result};
 use http_api::problem::Problem;
 use lambda_http::http::header::HOST;
@@ -144,17 +145,36 @@ pub fn log(error: &Error) {
 /// # Errors
 /// [`Error::Unauthenticated`] when it verified nobody.
 pub fn caller(request: &Request) -> Result<Caller> {
+    let claims = claims(request)?;
+    // Issuers use one or the other, and API Gateway's own check of scopes takes both.
+    let listed = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    Ok(Caller::new(subject(claims)?, listed.flat_map(|claim| scopes(claim))))
+}
+
+/// The claims of the caller's token, which API Gateway passes on as texts.
+fn claims(request: &Request) -> Result<&HashMap<String, String>> {
     let claims = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => {
             context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims)
         }
         _ => None,
     };
-    let claims = claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))?;
+    claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))
+}
+
+fn subject(claims: &HashMap<String, String>) -> Result<&str> {
+    claims.get("sub").map(String::as_str).ok_or(Error::Unauthenticated("The token has no subject"))
+}
+
+/// The subject of the caller's token, and the client that the token was issued to, if it names one.
+///
+/// # Errors
+/// As [`caller`].
+pub fn subject_and_client(request: &Request) -> Result<(&str, Option<&str>)> {
+    let claims = claims(request)?;
     let claim = |name: &str| claims.get(name).map(String::as_str);
-    // Issuers use one or the other, and API Gateway's own check of scopes takes both.
-    let scopes = [claim("scope"), claim("scp")].map(Option::unwrap_or_default).join(" ");
-    Caller::from_claims(claim("sub"), Some(&scopes))
+    // RFC 9068 and Cognito write one, OpenID Connect the other.
+    Ok((subject(claims)?, claim("client_id").or_else(|| claim("azp"))))
 }
 
 /// A parameter of the path, decoded.

@@ -7,6 +7,8 @@ use domain::activity::{Action, Activity, ActorType, Party};
 use domain::catalog::{Audience, OTHER, audience, category};
 use domain::ids::{ActorId, IssueId, Tag, WorkspaceId};
 use domain::position::TimePosition;
+use domain::provenance::{Provenance, RecordedBy, Source};
+use domain::time::Timestamp;
 use domain::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -110,7 +112,8 @@ members!(
     affected,
     tags,
     actor_name,
-    actor_email
+    actor_email,
+    recorded
 );
 
 macro_rules! stored_text {
@@ -192,6 +195,30 @@ impl Stored for Vec<Tag> {
             Some(AttributeValue::L(tags)) => tags.into_iter().map(tag).collect(),
             Some(_) => Err(Error::internal(format!("{name} is no list"))),
         }
+    }
+}
+
+/// A time, the first letter of a way in, and the principal if there is one, separated by spaces.
+impl Stored for Provenance {
+    fn to_attribute(&self) -> Result<Option<AttributeValue>> {
+        let Self { recorded_at, recorded_by: RecordedBy { source, principal } } = self;
+        let mut text = format!("{} {}", recorded_at.key(), &source.as_str()[..1]);
+        if let Some(principal) = principal {
+            text.push(' ');
+            text.push_str(principal);
+        }
+        Ok(Some(string(text)))
+    }
+
+    fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
+        let text = String::from_attribute(name, value)?;
+        let mut parts = text.splitn(3, ' ');
+        let recorded_at = Timestamp::parse(name, parts.next().unwrap_or_default())?;
+        let letter = parts.next().unwrap_or_default();
+        let source = Source::ALL.into_iter().find(|source| source.as_str()[..1] == *letter);
+        let source = source.ok_or_else(|| Error::internal(format!("{name} has no way in")))?;
+        let principal = parts.next().map(str::to_owned);
+        Ok(Self { recorded_at, recorded_by: RecordedBy { source, principal } })
     }
 }
 

@@ -241,5 +241,7 @@ fn scopes_are_a_string_or_a_list() {
     };
     assert_eq!(scopes(json!({ "scope": "a b" })), ["a", "b"]);
     assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
+    assert_eq!(scopes(json!({ "scope": "a,b [c]  d" })), ["a,b", "[c]", "d"]);
+    assert_eq!(scopes(json!({ "scp": ["a b", "c", ""] })), ["c"]);
     assert!(scopes(json!({ "scope": 1 })).is_empty());
 }

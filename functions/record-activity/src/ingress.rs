@@ -1,0 +1,144 @@
+//! The way in that a function serves. Each has a function of its own, so that IAM says who may use it, and a function
+//! believes no other way's word for who sent an event.
+
+use std::collections::HashSet;
+use std::env;
+
+use domain::access::Caller;
+use domain::error::Forbidden;
+use domain::event::InputEvent;
+use domain::provenance::{Provenance, RecordedBy, Source};
+use domain::time::Timestamp;
+use domain::{Error, Result, directory};
+
+/// The variable that names the way in: `http`, `event_bus`, `queue` or `invoke`.
+const RECORD_SOURCE: &str = "RECORD_SOURCE";
+/// The variable with the principals that may record what changes the directory, separated by commas; `*` for all of them.
+/// Over HTTP a scope decides it instead.
+const DIRECTORY_PRINCIPALS: &str = "DIRECTORY_PRINCIPALS";
+
+/// A way in, and who may change the directory on it.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    /// The way in.
+    pub source: Source,
+    /// The principals that may record what changes the directory.
+    pub directory: Principals,
+}
+
+/// A set of principals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principals {
+    /// Everyone who can use the way in.
+    All,
+    /// The principals of these names.
+    Named(HashSet<String>),
+}
+
+impl Principals {
+    /// Nobody.
+    pub fn none() -> Self {
+        Self::Named(HashSet::new())
+    }
+
+    /// Reads names separated by commas, or `*`.
+    pub fn parse(list: &str) -> Self {
+        match list.trim() {
+            "*" => Self::All,
+            list => {
+                let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+                Self::Named(names.map(str::to_owned).collect())
+            }
+        }
+    }
+
+    fn contains(&self, principal: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => principal.is_some_and(|principal| names.contains(principal)),
+        }
+    }
+}
+
+impl Ingress {
+    /// A way in where nobody may change the directory. Over HTTP a scope lets a caller do so all the same.
+    pub fn new(source: Source) -> Self {
+        Self { source, directory: Principals::none() }
+    }
+
+    /// The same way in, where these may change the directory.
+    #[must_use]
+    pub fn with_directory(self, directory: Principals) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// The way in that the environment names.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_environment() -> Result<Self, String> {
+        let source = env::var(RECORD_SOURCE).ok().and_then(|name| Source::parse(&name));
+        let names = Source::ALL.map(Source::as_str).join(", ");
+        let source = source.ok_or_else(|| format!("{RECORD_SOURCE} must be one of {names}"))?;
+        let listed = env::var(DIRECTORY_PRINCIPALS).unwrap_or_default();
+        Ok(Self::new(source).with_directory(Principals::parse(&listed)))
+    }
+
+    /// The sender whom the parts of `principal` identify.
+    pub(crate) fn sender(&self, principal: &[&str]) -> Sender {
+        let recorded_by = RecordedBy::new(self.source, principal);
+        let may_change_directory = self.directory.contains(recorded_by.principal.as_deref());
+        Sender { recorded_by, may_change_directory }
+    }
+
+    /// The sender of a request, whose token names `client` besides the subject.
+    pub(crate) fn caller(&self, caller: &Caller, sub: &str, client: Option<&str>) -> Sender {
+        let parts = [Some(sub), client.filter(|client| *client != sub)];
+        let recorded_by = RecordedBy::new(self.source, &parts.into_iter().flatten().collect::<Vec<_>>());
+        Sender { recorded_by, may_change_directory: caller.may_change_directory() }
+    }
+}
+
+/// The verified sender of an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    recorded_by: RecordedBy,
+    may_change_directory: bool,
+}
+
+impl Sender {
+    /// Lets an event in that this sender may record, and notes on it who recorded it, at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for an event about the directory, when the sender may not change it.
+    pub(crate) fn admit(&self, mut event: InputEvent, now: Timestamp) -> Result<InputEvent> {
+        if !self.may_change_directory && directory::is_about(&event.activity.action) {
+            return Err(Error::Forbidden(Forbidden::ChangeDirectory));
+        }
+        event.activity.recorded =
+            Some(Provenance { recorded_at: now, recorded_by: self.recorded_by.clone() });
+        Ok(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_are_matched_whole() {
+        let listed = Principals::parse("123456789012/com.example.accounts, AROAEXAMPLE,");
+        for (principal, expected) in [
+            (Some("123456789012/com.example.accounts"), true),
+            (Some("AROAEXAMPLE"), true),
+            (Some("AROAEXAMPLE2"), false),
+            (Some("com.example.accounts"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(listed.contains(principal), expected, "{principal:?}");
+        }
+        assert!(Principals::parse(" * ").contains(None));
+        assert!(!Principals::parse("").contains(Some("*")));
+    }
+}
