@@ -43,6 +43,8 @@ pub enum PostOutcome {
 
 #[derive(Debug, Default)]
 struct Socket {
+    /// When it was opened, in milliseconds since 1970.
+    connected_at: i64,
     received: Vec<Value>,
     /// The outcomes of the next messages.
     script: VecDeque<PostOutcome>,
@@ -103,8 +105,13 @@ impl Sockets {
         self.0.lock().unwrap().requests
     }
 
-    fn open(&self, connection: &str) {
-        self.0.lock().unwrap().sockets.insert(connection.to_owned(), Socket::default());
+    fn open(&self, connection: &str, connected_at: i64) {
+        let socket = Socket { connected_at, ..Socket::default() };
+        self.0.lock().unwrap().sockets.insert(connection.to_owned(), socket);
+    }
+
+    fn connected_at(&self, connection: &str) -> Option<i64> {
+        self.0.lock().unwrap().sockets.get(connection).map(|socket| socket.connected_at)
     }
 
     /// Handles a request: the status, and the error's name.
@@ -236,8 +243,8 @@ impl SubscriberWorld {
         members: Value,
         timeout: Duration,
     ) -> Value {
-        // Connections are as old as the world.
-        let connected = crate::world::START / 1_000;
+        // A connection that was never opened here is as old as the world.
+        let connected = self.sockets.connected_at(connection).unwrap_or(crate::world::START / 1_000);
         let mut event = json!({ "requestContext": {
             "routeKey": route, "connectionId": connection, "connectedAt": connected,
             "requestTimeEpoch": self.log.now().utc().timestamp_millis()
@@ -256,7 +263,7 @@ impl SubscriberWorld {
         let connection = context["connectionId"].as_str().unwrap_or_default();
         let is_message = context["eventType"] == "MESSAGE";
         if is_message && !self.sockets.is_open(connection) {
-            self.sockets.open(connection);
+            self.sockets.open(connection, crate::world::START / 1_000);
         }
         let result = self.run(function(name), &event, LONG).await;
         if !is_message || result.is_err() {
@@ -284,7 +291,7 @@ impl SubscriberWorld {
         let headers = json!({ "headers": { "sec-websocket-protocol": "graphql-transport-ws" } });
         let response = self.send_event("$connect", &connection, headers, LONG).await;
         assert_eq!(response["statusCode"], 200, "{response}");
-        self.sockets.open(&connection);
+        self.sockets.open(&connection, self.log.now().utc().timestamp_millis());
         connection
     }
 

@@ -34,8 +34,8 @@ use message::{ClientMessage, MalformedMessage};
 
 /// Time reserved at the end of an invocation to close a connection that could not get all the updates that it missed.
 const DISCONNECT_RESERVE: Duration = Duration::from_secs(9);
-/// How long a connection may lack a session, in seconds.
-const INIT_SECONDS: i64 = 60;
+/// How long a connection may lack a session, in milliseconds. Whatever its client sends later closes it.
+const INIT_TIMEOUT_MS: i64 = 60_000;
 /// The shortest delay before a connection is closed because a table is away.
 const MIN_CLOSE_DELAY: Duration = Duration::from_secs(1);
 /// The longest addition to that delay, in milliseconds. It is random, so that clients do not reconnect together.
@@ -76,7 +76,8 @@ impl App {
             Some(_) => {
                 let request = Request { connection: &connection, request_id, deadline };
                 let message = event.body.as_deref().unwrap_or_default();
-                let is_new = self.dispatcher.now() - context.connected_at / 1_000 < INIT_SECONDS;
+                // Both times are API Gateway's.
+                let is_new = context.request_time_epoch - context.connected_at < INIT_TIMEOUT_MS;
                 let reply = match self.receive(&request, message, is_new).await {
                     Ok(reply) => reply,
                     Err(error) => self.close_later(&error).await,
@@ -91,19 +92,24 @@ impl App {
     /// Handles a message.
     async fn receive(&self, request: &Request<'_>, message: &str, is_new: bool) -> Result<Reply> {
         let (connection, connections) = (request.connection, &self.dispatcher.connections);
-        match ClientMessage::parse(message) {
-            Err(MalformedMessage(reason)) => Ok(Reply::Close(reason)),
-            Ok(ClientMessage::Init { token }) => self.begin_session(connection, token.as_deref()).await,
-            // A connection that was forgotten may still be open, because it could not be closed.
-            Ok(ClientMessage::Ping) if !is_new && !connections.has_session(connection).await? => {
-                Ok(Reply::Close("Connection initialisation timeout".to_owned()))
-            }
-            Ok(ClientMessage::Ping) => Ok(Reply::Message(pong())),
-            Ok(ClientMessage::Pong) => Ok(Reply::Nothing),
-            Ok(ClientMessage::Subscribe { id, document }) => {
+        let message = match ClientMessage::parse(message) {
+            Ok(message) => message,
+            Err(MalformedMessage(reason)) => return Ok(Reply::Close(reason)),
+        };
+        // An operation needs a session anyway, and reads it with the connection's subscriptions. A connection that was
+        // forgotten may still be open, because it could not be closed.
+        let is_operation = matches!(message, ClientMessage::Subscribe { .. });
+        if !is_new && !is_operation && !connections.has_session(connection).await? {
+            return Ok(Reply::Close("Connection initialisation timeout".to_owned()));
+        }
+        match message {
+            ClientMessage::Init { token } => self.begin_session(connection, token.as_deref()).await,
+            ClientMessage::Ping => Ok(Reply::Message(pong())),
+            ClientMessage::Pong => Ok(Reply::Nothing),
+            ClientMessage::Subscribe { id, document } => {
                 Box::pin(self.subscribe(request, id, document)).await
             }
-            Ok(ClientMessage::Complete { id }) => {
+            ClientMessage::Complete { id } => {
                 connections.complete(connection, &id, self.dispatcher.now()).await?;
                 Ok(Reply::Nothing)
             }

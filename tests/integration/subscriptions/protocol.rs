@@ -107,10 +107,31 @@ async fn ping_is_answered_and_pong_is_not() {
     world.send(&connection, r#"{"type":"complete","id":"unknown"}"#).await;
     assert_eq!(world.sockets.take_messages(&connection), [json!({ "type": "pong" })]);
     assert!(world.check().await.is_empty());
-    // A connection without a session is closed after a minute.
-    world.log.advance(Duration::from_secs(61));
-    world.send(&connection, r#"{"type":"ping"}"#).await;
-    assert_eq!(close_reason(&world, &connection), "Connection initialisation timeout");
+}
+
+#[tokio::test]
+async fn connection_without_init_is_closed_by_any_message() {
+    let world = subscriber_world().await;
+    let messages = [
+        r#"{"type":"ping"}"#.to_owned(),
+        r#"{"type":"pong"}"#.to_owned(),
+        r#"{"type":"complete","id":"1"}"#.to_owned(),
+        r#"{"type":"connection_init"}"#.to_owned(),
+        format!(
+            r#"{{"type":"connection_init","payload":{{"authorization":"{}"}}}}"#,
+            world.token("owner", "")
+        ),
+    ];
+    for message in &messages {
+        let (connection, initialised) = (world.connect().await, world.connect_as("owner", "").await);
+        world.log.advance(Duration::from_secs(60));
+        world.send(&connection, message).await;
+        assert_eq!(close_reason(&world, &connection), "Connection initialisation timeout", "{message}");
+        world.send(&initialised, r#"{"type":"pong"}"#).await;
+        assert!(world.sockets.take_messages(&initialised).is_empty());
+        world.send_event("$disconnect", &initialised, json!({}), Duration::from_secs(9)).await;
+        assert!(world.check().await.is_empty(), "{message}");
+    }
 }
 
 #[tokio::test]
