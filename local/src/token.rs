@@ -1,6 +1,6 @@
 //! Development tokens: an issuer of our own, with the endpoints that a real issuer has.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -8,16 +8,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, HOST};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use axum::routing::get;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ids::ActorId;
 use domain::time::{Clock, Timestamp};
 use domain::{Error, Result};
 use http_api::problem::Problem;
-use jsonwebtoken::jwk::JwkSet;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
-use p256::elliptic_curve::rand_core::OsRng;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::EncodeRsaPrivateKey as _;
 use serde_json::{Value, json};
 
 use crate::response;
@@ -35,17 +33,56 @@ const MAX_SHOWN_NAME: usize = 64;
 /// The id of the issuer's only key.
 const KEY_ID: &str = "development";
 
-/// Issues tokens, signed with a key that is made at the start. Another process therefore refuses them.
-#[derive(Debug)]
+/// The size of the issuer's key, in bits: the least that RS256 allows.
+const KEY_BITS: usize = 2048;
+/// The algorithm of its signatures. API Gateway's JWT authorizers take RS256, RS384 and RS512 only.
+const ALGORITHM: Algorithm = Algorithm::RS256;
+
+/// This process's key.
+static KEY: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
+
+/// A key that signs tokens.
+#[derive(Clone)]
+pub struct SigningKey {
+    private: EncodingKey,
+    public: Jwk,
+}
+
+impl SigningKey {
+    /// A new key. It takes a fifth of a second.
+    ///
+    /// # Panics
+    /// When the system has no random numbers.
+    #[expect(clippy::panic, reason = "a gateway without a key cannot serve, and no input leads to this")]
+    pub fn generate() -> Self {
+        Self::try_generate().unwrap_or_else(|error| panic!("no key for tokens: {error}"))
+    }
+
+    fn try_generate() -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let private = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, KEY_BITS)?;
+        let private = EncodingKey::from_rsa_der(private.to_pkcs1_der()?.as_bytes());
+        let mut public = Jwk::from_encoding_key(&private, ALGORITHM)?;
+        public.common.key_id = Some(KEY_ID.to_owned());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { private, public })
+    }
+}
+
+/// Issues tokens, signed with a key that each process makes anew. Another process therefore refuses them.
 pub struct Issuer {
     url: String,
     key: SigningKey,
 }
 
 impl Issuer {
-    /// The issuer at `url`, with a new key.
+    /// The issuer at `url`, with this process's key.
     pub fn new(url: String) -> Self {
-        Self { url, key: SigningKey::random(&mut OsRng) }
+        Self { url, key: KEY.clone() }
+    }
+
+    /// The issuer at `url`, with `key`.
+    pub fn with_key(url: String, key: SigningKey) -> Self {
+        Self { url, key }
     }
 
     /// The URL that its tokens name.
@@ -55,7 +92,7 @@ impl Issuer {
 
     /// A token for `sub`, with the scopes `scope`, issued at `now`.
     pub fn token(&self, sub: &str, scope: &str, now: Timestamp) -> String {
-        let header = json!({ "alg": "ES256", "kid": KEY_ID, "typ": "JWT" });
+        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(ALGORITHM) };
         let issued = now.utc().timestamp();
         let mut claims = json!({
             "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": issued, "exp": issued + LIFETIME_SECONDS,
@@ -64,32 +101,20 @@ impl Issuer {
         if !scope.is_empty() {
             claims["scope"] = scope.into();
         }
-        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let message = format!("{}.{}", encode(&header), encode(&claims));
-        let signature: Signature = self.key.sign(message.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+        // An RSA key signs any text.
+        jsonwebtoken::encode(&header, &claims, &self.key.private).unwrap_or_default()
     }
 
     /// The key set that verifies its tokens.
     pub fn keys(&self) -> JwkSet {
-        serde_json::from_value(self.jwks()).unwrap_or(JwkSet { keys: Vec::new() })
-    }
-
-    fn jwks(&self) -> Value {
-        let point = self.key.verifying_key().to_encoded_point(false);
-        let text =
-            |coordinate: Option<&p256::FieldBytes>| coordinate.map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        json!({ "keys": [{
-            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": KEY_ID,
-            "x": text(point.x()), "y": text(point.y()),
-        }] })
+        JwkSet { keys: vec![self.key.public.clone()] }
     }
 
     fn configuration(&self) -> Value {
         json!({
             "issuer": self.url,
             "jwks_uri": format!("{}/.well-known/jwks.json", self.url),
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": ["RS256"],
             "response_types_supported": ["token"],
             "subject_types_supported": ["public"],
         })
@@ -123,7 +148,7 @@ impl TokenIssuer {
 
 /// The issuer's routes. Pages of other origins cannot read them, because they serve this machine only.
 pub(crate) fn routes(tokens: TokenIssuer) -> Router {
-    let jwks = async |State(tokens): State<TokenIssuer>| response::of_json(&tokens.issuer.jwks());
+    let jwks = async |State(tokens): State<TokenIssuer>| response::of_json(&json!(tokens.issuer.keys()));
     let configuration =
         async |State(tokens): State<TokenIssuer>| response::of_json(&tokens.issuer.configuration());
     Router::new()

@@ -193,7 +193,10 @@ async fn dev_token_endpoint_issues_valid_tokens() {
     }
     let keys = gateway.send("GET /.well-known/jwks.json", &[], b"").await;
     assert!(keys.body["keys"][0]["d"].is_null(), "a private key");
-    assert_eq!(keys.body["keys"][0]["alg"], "ES256");
+    assert_eq!(
+        (&keys.body["keys"][0]["kty"], &keys.body["keys"][0]["alg"]),
+        (&json!("RSA"), &json!("RS256"))
+    );
 }
 
 #[tokio::test]

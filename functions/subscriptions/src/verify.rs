@@ -1,16 +1,20 @@
-//! Verifies bearer tokens with an issuer's key set, as API Gateway's JWT authorizer does.
+//! Verifies bearer tokens with an issuer's key set, as API Gateway's JWT authorizer does: with RSA keys only, and with
+//! RS256, RS384 and RS512 only. So a token that opens one of the APIs opens the other.
 //!
 //! The module knows neither HTTP nor the source of the key set, so that it serves any issuer.
 
 use std::collections::HashMap;
 
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 
 /// The most that the issuer's clock and ours may differ, in seconds.
 pub const LEEWAY: f64 = 30.0;
+
+/// The algorithms that tokens may be signed with.
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 
 /// The claims of a verified token.
 pub type Claims = Map<String, Value>;
@@ -34,9 +38,11 @@ pub fn scopes(claims: &Claims) -> impl Iterator<Item = &str> {
 pub enum TokenError {
     /// The token is not a signed JWT, or uses an unknown extension.
     Malformed,
+    /// The token is signed with none of RS256, RS384 and RS512.
+    UnsupportedAlgorithm,
     /// The token names no key, or a key that is not in the key set. A newer key set may have the key.
     UnknownKey,
-    /// The token's algorithm is not its key's.
+    /// The token's algorithm is not the one that its key names.
     Algorithm,
     /// The token was not signed with its key.
     Signature,
@@ -55,6 +61,7 @@ impl TokenError {
     pub fn detail(self) -> &'static str {
         match self {
             Self::Malformed => "The token is no JSON Web Token that can be verified here",
+            Self::UnsupportedAlgorithm => "The token must be signed with RS256, RS384 or RS512",
             Self::UnknownKey => "The token is signed with an unknown key",
             Self::Algorithm => "The token's algorithm is not its key's",
             Self::Signature => "The token's signature is not valid",
@@ -77,17 +84,15 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Key {
     public: DecodingKey,
-    algorithm: Algorithm,
+    /// The only algorithm of the key, if it names one.
+    algorithm: Option<Algorithm>,
 }
 
 impl Verifier {
-    /// A verifier of tokens from `issuer` for any of `audiences`. It takes those of the `keys` that have an id and check a
-    /// known kind of signature. An issuer may have other keys.
+    /// A verifier of tokens from `issuer` for any of `audiences`. It takes those of the `keys` that have an id and are RSA
+    /// keys for signatures. An issuer may have other keys.
     pub fn new(issuer: impl Into<String>, audiences: Vec<String>, keys: &JwkSet) -> Self {
-        let key = |jwk: &Jwk| {
-            let key = Key { public: DecodingKey::from_jwk(jwk).ok()?, algorithm: algorithm(jwk)? };
-            Some((jwk.common.key_id.clone()?, key))
-        };
+        let key = |jwk: &Jwk| Some((jwk.common.key_id.clone()?, Key::of(jwk)?));
         Self { issuer: issuer.into(), audiences, keys: keys.keys.iter().filter_map(key).collect() }
     }
 
@@ -100,12 +105,15 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
+        // RSA keys sign nothing else, and a public key must not pass as the secret of an HMAC.
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(TokenError::UnsupportedAlgorithm);
+        }
         let key = header.kid.and_then(|kid| self.keys.get(&kid)).ok_or(TokenError::UnknownKey)?;
-        // The key decides the algorithm, because otherwise a public key would pass as the secret of an HMAC.
-        if header.alg != key.algorithm {
+        if key.algorithm.is_some_and(|only| only != header.alg) {
             return Err(TokenError::Algorithm);
         }
-        let mut validation = Validation::new(key.algorithm);
+        let mut validation = Validation::new(header.alg);
         // `check` checks the claims instead of the library, because the time is given.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -145,24 +153,17 @@ impl Verifier {
     }
 }
 
-/// The only algorithm of a key: the algorithm that it names, or else the usual one of its kind.
-fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
-    if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
-        return None;
+impl Key {
+    /// The key, if it verifies the tokens of an issuer.
+    fn of(jwk: &Jwk) -> Option<Self> {
+        let is_for_signatures =
+            jwk.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+        let algorithm = jwk.common.key_algorithm.map(Algorithm::try_from).transpose().ok()?;
+        let is_supported = matches!(jwk.algorithm, AlgorithmParameters::RSA(_))
+            && algorithm.is_none_or(|named| ALGORITHMS.contains(&named));
+        let public = DecodingKey::from_jwk(jwk).ok()?;
+        (is_for_signatures && is_supported).then_some(Self { public, algorithm })
     }
-    let named = jwk.common.key_algorithm.map(Algorithm::try_from).transpose().ok()?;
-    let only = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => {
-            let named = named.unwrap_or(Algorithm::RS256);
-            return (named.family() == AlgorithmFamily::Rsa).then_some(named);
-        }
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => Algorithm::ES384,
-        AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
-        // A key set is public, so that a shared secret in it proves nothing.
-        _ => return None,
-    };
-    named.is_none_or(|named| named == only).then_some(only)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::{SubscriberWorld, World};
+use local::token::{Issuer, SigningKey};
 use serde_json::{Value, json};
 
 use super::{Subscriber, WORKSPACE, code, comment, subscriber_world};
@@ -47,8 +48,9 @@ async fn invalid_token_is_an_error_and_a_violation_closes() {
     let init = |authorization: Value| {
         json!({ "type": "connection_init", "payload": { "authorization": authorization } }).to_string()
     };
-    let (good, other) = (world.token("owner", ""), World::with_stream().await);
-    let foreign = SubscriberWorld::new(other).await.token("owner", "");
+    let good = world.token("owner", "");
+    let foreign = Issuer::with_key("https://issuer.example".into(), SigningKey::generate());
+    let foreign = foreign.token("owner", "", world.log.now());
     // The connection stays open, because stock clients would reconnect for ever.
     for (message, reason) in [
         (r#"{"type":"connection_init"}"#.to_owned(), "A bearer token is required"),
