@@ -1,20 +1,16 @@
 //! The summary of an invocation: a line of the log, from which CloudWatch also makes metrics.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use domain::provenance::Source;
 use domain::time::Clock;
 use domain::{Error, Result};
+use lambda_support::MetricLine;
 use recording::WriteOutcome;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 /// Takes the summary of each invocation.
 pub type Sink = Box<dyn Fn(&Summary) + Send + Sync>;
-
-/// The CloudWatch namespace of the metrics.
-const NAMESPACE: &str = "ActivityLog";
 
 /// The results of one invocation's events. Each event is counted once, under one of the first five counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,51 +68,35 @@ impl Summary {
         summary
     }
 
-    fn counts(&self) -> [(&'static str, u64); 6] {
+    fn metrics(&self) -> MetricLine {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        [
-            ("Recorded", count(self.recorded)),
-            ("Duplicates", count(self.duplicates)),
-            ("Conflicts", count(self.conflicts)),
-            ("Rejected", count(self.rejected)),
-            ("Failed", count(self.failed)),
-            ("Retries", u64::from(self.retries)),
-        ]
+        let milliseconds = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        MetricLine {
+            level: "INFO",
+            message: "recorded events",
+            dimensions: vec![("Source", self.source.as_str())],
+            counts: vec![
+                ("Recorded", count(self.recorded)),
+                ("Duplicates", count(self.duplicates)),
+                ("Conflicts", count(self.conflicts)),
+                ("Rejected", count(self.rejected)),
+                ("Failed", count(self.failed)),
+                ("Retries", u64::from(self.retries)),
+            ],
+            fields: Map::from_iter([
+                ("requestId".to_owned(), self.request_id.clone().into()),
+                ("milliseconds".to_owned(), milliseconds.into()),
+            ]),
+        }
     }
 
-    /// The line, in CloudWatch's embedded metric format, version 0:
-    /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+    /// The line of `function`.
     pub fn line(&self, function: &str, clock: &Clock) -> Value {
-        let now = clock().utc();
-        let counts = self.counts();
-        let metrics = counts.map(|(name, _)| json!({ "Name": name, "Unit": "Count" }));
-        let mut line = json!({
-            "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
-            "level": "INFO",
-            "message": "recorded events",
-            "requestId": self.request_id,
-            "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "FunctionName": function,
-            "Source": self.source.as_str(),
-            "_aws": {
-                "Timestamp": now.timestamp_millis(),
-                "CloudWatchMetrics": [{
-                    "Namespace": NAMESPACE, "Dimensions": [["FunctionName", "Source"]], "Metrics": metrics
-                }]
-            }
-        });
-        for (name, count) in counts {
-            line[name] = count.into();
-        }
-        line
+        self.metrics().to_json(function, clock())
     }
 }
 
 /// Writes the lines to standard output, which Lambda hands to CloudWatch.
 pub fn to_stdout(clock: Clock) -> Sink {
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    Box::new(move |summary| {
-        // The events are recorded, so a line that cannot be written is no reason to fail.
-        writeln!(std::io::stdout().lock(), "{}", summary.line(&function, &clock)).ok();
-    })
+    Box::new(move |summary| summary.metrics().write(clock()))
 }

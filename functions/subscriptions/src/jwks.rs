@@ -9,126 +9,134 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use domain::error::Source;
+use domain::time::system_clock;
 use domain::{Error, Result};
 use jsonwebtoken::jwk::JwkSet;
+use lambda_support::MetricLine;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::verify::{Claims, TokenError, Verifier};
 
-/// Age at which a key set is fetched again.
-const REFRESH_AGE: Duration = Duration::from_secs(3600);
-/// Age up to which a key set is used while the issuer does not answer. A withdrawn key works at most that long, as it does
-/// with API Gateway's authorizers.
-const MAX_AGE: Duration = Duration::from_secs(2 * 3600);
-/// Time between two requests for a key set while there is one. Tokens with unknown keys therefore cause few requests.
-const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
+/// Age at which a key set is fetched again, in seconds.
+const REFRESH_SECONDS: i64 = 3600;
+/// Age up to which a key set is used while the issuer does not answer, in seconds. A withdrawn key works at most that long,
+/// as it does with API Gateway's authorizers.
+const MAX_AGE_SECONDS: i64 = 2 * 3600;
+/// Age up to which a key set is not fetched again for a token with an unknown key, in seconds. Such tokens therefore cause
+/// few requests.
+const UNKNOWN_KEY_SECONDS: i64 = 30;
+/// Time after a failed fetch in which there is no other, in seconds. Clients that reconnect because of the failure
+/// therefore cause few requests.
+const RETRY_SECONDS: i64 = 10;
 /// Time for one answer of the issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// How requests name this program, because some issuers refuse those that name none.
+const USER_AGENT: &str = concat!("activity-log/", env!("CARGO_PKG_VERSION"));
+
+/// Takes the reason of each failed fetch.
+pub type FailureSink = Box<dyn Fn(&Source) + Send + Sync>;
 
 /// The key set that verifies tokens, which is fetched when it is first needed and when it is old.
 pub struct KeySet {
     /// `None` when the keys are fixed.
     issuer: Option<Issuer>,
-    current: Mutex<Option<Fetched>>,
+    state: Mutex<State>,
 }
 
 struct Issuer {
     url: String,
     audiences: Vec<String>,
     connector: Connector,
+    failures: FailureSink,
 }
 
-struct Fetched {
-    verifier: Verifier,
-    fetched_at: Instant,
-    /// When the issuer was last asked, whether it answered or not.
-    asked_at: Instant,
-}
-
-impl Fetched {
-    fn now(verifier: Verifier) -> Self {
-        let now = Instant::now();
-        Self { verifier, fetched_at: now, asked_at: now }
-    }
+/// The result of the fetches so far. Times are in seconds since 1970.
+#[derive(Default)]
+struct State {
+    keys: Option<Verifier>,
+    fetched_at: i64,
+    /// When the last fetch failed, unless it succeeded.
+    failed_at: Option<i64>,
 }
 
 impl KeySet {
     /// A key set that never changes.
     pub fn fixed(verifier: Verifier) -> Self {
-        Self { issuer: None, current: Mutex::new(Some(Fetched::now(verifier))) }
+        Self { issuer: None, state: Mutex::new(State { keys: Some(verifier), ..State::default() }) }
     }
 
     /// The key set of the issuer at `url`, whose tokens may be for any of `audiences`.
-    pub fn of_issuer(url: String, audiences: Vec<String>) -> Self {
+    pub fn of_issuer(url: String, audiences: Vec<String>, failures: FailureSink) -> Self {
         let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let connector = Connector::builder().tls_provider(tls).build();
-        Self { issuer: Some(Issuer { url, audiences, connector }), current: Mutex::new(None) }
+        let issuer = Some(Issuer { url, audiences, connector, failures });
+        Self { issuer, state: Mutex::default() }
     }
 
-    /// The key set of the issuer at `JWT_ISSUER`, with the audiences in `JWT_AUDIENCE`, separated by commas.
+    /// The key set of the issuer at `JWT_ISSUER`, with the audiences in `JWT_AUDIENCE`, separated by commas. Each failed
+    /// fetch is a line of the log, with a metric.
     ///
     /// # Errors
     /// The name of a variable that is not set.
     pub fn from_environment() -> Result<Self, &'static str> {
         let url = env::var("JWT_ISSUER").map_err(|_| "JWT_ISSUER must be the issuer's URL")?;
         let audiences = env::var("JWT_AUDIENCE").map_err(|_| "JWT_AUDIENCE must name the audiences")?;
-        Ok(Self::of_issuer(url, audiences.split(',').map(|name| name.trim().to_owned()).collect()))
+        let audiences = audiences.split(',').map(|name| name.trim().to_owned()).collect();
+        let clock = system_clock();
+        Ok(Self::of_issuer(url, audiences, Box::new(move |error| failure_line(error).write(clock()))))
     }
 
     /// Verifies a token at `now`, in seconds since 1970, and returns its claims.
     ///
     /// # Errors
-    /// The outer [`Error::Unavailable`] when the issuer does not answer. The inner error when the token is invalid.
+    /// The outer [`Error::Unavailable`] when the issuer's keys cannot be had. The inner error when the token is invalid.
     pub async fn verify(&self, token: &str, now: i64) -> Result<Result<Claims, TokenError>> {
-        let mut current = self.current.lock().await;
-        let verified = current.as_ref().map(|current| current.verifier.verify(token, now));
+        let mut state = self.state.lock().await;
+        let verified = state.keys.as_ref().map(|keys| keys.verify(token, now));
         let Some(issuer) = &self.issuer else {
             return verified.ok_or_else(|| Error::internal("there are no keys"));
         };
-        if let (Some(current), Some(verified)) = (&*current, &verified)
-            && let Some(result) = without_fetching(current, verified)
-        {
-            return result;
-        }
-        match (issuer.fetch().await, &mut *current) {
-            (Ok(verifier), current) => {
-                let verified = verifier.verify(token, now);
-                *current = Some(Fetched::now(verifier));
-                Ok(verified)
+        let age = now - state.fetched_at;
+        if let Some(verified) = &verified {
+            // The issuer may have a new key since it was last asked.
+            let is_unknown = *verified == Err(TokenError::UnknownKey);
+            if age < if is_unknown { UNKNOWN_KEY_SECONDS } else { REFRESH_SECONDS } {
+                return Ok(verified.clone());
             }
-            // The last keys serve for a while, because otherwise nobody could connect.
-            (Err(error), Some(current)) if current.fetched_at.elapsed() < MAX_AGE => {
-                tracing::error!(%error, "failed to fetch the issuer's keys, kept the last ones");
-                current.asked_at = Instant::now();
-                match verified {
-                    Some(verified) if verified != Err(TokenError::UnknownKey) => Ok(verified),
-                    _ => Err(Error::Unavailable(error)),
+        }
+        let has_just_failed = state.failed_at.is_some_and(|failed_at| now - failed_at < RETRY_SECONDS);
+        if !has_just_failed {
+            match issuer.fetch().await {
+                Ok(keys) => {
+                    let verified = keys.verify(token, now);
+                    *state = State { keys: Some(keys), fetched_at: now, failed_at: None };
+                    return Ok(verified);
+                }
+                Err(error) => {
+                    (issuer.failures)(&error);
+                    state.failed_at = Some(now);
                 }
             }
-            (Err(error), _) => Err(Error::Unavailable(error)),
         }
+        // The last keys serve for a while, because otherwise nobody could connect.
+        verified
+            .filter(|verified| age < MAX_AGE_SECONDS && *verified != Err(TokenError::UnknownKey))
+            .ok_or_else(|| Error::Unavailable("the token issuer's keys cannot be had".into()))
     }
 }
 
-/// The result of verifying a token if it stands without another request to the issuer.
-fn without_fetching(
-    current: &Fetched,
-    verified: &Result<Claims, TokenError>,
-) -> Option<Result<Result<Claims, TokenError>>> {
-    let age = current.fetched_at.elapsed();
-    let was_asked_recently = current.asked_at.elapsed() < MIN_FETCH_INTERVAL;
-    if *verified == Err(TokenError::UnknownKey) {
-        // The issuer may have a new key since it was last asked.
-        let last_failed = current.asked_at > current.fetched_at;
-        return was_asked_recently.then(|| match last_failed {
-            true => Err(Error::Unavailable("the issuer did not answer".into())),
-            false => Ok(verified.clone()),
-        });
+/// The line of the log for a failed fetch, with its metric.
+fn failure_line(error: &Source) -> MetricLine {
+    MetricLine {
+        level: "ERROR",
+        message: "failed to fetch the issuer's keys",
+        dimensions: Vec::new(),
+        counts: vec![("KeyFetchFailures", 1)],
+        fields: Map::from_iter([("error".to_owned(), error.to_string().into())]),
     }
-    (age < REFRESH_AGE || was_asked_recently && age < MAX_AGE).then(|| Ok(verified.clone()))
 }
 
 impl Issuer {
@@ -144,6 +152,7 @@ impl Issuer {
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_uri(url)?;
         request.headers_mut().insert("accept", "application/json");
+        request.headers_mut().insert("user-agent", USER_AGENT);
         let answer = async {
             let answer = self.connector.call(request).await.map_err(|error| format!("{url}: {error:?}"))?;
             if !answer.status().is_success() {
@@ -155,3 +164,6 @@ impl Issuer {
         timeout(FETCH_TIMEOUT, answer).await.map_err(|_| format!("{url} did not answer"))?
     }
 }
+
+#[cfg(test)]
+mod tests;

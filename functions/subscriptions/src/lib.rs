@@ -29,7 +29,7 @@ use tracing::Instrument as _;
 pub use app::App;
 use app::{Reply, Request};
 pub use handshake::ProxyResponse;
-pub use jwks::KeySet;
+pub use jwks::{FailureSink, KeySet};
 use message::{ClientMessage, MalformedMessage};
 
 /// Time reserved at the end of an invocation to close a connection that could not get all the updates that it missed.

@@ -1,4 +1,6 @@
-//! Everything a Lambda function has around its handler: start-up, the log, the caller, and errors as answers.
+//! Everything a Lambda function has around its handler: start-up, the log, metrics, the caller, and errors as answers.
+
+mod metrics;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,6 +24,8 @@ use tracing::Instrument as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use metrics::MetricLine;
 
 /// Time for the first call. Lambda ends a start that takes 10 s, and repeats it within the first request.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
