@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::RuntimeComponents;
 use aws_smithy_runtime_api::client::http::{
@@ -36,6 +37,8 @@ pub enum Fault {
     ServerError,
     /// The table processes no key of a batch.
     Unprocessed,
+    /// Nothing fails. The table gets the request only when all others were answered and no more of them come.
+    Late,
     /// The process dies before it sends the request; see [`Transport::killed`].
     Killed,
     /// The process dies after the request took effect.
@@ -67,9 +70,14 @@ impl Fault {
 
 const WRITE: &str = "TransactWriteItems";
 
+/// The time without a new request after which no more are expected.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// The requests that were sent, with the capacity that DynamoDB reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metered {
+    /// Requests that were sent, whether or not anybody waited for their responses.
+    pub sent: usize,
     /// Requests that reached the table, by operation.
     pub requests: BTreeMap<String, usize>,
     /// Read units and write units.
@@ -98,6 +106,10 @@ struct State {
     nth: Option<(usize, Fault)>,
     /// Random faults of all further requests.
     random: Option<RandomFaults>,
+    /// The requests that were ever sent, without late ones that still wait.
+    begun: usize,
+    /// Those of them that were answered.
+    answered: usize,
 }
 
 /// Random faults.
@@ -231,6 +243,22 @@ impl Transport {
         std::future::pending().await
     }
 
+    /// Completes when all requests were answered, and no more of them come.
+    async fn idle(&self) {
+        let mut seen = None;
+        loop {
+            let now = {
+                let state = self.state.lock().unwrap();
+                (state.begun == state.answered).then_some(state.begun)
+            };
+            if now.is_some() && now == seen {
+                return;
+            }
+            seen = now;
+            tokio::time::sleep(QUIET).await;
+        }
+    }
+
     fn count(&self, operation: &str, request: &[u8], body: &Value) {
         // A transaction is not parsed, because that would take longer than to send it, and it names no index.
         let request = if operation == WRITE { Value::Null } else { json(request) };
@@ -284,9 +312,11 @@ impl HttpConnector for Connector {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
             let sent = request.body().bytes().unwrap_or_default().to_vec();
+            transport.state.lock().unwrap().metered.sent += 1;
             let fault = transport.next_fault(&operation, &sent).of(&operation);
             match fault {
                 Fault::None | Fault::LostResponse | Fault::TimedOutResponse | Fault::KilledResponse => {}
+                Fault::Late => transport.idle().await,
                 Fault::Killed => return transport.die().await,
                 Fault::TimedOut => return Err(ConnectorError::timeout("no response in time".into())),
                 Fault::Unsent => return Err(ConnectorError::io("connection reset before sending".into())),
@@ -310,11 +340,13 @@ impl HttpConnector for Connector {
                 .acquire()
                 .await
                 .map_err(|error| ConnectorError::other(error.into(), None))?;
+            transport.state.lock().unwrap().begun += 1;
             let response = inner.call(request).await?;
             let status = response.status();
             let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
             transport.count(&operation, &sent, &json(&body));
+            transport.state.lock().unwrap().answered += 1;
             match fault {
                 Fault::LostResponse => {
                     return Err(ConnectorError::io("connection reset before the response".into()));

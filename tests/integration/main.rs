@@ -15,6 +15,7 @@ mod queue;
 mod recording;
 mod redelivery;
 mod refusals;
+mod refused_reads;
 mod samples;
 mod simulation;
 mod subscriptions;

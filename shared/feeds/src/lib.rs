@@ -54,7 +54,9 @@ pub struct Page<T> {
 /// Reads a page.
 ///
 /// `access` finds out what the caller may see. For one workspace it runs beside the first reads; for several, before
-/// them. Nothing is returned before it has decided.
+/// them. Nothing is returned before it has decided. If it fails, that is the answer at once: the reads beside it are
+/// dropped, and none follows. They are one of the counters and at most two of the page, so that a refused request costs
+/// little, however much there is.
 ///
 /// # Errors
 /// Those of `access` before any other; [`Error::Query`] when an offset or a total would read more than the budget.
@@ -73,12 +75,12 @@ pub async fn read<T>(
         let ((), days) = futures_util::future::try_join(merge.begin(), days).await?;
         return PageReader { store, query, visible: &visible, days, budget, render }.read(merge).await;
     };
-    // This reads no more than a page, because the caller may turn out to have no access.
     let unchecked = [VisibleWorkspace::unchecked(workspace)];
     let mut merge = Merge::new(store, query, &unchecked, query.window(), budget)?;
-    let (visible, begun, days) =
-        tokio::join!(access, merge.begin(), days(store, &unchecked, budget, needs_days));
-    let visible = shown(visible?);
+    let reads =
+        async { Ok(tokio::join!(merge.begin_unchecked(), days(store, &unchecked, budget, needs_days))) };
+    let (visible, (begun, days)) = tokio::try_join!(biased; access, reads)?;
+    let visible = shown(visible);
     let days = days?;
     begun?;
     let merge = merge.seen_by(&visible);

@@ -25,6 +25,9 @@ const SKIP_REQUESTS: usize = 64;
 const MAX_ROUND: usize = 10_000;
 /// The least to ask for of each of many partitions, because another request costs more than a few unneeded activities.
 const MIN_READ: usize = 5;
+/// The most partitions to begin to read before access is decided: as many as one action has. Each is a request of up to
+/// 1 MB, which is wasted on a caller who is refused.
+const MAX_UNCHECKED_READS: usize = 2;
 /// The cost of a request, in activities read. A partition that many workspaces share is left for their own partitions
 /// when reading on would cost more.
 const REQUEST_COST: usize = 100;
@@ -156,6 +159,11 @@ impl<'a> Merge<'a> {
     /// Reads the start of the page, unless counters must say first where that is.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         if self.query.begins_at_window() { self.fill(self.query.limit + 1).await } else { Ok(()) }
+    }
+
+    /// Reads the start of the page before access is decided, unless the page has many partitions. Those are read later.
+    pub(crate) async fn begin_unchecked(&mut self) -> Result<()> {
+        if self.streams.len() <= MAX_UNCHECKED_READS { self.begin().await } else { Ok(()) }
     }
 
     /// The same merge, of everything that is visible. It drops what was read and is not.

@@ -4,6 +4,8 @@ use domain::access::{Caller, VisibleWorkspace};
 use domain::activity::Activity;
 use domain::error::Missing;
 use domain::ids::{ActivityId, IssueId, WorkspaceId};
+use domain::position::TimePosition;
+use domain::time::Timestamp;
 use domain::{Error, Result};
 use feeds::{Budget, Scope};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
@@ -71,10 +73,17 @@ pub async fn show(
     id: &ActivityId,
     if_none_match: Option<&str>,
 ) -> Result<Response<String>> {
-    let (visible, row) =
-        tokio::join!(visible_workspace(store, caller, workspace), store.activity(workspace, id));
-    let view = visible?.view;
-    let row = row?.filter(|row| view.shows(row.staff)).ok_or(Error::NotFound(Missing::Activity))?;
+    // A refusal does not wait for the id item, and a failure to read that does not hide a refusal.
+    let found = async { Ok(store.position_of(workspace, id).await) };
+    let (visible, found) = tokio::try_join!(biased; visible_workspace(store, caller, workspace), found)?;
+    let found = found?;
+    // An id that no activity has costs a client as much time as one whose activity is hidden from them.
+    let nowhere = || TimePosition { created_at: Timestamp::MAX, id: id.clone() };
+    let row = store.activity(workspace, &found.clone().unwrap_or_else(nowhere)).await?;
+    if found.is_some() && row.is_none() {
+        return Err(Error::internal(format!("id item without its activity: {workspace} {id}")));
+    }
+    let row = row.filter(|row| visible.view.shows(row.staff)).ok_or(Error::NotFound(Missing::Activity))?;
     tagged(Response::new(serialize(row.activity)?.0), if_none_match)
 }
 

@@ -220,15 +220,20 @@ impl Store {
         self.batch_get(positions, key_of).await?.into_iter().map(row).collect()
     }
 
-    /// One activity by its id.
-    pub async fn activity(&self, workspace: &WorkspaceId, id: &ActivityId) -> Result<Option<Row>> {
+    /// The position of an activity by its id; `None` when no activity has the id.
+    pub async fn position_of(
+        &self,
+        workspace: &WorkspaceId,
+        id: &ActivityId,
+    ) -> Result<Option<TimePosition>> {
         let Some(mut found) = self.item(keys::id_item(workspace, id)).await? else { return Ok(None) };
         let created_at = Timestamp::parse("at", &item::text(&mut found, super::directory::AT)?)?;
-        let position = TimePosition { created_at, id: id.clone() };
-        let Some(found) = self.item((keys::workspace(workspace), keys::activity(&position))).await? else {
-            return Err(Error::internal(format!("id item without its activity: {workspace} {id}")));
-        };
-        row(found).map(Some)
+        Ok(Some(TimePosition { created_at, id: id.clone() }))
+    }
+
+    /// The activity at a position, strongly consistent; `None` when there is none.
+    pub async fn activity(&self, workspace: &WorkspaceId, position: &TimePosition) -> Result<Option<Row>> {
+        self.item((keys::workspace(workspace), keys::activity(position))).await?.map(row).transpose()
     }
 
     fn query(&self, source: &Source, residual: &Residual) -> QueryFluentBuilder {
