@@ -124,6 +124,15 @@ impl World {
         Ok(Self::in_engine(Engine::start(db_path).await?, false).await)
     }
 
+    /// A world on the table that a gateway wrote into this file, without a stream.
+    ///
+    /// # Errors
+    /// Those of [`Engine::start`].
+    pub async fn of_gateway(db_path: &Path) -> Result<Self, String> {
+        let engine = Engine::start(Some(db_path)).await?;
+        Ok(Self::at(engine.endpoint().to_owned(), "activity-log", false, Some(engine)).await)
+    }
+
     async fn in_engine(engine: Engine, stream: bool) -> Self {
         Self::at(engine.endpoint().to_owned(), "log", stream, Some(engine)).await
     }

@@ -3,6 +3,7 @@
 mod actions;
 mod costs;
 mod directory;
+mod earlier_build;
 mod faults;
 mod gateway;
 mod graphql;
