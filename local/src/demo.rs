@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{SubsecRound as _, TimeDelta};
 use domain::Error;
 use domain::event::{Defaults, InputEvent};
+use domain::provenance::{RecordedBy, Source};
 use domain::time::Timestamp;
 use recording::Recorder;
 use serde_json::{Value, json};
@@ -29,7 +30,9 @@ pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Resu
     let now = Timestamp::truncate(now.utc().trunc_subsecs(0));
     let parse = |(hours, value)| {
         let created_at = now.plus(-TimeDelta::hours(hours));
-        InputEvent::parse(value, &Defaults { id: (String::new(), "id"), workspace: None, created_at, now })
+        let recorded_by = RecordedBy::new(Source::Invoke, &["demo"]);
+        let id = (String::new(), "id");
+        InputEvent::parse(value, &Defaults { id, workspace: None, created_at, now, recorded_by })
     };
     let failed = |error: &Error| format!("cannot record the demo workspace: {}", error.chain());
     let events: Result<Vec<InputEvent>, Error> = events().into_iter().map(parse).collect();

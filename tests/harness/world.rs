@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use chrono::DateTime;
 use domain::event::{Defaults, InputEvent};
+use domain::provenance::{RecordedBy, Source};
 use domain::time::{Clock, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use local::engine::{self, Engine};
@@ -190,7 +191,9 @@ impl World {
     /// Parses an event as the HTTP source does.
     pub fn parse_event(&self, value: Value) -> InputEvent {
         let now = self.now();
-        let defaults = Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now };
+        let recorded_by = RecordedBy::new(Source::Http, &["harness"]);
+        let id = ("unused".into(), "id");
+        let defaults = Defaults { id, workspace: None, created_at: now, now, recorded_by };
         InputEvent::parse(value, &defaults).unwrap()
     }
 

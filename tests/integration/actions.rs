@@ -5,6 +5,7 @@ use domain::activity::{ACTION_PATTERN, Action};
 use domain::catalog::{self, Entry};
 use domain::event::{self, Defaults, InputEvent};
 use domain::ids::{self, WorkspaceId};
+use domain::provenance::{RecordedBy, Source};
 use domain::time::Timestamp;
 use harness::{World, token_claims};
 use jsonschema::Validator;
@@ -35,7 +36,9 @@ fn row_of<'a>(rows: &'a [Row], event: &Value) -> Option<&'a Row> {
 fn parse(event: &Value) -> domain::Result<InputEvent> {
     let now = Timestamp::parse("now", "2026-01-01T00:00:00Z")?;
     let workspace = WorkspaceId::parse("ws_id", event["workspace_id"].as_str().unwrap_or("ws")).ok();
-    InputEvent::parse(event.clone(), &Defaults { id: ("id".into(), "id"), workspace, created_at: now, now })
+    let recorded_by = RecordedBy::new(Source::Http, &["ada"]);
+    let id = ("id".into(), "id");
+    InputEvent::parse(event.clone(), &Defaults { id, workspace, created_at: now, now, recorded_by })
 }
 
 /// A value that is valid by a schema: with all members, or with the required ones only.
@@ -66,6 +69,7 @@ fn example(schema: &Value, all: bool) -> Value {
         Some("integer") => json!(1),
         Some("number") => json!(0.5),
         Some("boolean") => json!(true),
+        Some("null") => Value::Null,
         _ => json!("a"),
     }
 }
@@ -243,6 +247,7 @@ fn schemas_and_parser_differ_only_as_documented() {
         workspace: Some(WorkspaceId::parse("ws_id", "elsewhere").unwrap()),
         created_at: Timestamp::MAX,
         now: Timestamp::MAX,
+        recorded_by: RecordedBy::new(Source::Http, &["ada"]),
     };
     let event = event("comment.created");
     assert!(schema.is_valid(&event) && InputEvent::parse(event, &elsewhere).is_err());

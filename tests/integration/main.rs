@@ -17,6 +17,7 @@ mod recording;
 mod redelivery;
 mod refusals;
 mod refused_reads;
+mod removals;
 mod samples;
 mod simulation;
 mod subscriptions;

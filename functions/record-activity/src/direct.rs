@@ -1,6 +1,7 @@
 //! Recording by direct invocation: the payload is one event or an array. IAM decides who may invoke.
 
 use domain::Error;
+use domain::directory::Superseded;
 use domain::event::InputEvent;
 use http_api::problem::Problem;
 use lambda_runtime::{Context, Diagnostic};
@@ -25,8 +26,7 @@ pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Resu
     let sender = app.ingress.sender(&[]);
     let parse = |(index, value)| {
         let id = if is_array { format!("{request}.{index}") } else { request.clone() };
-        let defaults = app.defaults(id, "id");
-        sender.admit(InputEvent::parse(value, &defaults)?, defaults.now)
+        sender.admit(InputEvent::parse(value, &app.defaults(&sender, id, "id"))?)
     };
     let parsed = values.into_iter().enumerate().map(parse).collect();
     let results = app.record(request, parsed, lambda_support::deadline(Some(context))).await;
@@ -65,7 +65,12 @@ fn shown(outcome: &WriteOutcome) -> Value {
         WriteOutcome::New(_) => "recorded",
         WriteOutcome::Repeat(_) => "repeated",
     };
-    json!({ "status": status, "activity": outcome.activity() })
+    let mut shown = json!({ "status": status, "activity": outcome.activity() });
+    if let Some(Superseded { by, send_again_after }) = outcome.superseded() {
+        shown["superseded_by"] = by.as_str().into();
+        shown["send_again_after"] = json!(send_again_after);
+    }
+    shown
 }
 
 fn failure(error: &Error, error_message: String) -> Diagnostic {

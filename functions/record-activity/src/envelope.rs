@@ -8,6 +8,8 @@ use domain::time::Timestamp;
 use domain::{Error, Result};
 use serde_json::Value;
 
+use crate::Ingress;
+
 const ACTION: &str = "action";
 const DETAIL: &str = "detail";
 const DETAIL_TYPE: &str = "detail-type";
@@ -23,12 +25,12 @@ pub(crate) fn is_envelope(value: &Value) -> bool {
     value.get(DETAIL_TYPE).is_some()
 }
 
-/// Parses the event in an envelope, and returns it with its sender, `account/source`.
+/// Parses the event in an envelope. Its sender, `account/source`, must be one whom `ingress` lets record it.
 ///
 /// # Errors
 /// As [`InputEvent::parse`]; also [`Error::BadInput`] when it is no envelope, or lacks a part, or the detail names another
-/// action.
-pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<(InputEvent, String)> {
+/// action, and [`Error::Forbidden`] when the sender may not record it.
+pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> Result<InputEvent> {
     let mut envelope = Members::of_event(value)?;
     let account = envelope.required_text("account", MAX_ACCOUNT_LEN)?;
     let source = envelope.required_text("source", MAX_SOURCE_LEN)?;
@@ -52,17 +54,25 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults) -> Result<(InputEvent,
             return Err(Error::bad_input(ACTION, allowed));
         }
     }
-    Ok((InputEvent::parse(Value::Object(detail), &defaults)?, format!("{account}/{source}")))
+    let sender = ingress.sender(&[&format!("{account}/{source}")]);
+    defaults.recorded_by = sender.recorded_by.clone();
+    sender.admit(InputEvent::parse(Value::Object(detail), &defaults)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::provenance::{RecordedBy, Source};
     use serde_json::json;
 
     fn defaults() -> Defaults {
         let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
-        Defaults { id: ("message-1".into(), "messageId"), workspace: None, created_at: now, now }
+        let recorded_by = RecordedBy::new(Source::EventBus, &[]);
+        Defaults { id: ("message-1".into(), "messageId"), workspace: None, created_at: now, now, recorded_by }
+    }
+
+    fn parsed(envelope: Value) -> Result<InputEvent> {
+        parse(envelope, defaults(), &Ingress::new(Source::EventBus))
     }
 
     fn envelope() -> Value {
@@ -78,8 +88,9 @@ mod tests {
 
     #[test]
     fn the_envelope_gives_what_the_event_lacks_and_no_more() {
-        let (event, sender) = parse(envelope(), defaults()).unwrap();
-        assert_eq!(sender, "123456789012/tracker");
+        let event = parsed(envelope()).unwrap();
+        let by = event.activity.recorded.clone().unwrap().recorded_by;
+        assert_eq!((by.source, by.principal.as_deref()), (Source::EventBus, Some("123456789012/tracker")));
         assert_eq!(event.activity.id.as_str(), "envelope-1");
         assert_eq!(event.activity.action.as_str(), "issue.updated");
         assert_eq!(event.activity.created_at.to_string(), "2025-06-01T11:59:00");
@@ -89,7 +100,7 @@ mod tests {
         own["detail"]["id"] = json!("own-1");
         own["detail"]["created_at"] = json!("2025-01-01T00:00:00Z");
         own["detail"]["action"] = json!("issue.updated");
-        let (event, _) = parse(own, defaults()).unwrap();
+        let event = parsed(own).unwrap();
         assert_eq!(event.activity.id.as_str(), "own-1");
         assert_eq!(event.activity.created_at.to_string(), "2025-01-01T00:00:00");
         assert!(event.timed);
@@ -100,7 +111,7 @@ mod tests {
         let mut bare = envelope()["detail"].clone();
         bare["action"] = json!("issue.updated");
         assert!(!is_envelope(&bare) && is_envelope(&envelope()));
-        assert_eq!(parse(bare, defaults()).unwrap_err().to_string(), "account: is required");
+        assert_eq!(parsed(bare).unwrap_err().to_string(), "account: is required");
     }
 
     #[test]
@@ -117,14 +128,12 @@ mod tests {
         ] {
             let mut bad = envelope();
             bad[member] = value;
-            let Err(Error::BadInput { field: named, .. }) = parse(bad, defaults()) else {
-                panic!("{member}")
-            };
+            let Err(Error::BadInput { field: named, .. }) = parsed(bad) else { panic!("{member}") };
             assert_eq!(named, field);
         }
         let mut bad = envelope();
         bad["detail"]["action"] = json!("issue.created");
-        let error = parse(bad, defaults()).unwrap_err().to_string();
+        let error = parsed(bad).unwrap_err().to_string();
         assert_eq!(error, "action: must be absent, or the envelope's detail-type issue.updated");
     }
 }

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use domain::activity::Activity;
 use domain::event::{Defaults, InputEvent};
-use domain::ids::{MAX_ID_LEN, WorkspaceId, is_valid};
+use domain::ids::{ActivityId, MAX_ID_LEN, WorkspaceId, is_valid};
+use domain::time::Timestamp;
 use domain::{Error, Result, json};
 use http_api::problem::Problem;
 use http_api::{listing, response_size};
@@ -30,11 +31,37 @@ pub struct BatchResult {
     /// The activity, when it is in the log; left out of an answer that would be larger than 4.5 MB.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub activity: Option<Activity>,
+    pub activity: Option<RecordedActivity>,
     /// Why it is not in the log.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+}
+
+/// An activity that is in the log, and whether what it says of a workspace or a member holds.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordedActivity {
+    /// The activity.
+    #[serde(flatten)]
+    pub activity: Activity,
+    /// The activity whose word on the workspace or the member holds instead of this one's.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ActivityId>,
+    /// An event that says the same and happened after this time has an effect.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, nullable = false))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_again_after: Option<Timestamp>,
+}
+
+impl From<WriteOutcome> for RecordedActivity {
+    fn from(outcome: WriteOutcome) -> Self {
+        let (WriteOutcome::New(recorded) | WriteOutcome::Repeat(recorded)) = outcome;
+        let superseded_by = recorded.superseded.as_ref().map(|superseded| superseded.by.clone());
+        let send_again_after = recorded.superseded.and_then(|superseded| superseded.send_again_after);
+        Self { activity: recorded.activity, superseded_by, send_again_after }
+    }
 }
 
 /// Answers a request of the API: the template routes one path of each method here.
@@ -70,8 +97,8 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
             Some(key) => (key.clone(), IDEMPOTENCY_KEY),
             None => (format!("act-{}", Uuid::new_v4()), "id"),
         };
-        let defaults = Defaults { workspace: Some(workspace.clone()), ..app.defaults(id, origin) };
-        sender.admit(InputEvent::parse(value, &defaults)?, defaults.now)
+        let defaults = Defaults { workspace: Some(workspace.clone()), ..app.defaults(&sender, id, origin) };
+        sender.admit(InputEvent::parse(value, &defaults)?)
     };
     let parsed = values.into_iter().enumerate().map(parse).collect();
     let invocation = request.lambda_context_ref();
@@ -98,11 +125,11 @@ fn key(text: &str) -> Result<String> {
 }
 
 fn one(outcome: WriteOutcome) -> Result<Response<String>> {
-    let activity = outcome.activity();
-    let mut response = json_response(activity)?;
-    if let WriteOutcome::New(activity) = &outcome {
+    let mut response = json_response(&RecordedActivity::from(outcome.clone()))?;
+    if let WriteOutcome::New(recorded) = &outcome {
         *response.status_mut() = StatusCode::CREATED;
-        let location = HeaderValue::from_str(&listing::path_of(activity)).map_err(Error::internal)?;
+        let path = listing::path_of(&recorded.activity);
+        let location = HeaderValue::from_str(&path).map_err(Error::internal)?;
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
@@ -127,11 +154,9 @@ fn several(results: Vec<Result<WriteOutcome>>, request_id: Option<&str>) -> Resu
 
 fn batch_result(result: Result<WriteOutcome>, request_id: Option<&str>) -> BatchResult {
     match result {
-        Ok(WriteOutcome::New(activity)) => {
-            BatchResult { status: 201, activity: Some(activity), problem: None }
-        }
-        Ok(WriteOutcome::Repeat(activity)) => {
-            BatchResult { status: 200, activity: Some(activity), problem: None }
+        Ok(outcome) => {
+            let status = if matches!(outcome, WriteOutcome::New(_)) { 201 } else { 200 };
+            BatchResult { status, activity: Some(outcome.into()), problem: None }
         }
         Err(error) => {
             if error.is_ours() {

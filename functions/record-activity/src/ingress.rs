@@ -7,8 +7,7 @@ use std::env;
 use domain::access::Caller;
 use domain::error::Forbidden;
 use domain::event::InputEvent;
-use domain::provenance::{Provenance, RecordedBy, Source};
-use domain::time::Timestamp;
+use domain::provenance::{RecordedBy, Source};
 use domain::{Error, Result, directory};
 
 /// The variable that names the way in: `http`, `event_bus`, `queue` or `invoke`.
@@ -102,21 +101,27 @@ impl Ingress {
 /// The verified sender of an event.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
-    recorded_by: RecordedBy,
+    pub(crate) recorded_by: RecordedBy,
     may_change_directory: bool,
 }
 
 impl Sender {
-    /// Lets an event in that this sender may record, and notes on it who recorded it, at `now`.
+    /// Lets an event in that this sender may record.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for an event about the directory, when the sender may not change it.
-    pub(crate) fn admit(&self, mut event: InputEvent, now: Timestamp) -> Result<InputEvent> {
-        if !self.may_change_directory && directory::is_about(&event.activity.action) {
+    /// [`Error::BadInput`] for one without a time or a version, on a way where the time of arrival says nothing.
+    pub(crate) fn admit(&self, event: InputEvent) -> Result<InputEvent> {
+        if !self.may_change_directory && directory::is_about(event.activity.action.as_str()) {
             return Err(Error::Forbidden(Forbidden::ChangeDirectory));
         }
-        event.activity.recorded =
-            Some(Provenance { recorded_at: now, recorded_by: self.recorded_by.clone() });
+        // A message that is sent again, or an invocation that is retried, would count as later than it was.
+        let is_timed_by_arrival = matches!(self.recorded_by.source, Source::Queue | Source::Invoke);
+        let has_order = event.timed || event.activity.version.is_some();
+        if is_timed_by_arrival && !has_order && directory::is_changed_by(&event.activity) {
+            let detail = "is required for what changes workspaces or members, unless there is a version";
+            return Err(Error::bad_input("created_at", detail));
+        }
         Ok(event)
     }
 }

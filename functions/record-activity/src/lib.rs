@@ -13,6 +13,7 @@ mod ingress;
 mod queue;
 mod summary;
 
+use crate::ingress::Sender;
 use domain::event::{Defaults, InputEvent, MAX_BATCH};
 use domain::json::Exact;
 use domain::provenance::Source;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 pub use actions::KnownAction;
-pub use http::{BatchResult, handle};
+pub use http::{BatchResult, RecordedActivity, handle};
 pub use ingress::{Ingress, Principals};
 pub use summary::{Sink, Summary, to_stdout};
 
@@ -46,11 +47,12 @@ impl App {
         Self { ingress, recorder: Recorder::new(store, jitter), clock, sink }
     }
 
-    /// The values that stand in for absent members of an event whose way in gives only an id. Errors call the id
-    /// `origin`.
-    fn defaults(&self, id: String, origin: &'static str) -> Defaults {
+    /// The values that stand in for absent members of an event from `sender` whose way in gives only an id. Errors call
+    /// the id `origin`.
+    fn defaults(&self, sender: &Sender, id: String, origin: &'static str) -> Defaults {
         let now = (self.clock)();
-        Defaults { id: (id, origin), workspace: None, created_at: now, now }
+        let recorded_by = sender.recorded_by.clone();
+        Defaults { id: (id, origin), workspace: None, created_at: now, now, recorded_by }
     }
 
     /// Records the events that could be parsed, and returns the result of each event, in their order.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use chrono::DateTime;
+use domain::activity::Activity;
+use domain::directory::Superseded;
 use domain::event::{Defaults, InputEvent};
 use domain::provenance::Source;
 use domain::time::Timestamp;
@@ -46,7 +48,15 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
     let (mut response, mut unavailable) =
         (SqsBatchResponse::default(), BTreeMap::<String, Vec<String>>::new());
     for ((message_id, message), result) in messages.into_iter().zip(results) {
-        let Err(error) = result else { continue };
+        let error = match result {
+            Err(error) => error,
+            Ok(outcome) => {
+                if let Some(superseded) = outcome.superseded() {
+                    log_superseded(&message_id, outcome.activity(), superseded);
+                }
+                continue;
+            }
+        };
         response.add_failure(&message_id);
         // The dead-letter queue keeps the message, but not the reason, so the log has it.
         if error.is_ours() {
@@ -68,20 +78,37 @@ fn parse(app: &App, id: &str, message: &SqsMessage) -> Result<InputEvent> {
     let sent = sent.and_then(DateTime::from_timestamp_millis);
     let sent = sent.ok_or_else(|| Error::bad_input(SENT_TIMESTAMP, "must be milliseconds since 1970"))?;
     let body = message.body.as_deref().ok_or_else(|| Error::bad_input("body", "is required"))?;
-    let defaults =
-        Defaults { created_at: Timestamp::truncate(sent), ..app.defaults(id.to_owned(), "messageId") };
-    let (now, value) = (defaults.now, strict::parse(body.as_bytes())?);
+    // Whoever assumes the role names its session, so that only the role counts.
+    let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
+    let role = sender.split(':').next().filter(|role| !role.is_empty());
+    let sender = app.ingress.sender(role.as_slice());
+    let defaults = Defaults {
+        created_at: Timestamp::truncate(sent),
+        ..app.defaults(&sender, id.to_owned(), "messageId")
+    };
+    let value = strict::parse(body.as_bytes())?;
     if app.ingress.source == Source::EventBus {
-        let (event, sender) = envelope::parse(value, defaults)?;
-        return app.ingress.sender(&[&sender]).admit(event, now);
+        return envelope::parse(value, defaults, &app.ingress);
     }
     if envelope::is_envelope(&value) {
         let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \
                       the bus instead";
         return Err(Error::bad_input("body", detail));
     }
-    // Whoever assumes the role names its session, so that only the role counts.
-    let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
-    let role = sender.split(':').next().filter(|role| !role.is_empty());
-    app.ingress.sender(role.as_slice()).admit(InputEvent::parse(value, &defaults)?, now)
+    sender.admit(InputEvent::parse(value, &defaults)?)
+}
+
+/// Logs that an event of a workspace or a member had no effect.
+fn log_superseded(message_id: &str, activity: &Activity, superseded: &Superseded) {
+    let Superseded { by, send_again_after } = superseded;
+    let (workspace, id) = (activity.workspace_id.as_str(), activity.id.as_str());
+    let send_again_after = send_again_after.map(|time| time.to_string());
+    tracing::warn!(
+        message_id,
+        workspace,
+        id,
+        superseded_by = by.as_str(),
+        send_again_after,
+        "recorded without effect"
+    );
 }

@@ -29,6 +29,8 @@ pub struct Summary {
     pub rejected: usize,
     /// Events that may not be recorded, because the table was busy or unavailable until the time was up.
     pub failed: usize,
+    /// Events among them that are new in the log and had no effect on workspaces and members, because something else holds.
+    pub superseded: usize,
     /// How often a request was retried.
     pub retries: u32,
     /// How long recording took.
@@ -52,10 +54,14 @@ impl Summary {
             conflicts: 0,
             rejected: 0,
             failed: 0,
+            superseded: 0,
             retries,
             took,
         };
         for result in results {
+            if let Ok(WriteOutcome::New(recorded)) = result {
+                summary.superseded += usize::from(recorded.superseded.is_some());
+            }
             let count = match result {
                 Ok(WriteOutcome::New(_)) => &mut summary.recorded,
                 Ok(WriteOutcome::Repeat(_)) => &mut summary.duplicates,
@@ -81,6 +87,7 @@ impl Summary {
                 ("Conflicts", count(self.conflicts)),
                 ("Rejected", count(self.rejected)),
                 ("Failed", count(self.failed)),
+                ("Superseded", count(self.superseded)),
                 ("Retries", u64::from(self.retries)),
             ],
             fields: Map::from_iter([

@@ -2,7 +2,7 @@
 
 use domain::activity::Activity;
 use http_api::problem::Problem;
-use record_activity::{BatchResult, KnownAction};
+use record_activity::{BatchResult, KnownAction, RecordedActivity};
 use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -18,6 +18,7 @@ pub(super) fn components() -> Ordered {
     add::<BatchResult>(&mut types);
     add::<KnownAction>(&mut types);
     add::<Problem>(&mut types);
+    add::<RecordedActivity>(&mut types);
     let types = types.into_iter().map(|(name, schema)| (name, Ordered::Schema(Box::new(schema))));
     let mut schemas: Vec<(String, Ordered)> = types.chain([(EVENT.to_owned(), event::schema())]).collect();
     schemas.sort_by(|(a, _), (b, _)| a.cmp(b));

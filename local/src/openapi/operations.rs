@@ -1,7 +1,7 @@
 //! The operations of the REST API, each described here alone. The template has their paths, methods and scopes.
 
 use domain::activity::Activity;
-use record_activity::{BatchResult, KnownAction};
+use record_activity::{BatchResult, KnownAction, RecordedActivity};
 use serde_json::{Value, json};
 
 use super::event;
@@ -74,7 +74,7 @@ static OPERATIONS: &[Operation] = &[
                     description: "Where the activity is.",
                     schema: string,
                 }],
-                schema: Some(reference_to::<Activity>),
+                schema: Some(reference_to::<RecordedActivity>),
             },
             Response {
                 status: 207,
@@ -170,7 +170,7 @@ pub(super) fn tags() -> Ordered {
 fn activity_or_results() -> Ordered {
     let several = array_of(reference_to::<BatchResult>());
     object([
-        ("oneOf", Ordered::Array(vec![reference_to::<Activity>(), several])),
+        ("oneOf", Ordered::Array(vec![reference_to::<RecordedActivity>(), several])),
         ("description", "The activity of a single event, or a result for each event of an array.".into()),
     ])
 }

@@ -132,6 +132,10 @@ pub struct Activity {
     /// Labels to filter by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// The version of the workspace's system of record that says this of a workspace or a member.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// The action's name in GraphQL when it was recorded; not part of the REST entry.
     #[serde(skip)]
     pub category: &'static str,

@@ -1,13 +1,18 @@
 //! The directory: workspaces and memberships, a projection of the log itself.
 //!
 //! An activity of one of the actions below changes the directory in the transaction that records it. Every field keeps
-//! the position of the activity that set it, so that an older activity that arrives late overwrites nothing newer.
+//! when it was last said, so that an older activity that arrives late overwrites nothing newer. A field that decides who
+//! may read keeps that for each of its values; [`holding`] says which of them holds.
+
+mod precedence;
 
 use serde_json::Value;
 
-use crate::activity::{Action, Activity};
-use crate::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
-use crate::position::TimePosition;
+use crate::activity::Activity;
+use crate::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
+use crate::time::Timestamp;
+
+pub use precedence::{DEFAULT_TOLERANCE, Precedence, holding};
 
 /// The role of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role as the catalog spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Client => "client",
+        }
+    }
+
     /// Reads a role as the catalog spells it.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -57,6 +72,8 @@ pub struct Workspace {
     pub organization_name: Option<String>,
     /// The organization's slug.
     pub organization_slug: Option<String>,
+    /// Whether it goes by versions of its system of record, as its first event did, and not by time.
+    pub versioned: bool,
     /// Whether the organization's partition may lack some of its activities, because they were recorded before the
     /// organization was known or while it was another.
     pub unclaimed: bool,
@@ -77,6 +94,7 @@ impl Workspace {
             organization: None,
             organization_name: None,
             organization_slug: None,
+            versioned: false,
             unclaimed: false,
             activity_enabled: true,
             privacy: Privacy::Members,
@@ -92,6 +110,8 @@ pub struct OrgStanding {
     pub known: bool,
     /// Its organization.
     pub organization: Option<OrganizationId>,
+    /// Whether it goes by versions.
+    pub versioned: bool,
     /// Whether it is marked as having activities outside its organization's partition.
     pub unclaimed: bool,
 }
@@ -170,17 +190,57 @@ impl Field {
             Self::Role => "role",
         }
     }
+
+    /// Whether it decides who may read. Such a field keeps when each of its values was last said.
+    pub fn decides_access(self) -> bool {
+        matches!(self, Self::Role | Self::Privacy | Self::ActivityEnabled)
+    }
 }
 
-/// A field's new value, and the position of the activity that decided it.
+/// A field's new value, and when it was said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldChange {
     /// The field.
     pub field: Field,
     /// Its value: a string, a boolean or null.
     pub value: Value,
-    /// The position of the activity. It overwrites only what an earlier activity decided.
-    pub at: TimePosition,
+    /// When it was said. It overwrites only what was said earlier.
+    pub at: Precedence,
+    /// Whether the value is kept beside the field's other values, and not in their place. A field that decides access is
+    /// changed in both ways. What was recorded without provenance knows only the second, and a build that does so may
+    /// still be at work during a deployment.
+    pub beside_others: bool,
+}
+
+impl FieldChange {
+    /// The attribute that keeps it: the field's, or one of the field and the value, such as `role:removed`.
+    pub fn attribute(&self) -> String {
+        if self.beside_others {
+            value_attribute(self.field, &self.value)
+        } else {
+            self.field.name().to_owned()
+        }
+    }
+}
+
+/// The attribute that keeps when `value` of a field was last said.
+pub fn value_attribute(field: Field, value: &Value) -> String {
+    let value = match value {
+        Value::String(text) => text,
+        Value::Bool(true) => "on",
+        Value::Bool(false) => "off",
+        _ => "removed",
+    };
+    format!("{}:{value}", field.name())
+}
+
+/// Something that was said of a workspace or a member without effect, because something else holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superseded {
+    /// The activity that said what holds.
+    pub by: ActivityId,
+    /// The time after which the same has an effect again, unless the workspace goes by versions.
+    pub send_again_after: Option<Timestamp>,
 }
 
 /// Everything that changes in one entry.
@@ -188,7 +248,7 @@ pub struct FieldChange {
 pub struct EntryChange {
     /// The entry.
     pub entry: EntryKey,
-    /// At most one change for each field.
+    /// At most one change for each attribute.
     pub fields: Vec<FieldChange>,
     /// Whether to mark the workspace as having activities outside its organization's partition.
     pub unclaimed: bool,
@@ -200,10 +260,15 @@ impl EntryChange {
         Self { entry: EntryKey::workspace(workspace), fields: Vec::new(), unclaimed: true }
     }
 
-    /// Adds the change that another activity makes to the same entry. The later activity decides a field of both.
+    /// Whether it comes with a version of the system of record.
+    pub fn is_versioned(&self) -> bool {
+        self.fields.iter().any(|change| matches!(change.at, Precedence::Version(..)))
+    }
+
+    /// Adds the change that another activity makes to the same entry. The later activity decides an attribute of both.
     pub fn merge(&mut self, other: Self) {
         for change in other.fields {
-            match self.fields.iter_mut().find(|ours| ours.field == change.field) {
+            match self.fields.iter_mut().find(|ours| ours.attribute() == change.attribute()) {
                 Some(ours) if ours.at < change.at => *ours = change,
                 Some(_) => {}
                 None => self.fields.push(change),
@@ -220,8 +285,8 @@ pub fn is_changed_by(activity: &Activity) -> bool {
 
 /// Whether an action tells of workspaces or members, so that only who may change the directory may record it. These are
 /// all actions of the two nouns, also those that change nothing yet.
-pub fn is_about(action: &Action) -> bool {
-    matches!(action.as_str().split('.').next(), Some("workspace" | "member"))
+pub fn is_about(action: &str) -> bool {
+    matches!(action.split('.').next(), Some("workspace" | "member"))
 }
 
 /// The changes that recording `activity` makes to the directory. The catalog has checked its details.
@@ -276,10 +341,16 @@ fn own_change(activity: &Activity) -> Option<EntryChange> {
         }
         _ => return None,
     };
-    let change = |(field, value)| FieldChange { field, value, at: activity.position() };
+    let at = Precedence::of(activity);
+    let is_kept = |field: Field| field.decides_access() && activity.recorded.is_some();
+    let change = |(field, value): (Field, Value)| {
+        let newest = FieldChange { field, value, at: at.clone(), beside_others: false };
+        let kept = is_kept(field).then(|| FieldChange { beside_others: true, ..newest.clone() });
+        std::iter::once(newest).chain(kept)
+    };
     (!fields.is_empty()).then(|| EntryChange {
         entry,
-        fields: fields.into_iter().map(change).collect(),
+        fields: fields.into_iter().flat_map(change).collect(),
         unclaimed: false,
     })
 }

@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use crate::activity::{Action, Activity, ActorType, Party};
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
 use crate::json::{Members, canonical};
+use crate::provenance::{Provenance, RecordedBy};
 use crate::time::Timestamp;
 use crate::{Error, Result, catalog, directory};
 
-use members::{Line, members};
+use members::{Line, Version, members};
 
 pub use members::Member;
 pub use schema::{any as any_schema, schema};
@@ -68,6 +69,9 @@ members! {
         /// When it happened: RFC 3339, or the same without an offset, which means UTC. At most five minutes ahead, any
         /// time back. Without it, now.
         created_at: Option<Timestamp>,
+        /// A number that grows with each change in the system that keeps workspaces and members. A workspace whose first
+        /// event has one goes by these numbers and not by time. Only for actions about workspaces and members.
+        version: Option<Version>,
     }
 }
 
@@ -110,6 +114,8 @@ pub struct Defaults {
     pub created_at: Timestamp,
     /// The current time.
     pub now: Timestamp,
+    /// The sender, and the way in.
+    pub recorded_by: RecordedBy,
 }
 
 /// A parsed event: an activity that asks to be recorded.
@@ -165,12 +171,20 @@ impl InputEvent {
             tags: members.tags.unwrap_or_default(),
             actor_name: actor.name.map(Line::into_text),
             actor_email: actor.email.map(Line::into_text),
-            recorded: None,
+            version: members.version.map(Version::number),
+            recorded: Some(Provenance {
+                recorded_at: defaults.now,
+                recorded_by: defaults.recorded_by.clone(),
+            }),
         };
         if activity.actor_type == ActorType::User && activity.on_behalf_of.is_some() {
             return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));
         }
         catalog::check(&activity)?;
+        if activity.version.is_some() && !directory::is_about(activity.action.as_str()) {
+            let detail = "is only allowed for an action about workspaces or members";
+            return Err(Error::bad_input("version", detail));
+        }
         if created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY) && directory::is_changed_by(&activity) {
             let detail = "must be at most 5 seconds ahead for an action that decides who may read";
             return Err(Error::bad_input("created_at", detail));
@@ -211,10 +225,18 @@ pub fn fingerprint(activity: &Activity) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provenance::Source;
 
     fn defaults() -> Defaults {
         let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
-        Defaults { id: ("key-1".into(), "Idempotency-Key"), workspace: None, created_at: now, now }
+        let recorded_by = RecordedBy::new(Source::Http, &["ada"]);
+        Defaults {
+            id: ("key-1".into(), "Idempotency-Key"),
+            workspace: None,
+            created_at: now,
+            now,
+            recorded_by,
+        }
     }
 
     fn event() -> Value {

@@ -8,7 +8,9 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::TimeDelta;
 use domain::access::{Caller, scopes};
+use domain::directory::DEFAULT_TOLERANCE;
 use domain::{Error, Result};
 use http_api::problem::Problem;
 use lambda_http::http::header::HOST;
@@ -42,11 +44,11 @@ pub const LIBRARIES: &[&str] =
 /// is the function's crate, `env!("CARGO_CRATE_NAME")` or the name of its library.
 ///
 /// # Errors
-/// When `LOG_TABLE` is not set: the function cannot work, and Lambda should say so at once.
+/// When `LOG_TABLE` is not set, or the tolerance is no number: the function cannot work, and Lambda should say so at once.
 pub async fn start(function: &'static str) -> Result<Store, lambda_http::Error> {
     start_log(function);
     let table = std::env::var("LOG_TABLE").map_err(|_| "LOG_TABLE must name the table")?;
-    let store = Store::new(store::connect().await, table);
+    let store = Store::new(store::connect().await, table).with_tolerance(tolerance()?);
     // A failure is no reason to stop, because the first request will tell its caller what it means.
     match tokio::time::timeout(WARM_UP_TIMEOUT, store.warm_up()).await {
         Ok(Ok(())) => {}
@@ -54,6 +56,17 @@ pub async fn start(function: &'static str) -> Result<Store, lambda_http::Error> 
         Err(_) => tracing::warn!("warm-up timed out"),
     }
     Ok(store)
+}
+
+/// The tolerance within which changes of the directory have no order, from `DIRECTORY_TOLERANCE_SECONDS`.
+///
+/// # Errors
+/// When it is set, and is no whole number of seconds up to an hour.
+fn tolerance() -> Result<TimeDelta, &'static str> {
+    let Ok(seconds) = std::env::var("DIRECTORY_TOLERANCE_SECONDS") else { return Ok(DEFAULT_TOLERANCE) };
+    let seconds = seconds.parse::<u32>().ok().filter(|seconds| *seconds <= 3600);
+    let seconds = seconds.ok_or("DIRECTORY_TOLERANCE_SECONDS must be a whole number from 0 to 3600")?;
+    Ok(TimeDelta::seconds(seconds.into()))
 }
 
 /// Writes the log as Lambda wants it: lines of JSON with a time and a level, and the invocation's span with its request

@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use domain::directory::{EntryChange, EntryKey, Field};
+use domain::directory::{EntryChange, EntryKey, Precedence};
 use domain::event::InputEvent;
 use domain::ids::WorkspaceId;
-use domain::position::TimePosition;
 use domain::{Error, Result};
 use store::{OrgPartition, PreparedEvent, StoredId, TRANSACTION_ITEMS, Transaction};
 
@@ -25,6 +24,8 @@ pub(crate) struct Placement {
     pub(crate) partition: OrgPartition,
     /// Whether the workspace must still be marked as having activities outside its organization's partition.
     pub(crate) needs_marking: bool,
+    /// Whether the workspace goes by versions; `None` when it is not known.
+    pub(crate) versioned: Option<bool>,
 }
 
 /// The events of a workspace that are in no batch yet, in the order of time.
@@ -60,8 +61,8 @@ impl Queue {
 pub(crate) struct Batch {
     placement: Placement,
     events: Vec<(Index, PreparedEvent)>,
-    /// The fields of the directory that newer activities decided.
-    decided: HashMap<(EntryKey, Field), TimePosition>,
+    /// The attributes of the directory that say something newer.
+    decided: HashMap<(EntryKey, String), Precedence>,
 }
 
 impl Batch {
@@ -132,7 +133,7 @@ impl Batch {
         }
         for EntryChange { entry, fields, .. } in &mut changes {
             fields.retain(|change| {
-                let newer = self.decided.get(&(entry.clone(), change.field));
+                let newer = self.decided.get(&(entry.clone(), change.attribute()));
                 newer.is_none_or(|newer| change.at > *newer)
             });
         }
@@ -140,14 +141,27 @@ impl Batch {
         changes
     }
 
-    /// Notes that newer activities decided fields of a change. Returns whether that leaves less to change.
-    pub(crate) fn newer_decided(&mut self, change: &EntryChange, fields: Vec<(Field, TimePosition)>) -> bool {
+    /// Notes that attributes of a change say something newer. Returns whether that leaves less to change.
+    pub(crate) fn newer_decided(
+        &mut self,
+        change: &EntryChange,
+        attributes: Vec<(String, Precedence)>,
+    ) -> bool {
         let mut less = false;
-        for (field, at) in fields {
-            less |= change.fields.iter().any(|change| change.field == field && change.at <= at);
-            self.decided.insert((change.entry.clone(), field), at);
+        for (attribute, at) in attributes {
+            less |= change.fields.iter().any(|change| change.attribute() == attribute && change.at <= at);
+            self.decided.insert((change.entry.clone(), attribute), at);
         }
         less
+    }
+
+    /// Takes out the events that change these entries.
+    pub(crate) fn take_out_changes_of(&mut self, entries: &[EntryKey]) -> Vec<(Index, PreparedEvent)> {
+        let changes =
+            |event: &PreparedEvent| event.changes().iter().any(|change| entries.contains(&change.entry));
+        let (out, rest) = std::mem::take(&mut self.events).into_iter().partition(|(_, event)| changes(event));
+        self.events = rest;
+        out
     }
 
     /// Takes out the events whose ids are taken, given by their index in the transaction.

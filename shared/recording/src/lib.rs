@@ -1,6 +1,7 @@
 //! The recorder: every event exactly once, whatever fails.
 
 mod batch;
+mod effect;
 mod writer;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::activity::Activity;
+use domain::directory::Superseded;
 use domain::event::InputEvent;
 use domain::ids::WorkspaceId;
 use domain::{Error, Result};
@@ -35,16 +37,32 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteOutcome {
     /// This call recorded it.
-    New(Activity),
+    New(Recorded),
     /// It was there already, with the same content.
-    Repeat(Activity),
+    Repeat(Recorded),
+}
+
+/// An activity that is in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The activity.
+    pub activity: Activity,
+    /// Set when it says something of a workspace or a member and something else holds.
+    pub superseded: Option<Superseded>,
 }
 
 impl WriteOutcome {
     /// The activity, as it is in the log.
     pub fn activity(&self) -> &Activity {
         match self {
-            Self::New(activity) | Self::Repeat(activity) => activity,
+            Self::New(recorded) | Self::Repeat(recorded) => &recorded.activity,
+        }
+    }
+
+    /// Set when the activity says something of a workspace or a member and something else holds.
+    pub fn superseded(&self) -> Option<&Superseded> {
+        match self {
+            Self::New(recorded) | Self::Repeat(recorded) => recorded.superseded.as_ref(),
         }
     }
 }
@@ -119,11 +137,17 @@ impl Recorder {
                 standing => break standing?,
             }
         };
+        let versioned = standing.known.then_some(standing.versioned);
         let placement = match standing.organization {
             Some(organization) => {
-                Placement { partition: OrgPartition::Organization(organization), needs_marking: false }
+                let partition = OrgPartition::Organization(organization);
+                Placement { partition, needs_marking: false, versioned }
             }
-            None => Placement { partition: OrgPartition::Unclaimed, needs_marking: !standing.unclaimed },
+            None => Placement {
+                partition: OrgPartition::Unclaimed,
+                needs_marking: !standing.unclaimed,
+                versioned,
+            },
         };
         if standing.known && !placement.needs_marking {
             let mut cache = locked(&self.org_partition_cache);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use domain::directory::{EntryKey, organization_of};
+use domain::directory::{self, EntryKey, Superseded, organization_of};
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
 use domain::{Error, Result};
@@ -12,7 +12,7 @@ use store::{COUNTER_SHARDS, OrgPartition, PreparedEvent, StoredId, Transaction, 
 use uuid::Uuid;
 
 use crate::batch::{Batch, Index, Placement, Queue};
-use crate::{Call, Recorder, WriteOutcome, locked};
+use crate::{Call, Recorded, Recorder, WriteOutcome, effect, locked};
 
 /// Records the events of one workspace, as part of one call.
 pub(crate) struct Writer<'a> {
@@ -45,6 +45,7 @@ impl<'a> Writer<'a> {
         }
         match placement {
             Ok(placement) => {
+                let events = self.set_misordered_aside(events, &placement);
                 let queue = Mutex::new(Queue::new(events, placement));
                 // Transactions of one workspace conflict at its counters, unless each has a shard of its own.
                 let first = self.recorder.store.jitter().below(COUNTER_SHARDS);
@@ -95,7 +96,8 @@ impl<'a> Writer<'a> {
         for ((index, event), organization) in events.into_iter().zip(named) {
             let Some(organization) = organization else { continue };
             let needs_marking = first.as_ref() != Some(&organization);
-            let placement = Placement { partition: OrgPartition::Organization(organization), needs_marking };
+            let partition = OrgPartition::Organization(organization);
+            let placement = Placement { partition, needs_marking, versioned: None };
             match PreparedEvent::new(event) {
                 Ok(event) => {
                     let shard = self.recorder.store.jitter().below(COUNTER_SHARDS);
@@ -133,21 +135,27 @@ impl<'a> Writer<'a> {
             let damage = match outcome {
                 Ok(TransactionOutcome::Committed) => {
                     self.forget_if_changed(&transaction);
-                    batch.into_events().for_each(|(index, event)| {
+                    let recorded = batch.into_events().map(|(index, event)| {
                         let (event, stored) = event.into_parts();
-                        self.finish(index, event, true, &stored);
+                        (index, event, stored)
                     });
+                    self.finish(recorded.collect(), true).await;
                     return true;
                 }
-                Ok(TransactionOutcome::Refused { taken, late, contended }) => {
-                    let mut has_progress = !taken.is_empty() || contended.is_some();
+                Ok(TransactionOutcome::Refused { taken, late, misordered, contended }) => {
+                    let mut has_progress = !taken.is_empty() || !misordered.is_empty() || contended.is_some();
                     let directory = transaction.directory;
-                    for (at, fields) in late {
-                        has_progress |= batch.newer_decided(&directory[at], fields);
+                    for (at, attributes) in late {
+                        has_progress |= batch.newer_decided(&directory[at], attributes);
                     }
-                    for (index, event, stored) in batch.take_out(taken) {
-                        self.finish(index, event, false, &stored);
+                    let repeats = batch.take_out(taken);
+                    let misordered: Vec<EntryKey> =
+                        misordered.into_iter().map(|at| directory[at].entry.clone()).collect();
+                    for (index, event) in batch.take_out_changes_of(&misordered) {
+                        self.recorder.forget_placement(&self.workspace);
+                        self.fail(index, event.event(), &other_order(event.event()));
                     }
+                    self.finish(repeats, false).await;
                     if let Some(source) = contended {
                         // The other shard may be free, and the next attempt is another transaction anyway.
                         shard = (shard + 1) % COUNTER_SHARDS;
@@ -181,11 +189,44 @@ impl<'a> Writer<'a> {
         false
     }
 
-    /// The result of an event, and of its duplicates, given what is in the log under its id.
-    fn finish(&self, index: Index, event: InputEvent, is_new: bool, stored: &StoredId) {
-        let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
-        self.push(index, outcome(event, is_new, stored));
-        duplicates.into_iter().for_each(|(index, event)| self.push(index, outcome(event, false, stored)));
+    /// The results of events, and of their duplicates, given what is in the log under their ids.
+    async fn finish(&self, events: Vec<(Index, InputEvent, StoredId)>, is_new: bool) {
+        let mut outcomes = Vec::with_capacity(events.len());
+        for (index, event, stored) in events {
+            let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
+            outcomes.push((index, outcome(event, is_new, &stored)));
+            outcomes
+                .extend(duplicates.into_iter().map(|(index, event)| (index, outcome(event, false, &stored))));
+        }
+        let recorded: Vec<&WriteOutcome> =
+            outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
+        let effects = effect::superseded(self.recorder, self.call, &recorded).await;
+        let mut effects = effects.map(Vec::into_iter);
+        for (index, outcome) in outcomes {
+            let outcome = outcome.and_then(|outcome| match &mut effects {
+                Ok(effects) => Ok(outcome.with_effect(effects.next().flatten())),
+                // It is in the log, and a repeat will say whether it holds.
+                Err(error) => Err(error.duplicate()),
+            });
+            self.push(index, outcome);
+        }
+    }
+
+    /// Fails the events about the directory that come without a version to a workspace that goes by versions, or with one
+    /// to a workspace that goes by time.
+    fn set_misordered_aside(
+        &self,
+        events: Vec<(Index, InputEvent)>,
+        placement: &Placement,
+    ) -> Vec<(Index, InputEvent)> {
+        let Some(versioned) = placement.versioned else { return events };
+        let fits = |event: &InputEvent| {
+            let activity = &event.activity;
+            !directory::is_changed_by(activity) || activity.version.is_some() == versioned
+        };
+        let (fitting, others): (Vec<_>, Vec<_>) = events.into_iter().partition(|(_, event)| fits(event));
+        others.into_iter().for_each(|(index, event)| self.fail(index, &event, &other_order(&event)));
+        fitting
     }
 
     fn fail_all(&self, batch: Batch, error: &Error) {
@@ -226,5 +267,23 @@ fn outcome(event: InputEvent, is_new: bool, stored: &StoredId) -> Result<WriteOu
         return Err(Error::Conflict { field: "id", detail });
     }
     activity.created_at = stored.created_at;
-    Ok(if is_new { WriteOutcome::New(activity) } else { WriteOutcome::Repeat(activity) })
+    let recorded = Recorded { activity, superseded: None };
+    Ok(if is_new { WriteOutcome::New(recorded) } else { WriteOutcome::Repeat(recorded) })
+}
+
+impl WriteOutcome {
+    fn with_effect(mut self, superseded: Option<Superseded>) -> Self {
+        let (Self::New(recorded) | Self::Repeat(recorded)) = &mut self;
+        recorded.superseded = superseded;
+        self
+    }
+}
+
+/// The error of an event about the directory that comes with a version to a workspace without, or the other way round.
+fn other_order(event: &InputEvent) -> Error {
+    let detail = match event.activity.version {
+        Some(_) => "must be absent: this workspace goes by time, as its first event had no version",
+        None => "is required: this workspace goes by versions, as its first event had one",
+    };
+    Error::bad_input("version", detail)
 }

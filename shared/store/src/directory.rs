@@ -1,24 +1,23 @@
 //! Reads of the directory, all strongly consistent: a member removed is out at once.
 
+mod fields;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::backoff::Backoff;
-use super::keys::{self, ItemKey, Key};
+use super::keys::{self, ItemKey};
 use super::parallel::try_all;
-use super::{Item, Store, failed, key, string};
-use domain::directory::{EntryKey, EntryKind, Field, FieldChange, OrgStanding, Privacy, Role, Workspace};
+use super::{Item, Store, failed, key};
+use domain::directory::{EntryChange, EntryKey, EntryKind, Field, OrgStanding, Precedence, Role, Workspace};
 use domain::ids::{ActorId, OrganizationId, Slug, WorkspaceId};
 use domain::{Error, Result};
 
-/// The attribute that marks a workspace with activities outside its organization's partition.
-pub(super) const UNCLAIMED: &str = "unclaimed";
-/// In a field's map: its value.
-pub(super) const VALUE: &str = "v";
-/// In a field's map: the position of the activity that set it.
-pub(super) const AT: &str = "at";
+use fields::{entry_key, held, listed_workspace, role_of, workspace_of};
+
+pub(super) use fields::{AT, UNCLAIMED, VALUE, VERSIONED, encode, said_at};
 
 /// The most keys of a BatchGetItem.
 const MAX_BATCH_KEYS: usize = 100;
@@ -42,21 +41,24 @@ impl Store {
         let member_key = user.map(|user| key(keys::directory(&EntryKey::member(workspace, user))));
         let found = self.items(std::iter::once(&workspace_key).chain(&member_key).cloned().collect()).await?;
         let item = |at: &Item| found.iter().find(|item| at.iter().all(|(k, v)| item.get(k) == Some(v)));
-        let role = member_key.as_ref().and_then(item).and_then(role_of);
-        Ok((item(&workspace_key).and_then(workspace_of), role))
+        let role = member_key.as_ref().and_then(item).and_then(|item| role_of(item, self.tolerance));
+        let workspace = item(&workspace_key).and_then(|item| workspace_of(item, self.tolerance));
+        Ok((workspace, role))
     }
 
     /// A user's memberships, in the order of the workspaces' ids: a request for each 1 MB, some 8,000 memberships.
     pub async fn memberships(&self, user: &ActorId) -> Result<Vec<(WorkspaceId, Role)>> {
         let items = self.listed(keys::memberships(user), None).await?;
-        let member = |item: &Item| Some((listed_workspace(item)?, role_of(item)?));
+        let member = |item: &Item| Some((listed_workspace(item)?, role_of(item, self.tolerance)?));
         Ok(items.iter().filter_map(member).collect())
     }
 
     /// The entries of those workspaces that are known: a request for each hundred, a few at a time.
     pub async fn workspaces(&self, ids: &[WorkspaceId]) -> Result<HashMap<WorkspaceId, Workspace>> {
         let entry = |item: &Item| match entry_key(item)? {
-            EntryKey { workspace, kind: EntryKind::Workspace } => Some((workspace, workspace_of(item)?)),
+            EntryKey { workspace, kind: EntryKind::Workspace } => {
+                Some((workspace, workspace_of(item, self.tolerance)?))
+            }
             _ => None,
         };
         let items = self.batch_get(ids, |id| keys::directory(&EntryKey::workspace(id))).await?;
@@ -105,7 +107,7 @@ impl Store {
             .await?;
         let role = |item: &Item| match entry_key(item)? {
             EntryKey { workspace, kind: EntryKind::Member(user) } => {
-                Some(((user, workspace), role_of(item)?))
+                Some(((user, workspace), role_of(item, self.tolerance)?))
             }
             _ => None,
         };
@@ -154,67 +156,35 @@ impl Store {
     pub async fn org_standing(&self, workspace: &WorkspaceId) -> Result<OrgStanding> {
         let found = self.item(keys::directory(&EntryKey::workspace(workspace))).await?;
         let Some(item) = found else { return Ok(OrgStanding::default()) };
-        let known = workspace_of(&item);
+        let known = workspace_of(&item, self.tolerance);
         Ok(OrgStanding {
             known: known.is_some(),
+            versioned: item.contains_key(VERSIONED),
             organization: known.and_then(|workspace| workspace.organization),
             unclaimed: item.contains_key(UNCLAIMED),
         })
     }
-}
 
-/// A field's attribute: its value, and the position of the activity that set it.
-pub(super) fn encode(change: &FieldChange) -> AttributeValue {
-    let value = match &change.value {
-        serde_json::Value::String(text) => string(text),
-        serde_json::Value::Bool(flag) => AttributeValue::Bool(*flag),
-        _ => AttributeValue::Null(true),
-    };
-    let at = string(keys::time_position(&change.at));
-    AttributeValue::M(HashMap::from([(VALUE.into(), value), (AT.into(), at)]))
-}
-
-/// The entry that an item is.
-fn entry_key(item: &Item) -> Option<EntryKey> {
-    let text = |name| item.get(name)?.as_s().ok();
-    match Key::parse(text(keys::PK)?, text(keys::SK)?)? {
-        Key::Directory(entry) => Some(entry),
-        _ => None,
+    /// What holds of the fields that decide access and that `changes` change, with when each was said, by the changes'
+    /// entries: a request for each hundred entries.
+    pub async fn held(
+        &self,
+        changes: &[EntryChange],
+    ) -> Result<HashMap<(EntryKey, Field), (serde_json::Value, Precedence)>> {
+        let wanted: Vec<EntryKey> = changes
+            .iter()
+            .filter(|change| change.fields.iter().any(|change| change.beside_others))
+            .map(|change| change.entry.clone())
+            .collect();
+        let mut found = HashMap::new();
+        for item in self.batch_get(&wanted, keys::directory).await? {
+            let Some(entry) = entry_key(&item) else { continue };
+            for field in [Field::Role, Field::Privacy, Field::ActivityEnabled] {
+                if let Some(holds) = held(&item, field, self.tolerance) {
+                    found.insert((entry.clone(), field), holds);
+                }
+            }
+        }
+        Ok(found)
     }
-}
-
-/// A field's value, when it was ever set.
-fn field(item: &Item, field: Field) -> Option<&AttributeValue> {
-    item.get(field.name())?.as_m().ok()?.get(VALUE)
-}
-
-/// A membership's role; none once it ended.
-fn role_of(item: &Item) -> Option<Role> {
-    field(item, Field::Role)?.as_s().ok().and_then(|text| Role::parse(text))
-}
-
-/// The workspace that an item of a listing names.
-fn listed_workspace(item: &Item) -> Option<WorkspaceId> {
-    keys::listed_workspace(item.get(keys::SK)?.as_s().ok()?)
-}
-
-/// A workspace's entry, once its `workspace.created` was recorded; before, there may only be settings.
-fn workspace_of(item: &Item) -> Option<Workspace> {
-    let text = |name| field(item, name).and_then(|value| value.as_s().ok()).cloned();
-    let flag = |name| field(item, name).and_then(|value| value.as_bool().ok()).copied();
-    Some(Workspace {
-        name: text(Field::Name)?,
-        slug: text(Field::Slug),
-        organization: text(Field::Organization).and_then(|id| OrganizationId::parse("organization", id).ok()),
-        organization_name: text(Field::OrganizationName),
-        organization_slug: text(Field::OrganizationSlug),
-        unclaimed: item.contains_key(UNCLAIMED),
-        activity_enabled: flag(Field::ActivityEnabled).unwrap_or(true),
-        privacy: match text(Field::Privacy).as_deref() {
-            None | Some("members") => Privacy::Members,
-            // Anything else hides rather than shows.
-            Some(_) => Privacy::Admins,
-        },
-        archived: flag(Field::Archived).unwrap_or(false),
-    })
 }

@@ -111,6 +111,7 @@ members!(
     on_behalf_of,
     affected,
     tags,
+    version,
     actor_name,
     actor_email,
     recorded
@@ -160,6 +161,20 @@ impl Stored for Map<String, Value> {
 
     fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
         serde_json::from_str(&String::from_attribute(name, value)?).map_err(Error::internal)
+    }
+}
+
+/// A number that DynamoDB keeps exactly: it has 38 digits.
+impl Stored for u64 {
+    fn to_attribute(&self) -> Result<Option<AttributeValue>> {
+        Ok(Some(AttributeValue::N(self.to_string())))
+    }
+
+    fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
+        match value {
+            Some(AttributeValue::N(number)) => number.parse().map_err(Error::internal),
+            _ => Err(Error::internal(format!("{name} is no number"))),
+        }
     }
 }
 

@@ -7,14 +7,15 @@ mod read;
 
 use chrono::NaiveDate;
 use domain::activity::{Action, Activity};
-use domain::directory::{EntryKey, EntryKind};
+use domain::directory::{EntryKey, EntryKind, Precedence};
 use domain::filter::Sort;
 use domain::ids::{ActivityId, ActorId, IssueId, OrganizationId, Slug, WorkspaceId};
 use domain::position::{Bound, CategoryPosition, Edge, Prefix, TimePosition};
 use domain::time::Timestamp;
 
 pub(crate) use read::{
-    Key, category_position as parse_category_position, listed_workspace, time_position as parse_time_position,
+    Key, category_position as parse_category_position, listed_workspace, precedence as parse_precedence,
+    time_position as parse_time_position,
 };
 
 /// The partition key and the sort key of an item.
@@ -119,6 +120,17 @@ pub(crate) fn activities_from(time: Timestamp) -> String {
 pub(crate) fn time_position(TimePosition { created_at, id }: &TimePosition) -> String {
     format!("{}#{id}", created_at.key())
 }
+
+/// When something was said of the directory: a time with an id, or a version with an id, which comes after all times.
+pub(crate) fn precedence(at: &Precedence) -> String {
+    match at {
+        Precedence::Time(position) => time_position(position),
+        Precedence::Version(version, id) => format!("{VERSION_PREFIX}{version:020}#{id}"),
+    }
+}
+
+/// Begins the text of a version. It comes after every digit, and so after every time.
+const VERSION_PREFIX: &str = "V";
 
 /// by-issue: partition of an issue's activities.
 pub(crate) fn issue(workspace: &WorkspaceId, issue: &IssueId) -> String {

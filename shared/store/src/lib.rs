@@ -22,6 +22,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use chrono::TimeDelta;
+use domain::directory::DEFAULT_TOLERANCE;
 use domain::{Error, Result};
 
 pub use client::{config, connect, https};
@@ -47,18 +49,31 @@ pub struct Store {
     client: Client,
     table: String,
     jitter: Arc<Jitter>,
+    tolerance: TimeDelta,
 }
 
 impl Store {
     /// The table called `table`, reached through `client`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), jitter: Arc::default() }
+        Self { client, table: table.into(), jitter: Arc::default(), tolerance: DEFAULT_TOLERANCE }
     }
 
     /// The same table, with pauses between attempts that `rng` decides.
     #[must_use]
     pub fn with_jitter(self, rng: fastrand::Rng) -> Self {
         Self { jitter: Arc::new(Jitter::new(rng)), ..self }
+    }
+
+    /// The same table, where changes of the directory within `tolerance` have no order, and the more restrictive one
+    /// holds. All readers and recorders of a table need the same.
+    #[must_use]
+    pub fn with_tolerance(self, tolerance: TimeDelta) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    /// The tolerance within which changes of the directory have no order.
+    pub fn tolerance(&self) -> TimeDelta {
+        self.tolerance
     }
 
     /// The source of its pauses between attempts.

@@ -199,7 +199,9 @@ mod tests {
             "id": "act-1", "workspace_id": "ws", "issue_id": "issue-1", "actor_type": "user", "actor_id": "ada",
             "action": "issue.closed", "created_at": "2025-01-01T00:00:00Z"
         });
-        let defaults = Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now };
+        let recorded_by = domain::provenance::RecordedBy::new(domain::provenance::Source::Http, &["ada"]);
+        let defaults =
+            Defaults { id: ("unused".into(), "id"), workspace: None, created_at: now, now, recorded_by };
         let activity = InputEvent::parse(event, &defaults).unwrap().activity;
         let mut item = item::encode(&activity).unwrap();
         item::index(&activity, &OrgPartition::Unclaimed, &mut item);

@@ -10,16 +10,15 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
 };
-use domain::directory::{self as domain_directory, EntryChange, Field};
+use domain::directory::{self as domain_directory, EntryChange, EntryKind, Field, FieldChange, Precedence};
 use domain::error::Source;
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
-use domain::position::TimePosition;
 use domain::time::Timestamp;
 use domain::{Error, Result};
 
 use super::counters::{day_attribute, slot_attribute};
-use super::directory::{AT, UNCLAIMED};
+use super::directory::{AT, UNCLAIMED, VERSIONED};
 use super::keys::{self, ItemKey, OrgPartition};
 use super::{Item, Store, directory, failed, item, key, string};
 
@@ -111,8 +110,11 @@ pub enum TransactionOutcome {
     Refused {
         /// Events whose ids are taken, by index, with what the table remembers of the ids.
         taken: Vec<(usize, StoredId)>,
-        /// Changes of the directory, by index, of which newer activities decided all or part.
-        late: Vec<(usize, Vec<(Field, TimePosition)>)>,
+        /// Changes of the directory, by index, with those of its attributes that say something newer, and since when.
+        late: Vec<(usize, Vec<(String, Precedence)>)>,
+        /// Changes of the directory, by index, that come with a version to a workspace that goes by time, or the other
+        /// way round.
+        misordered: Vec<usize>,
         /// Set when another transaction was at work on the same items, or the table refused for capacity: the same
         /// transaction may succeed later.
         contended: Option<Source>,
@@ -242,12 +244,30 @@ impl Store {
         let (mut terms, mut conditions) = (Vec::new(), Vec::new());
         for (index, field) in change.fields.iter().enumerate() {
             terms.push(format!("#f{index} = :f{index}"));
-            conditions.push(format!("(attribute_not_exists(#f{index}) OR #f{index}.#at < :at{index})"));
+            let said_at = if field.beside_others {
+                format!("#f{index}")
+            } else {
+                update = update.expression_attribute_names("#at", AT);
+                format!("#f{index}.#at")
+            };
+            conditions.push(format!("(attribute_not_exists(#f{index}) OR {said_at} < :at{index})"));
             update = update
-                .expression_attribute_names(format!("#f{index}"), field.field.name())
-                .expression_attribute_names("#at", AT)
+                .expression_attribute_names(format!("#f{index}"), field.attribute())
                 .expression_attribute_values(format!(":f{index}"), directory::encode(field))
-                .expression_attribute_values(format!(":at{index}"), string(keys::time_position(&field.at)));
+                .expression_attribute_values(format!(":at{index}"), string(keys::precedence(&field.at)));
+        }
+        if change.entry.kind == EntryKind::Workspace && !change.fields.is_empty() {
+            // The first event of a workspace decides whether it goes by versions.
+            update = update.expression_attribute_names("#versioned", VERSIONED);
+            if change.is_versioned() {
+                terms.push("#versioned = :true".into());
+                conditions.push("(attribute_exists(#versioned) OR attribute_not_exists(#known))".into());
+                update = update
+                    .expression_attribute_names("#known", Field::Name.name())
+                    .expression_attribute_values(":true", AttributeValue::Bool(true));
+            } else {
+                conditions.push("attribute_not_exists(#versioned)".into());
+            }
         }
         if change.unclaimed {
             terms.push("#unclaimed = :true".into());
@@ -273,7 +293,8 @@ fn refusal(
     parts: &[Part],
     reasons: Vec<CancellationReason>,
 ) -> Result<TransactionOutcome> {
-    let (mut taken, mut late, mut contended, mut lone) = (Vec::new(), Vec::new(), None, false);
+    let (mut taken, mut late, mut misordered, mut contended, mut lone) =
+        (Vec::new(), Vec::new(), Vec::new(), None, false);
     for (part, reason) in parts.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), part) {
             ("None", _) => {}
@@ -282,7 +303,15 @@ fn refusal(
                 taken.push((*index, stored_id(item)?));
             }
             ("ConditionalCheckFailed", Part::Directory(index)) => {
-                late.push((*index, decided(&transaction.directory[*index], &reason)));
+                let change = &transaction.directory[*index];
+                let item = reason.item.ok_or_else(|| Error::internal("an entry came without its item"))?;
+                if change.entry.kind == EntryKind::Workspace
+                    && item.contains_key(VERSIONED) != change.is_versioned()
+                {
+                    misordered.push(*index);
+                } else {
+                    late.push((*index, decided(change, &item)));
+                }
             }
             // The id item says the same, and says more; one without the other would be a damaged table.
             ("ConditionalCheckFailed", Part::Activity) => lone = true,
@@ -293,11 +322,11 @@ fn refusal(
             }
         }
     }
-    if taken.is_empty() && late.is_empty() && contended.is_none() {
+    if taken.is_empty() && late.is_empty() && misordered.is_empty() && contended.is_none() {
         let what = if lone { "an activity is there without its id item" } else { "for no reason given" };
         return Err(Error::internal(format!("transaction refused: {what}")));
     }
-    Ok(TransactionOutcome::Refused { taken, late, contended })
+    Ok(TransactionOutcome::Refused { taken, late, misordered, contended })
 }
 
 /// The id item of an activity.
@@ -316,9 +345,12 @@ pub(super) fn stored_id(mut item: Item) -> Result<StoredId> {
     })
 }
 
-/// The positions of the activities that decided the fields which a change wants to set.
-fn decided(change: &EntryChange, reason: &CancellationReason) -> Vec<(Field, TimePosition)> {
-    let Some(item) = &reason.item else { return Vec::new() };
-    let at = |name: &str| keys::parse_time_position(item.get(name)?.as_m().ok()?.get(AT)?.as_s().ok()?);
-    change.fields.iter().filter_map(|change| Some((change.field, at(change.field.name())?))).collect()
+/// When the attributes that a change wants to set were last said.
+fn decided(change: &EntryChange, item: &Item) -> Vec<(String, Precedence)> {
+    let said = |change: &FieldChange| {
+        let name = change.attribute();
+        let at = directory::said_at(item.get(&name)?)?;
+        Some((name, at))
+    };
+    change.fields.iter().filter_map(said).collect()
 }

@@ -193,7 +193,9 @@ mod tests {
             "id": "act-1", "workspace_id": "ws-1", "issue_id": "issue-1", "actor_type": "user", "actor_id": "u-1",
             "actor": { "name": hostile }, "action": action, "details": details,
         });
-        let defaults = Defaults { id: ("x".into(), "id"), workspace: None, created_at: now, now };
+        let recorded_by = crate::provenance::RecordedBy::new(crate::provenance::Source::Http, &["x"]);
+        let defaults =
+            Defaults { id: ("x".into(), "id"), workspace: None, created_at: now, now, recorded_by };
         InputEvent::parse(event, &defaults).unwrap().activity
     }
 

@@ -145,6 +145,39 @@ impl<const MAX: usize> ReadValue for Line<MAX> {
     }
 }
 
+/// A version: a whole number that every reader of JSON keeps exactly.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Version(u64);
+
+impl Version {
+    /// The largest: 2^53 - 1, the largest whole number that JavaScript tells from its neighbours.
+    const MAX: u64 = (1 << 53) - 1;
+
+    /// The number.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl ReadValue for Version {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        // JSON Schema takes 5.0 for a whole number too.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are checked")]
+        let whole = |number: f64| {
+            (number.fract() == 0.0 && number >= 0.0 && number <= Self::MAX as f64).then_some(number as u64)
+        };
+        let number = value.as_u64().or_else(|| value.as_f64().and_then(whole));
+        let number = number.filter(|number| *number <= Self::MAX);
+        number
+            .map(Self)
+            .ok_or_else(|| Error::bad_input(field, format!("must be a whole number from 0 to {}", Self::MAX)))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": 0, "maximum": Self::MAX })
+    }
+}
+
 macro_rules! read_ids {
     ($($name:ident),+) => {
         $(impl ReadValue for $name {

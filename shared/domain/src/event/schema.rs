@@ -6,7 +6,7 @@ use super::EventMembers;
 use super::members::object;
 use crate::activity::ActorType;
 use crate::catalog::Entry;
-use crate::ids;
+use crate::{directory, ids};
 
 /// The JSON Schema, draft 2020-12, of an event of `entry`'s action as it is posted.
 ///
@@ -32,6 +32,9 @@ pub fn schema(entry: &Entry) -> Value {
     }
     if entry.on_issue {
         schema["properties"]["issue_id"] = ids::json_schema();
+    }
+    if !directory::is_about(entry.action) {
+        schema["properties"]["version"] = json!({ "type": "null" });
     }
     schema["properties"]["action"] = json!({ "const": entry.action });
     schema["properties"]["details"] = details;

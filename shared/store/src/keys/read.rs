@@ -2,12 +2,12 @@
 
 use chrono::NaiveDate;
 use domain::activity::Action;
-use domain::directory::{EntryKey, EntryKind};
+use domain::directory::{EntryKey, EntryKind, Precedence};
 use domain::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
 use domain::position::{CategoryPosition, TimePosition};
 use domain::time::Timestamp;
 
-use super::{ACTIVITY_PREFIX, LISTED_PREFIX, day_counter, directory, id_item, month_counter};
+use super::{ACTIVITY_PREFIX, LISTED_PREFIX, VERSION_PREFIX, day_counter, directory, id_item, month_counter};
 
 /// The kind of an item of the table, as its key says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,16 @@ pub(crate) fn time_position(text: &str) -> Option<TimePosition> {
     let created_at = Timestamp::parse("time", time).ok()?;
     (created_at.key() == time).then_some(())?;
     Some(TimePosition { created_at, id: ActivityId::parse("id", id).ok()? })
+}
+
+/// When something was said of the directory, as a text names it.
+pub(crate) fn precedence(text: &str) -> Option<Precedence> {
+    let Some(rest) = text.strip_prefix(VERSION_PREFIX) else {
+        return time_position(text).map(Precedence::Time);
+    };
+    let (version, id) = rest.split_once('#')?;
+    let at = Precedence::Version(version.parse().ok()?, ActivityId::parse("id", id).ok()?);
+    (super::precedence(&at) == text).then_some(at)
 }
 
 /// The position in a feed by category that a text names.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use domain::directory::{EntryChange, EntryKey};
+use domain::directory::{EntryChange, EntryKey, EntryKind};
 use domain::ids::WorkspaceId;
 
 use super::Fault;
-use crate::directory::{AT, UNCLAIMED, VALUE, encode};
+use crate::directory::{AT, UNCLAIMED, VALUE, VERSIONED, encode};
 use crate::{Item, keys};
 
-/// Fields by name, each as a text: its value, and the position of the activity that set it.
+/// Attributes by name, each as a text: its value, and when it was said.
 type Fields = Vec<(String, String)>;
 
 /// For each entry, its fields in the table, and its fields as the log gives them.
@@ -64,7 +64,10 @@ fn differences(found: Fields, log: &EntryChange) -> BTreeMap<String, (Option<Str
         fields.entry(name).or_default().0 = Some(text);
     }
     for change in &log.fields {
-        fields.entry(change.field.name().into()).or_default().1 = Some(shown(&encode(change)));
+        fields.entry(change.attribute()).or_default().1 = Some(shown(&encode(change)));
+    }
+    if log.entry.kind == EntryKind::Workspace && log.is_versioned() {
+        fields.entry(VERSIONED.into()).or_default().1 = Some(shown(&AttributeValue::Bool(true)));
     }
     if log.unclaimed {
         fields.entry(UNCLAIMED.into()).or_default().1 = Some(shown(&AttributeValue::Bool(true)));

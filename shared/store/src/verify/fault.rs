@@ -74,6 +74,9 @@ pub enum Wrong {
     /// It has an attribute that its content does not give.
     #[error("has a stray {}", .0.escape_debug())]
     Unknown(String),
+    /// It was recorded earlier than it may have happened, by what it says.
+    #[error("is said to be recorded at {0}, before it happened")]
+    RecordedBefore(Timestamp),
     /// There are several of its id.
     #[error("is there {} times: at {}", .0.len(), list(.0))]
     Repeated(Vec<Timestamp>),

@@ -106,7 +106,11 @@ impl WorkspaceCheck {
         entry.compare_fingerprint(&fingerprint);
         let named = directory::organization_of(&activity);
         self.organizations.extend(named.map(|named| organization(&named)));
-        Ok((activity, compare(item, &again)))
+        let mut wrong = compare(item, &again);
+        let recorded_at = activity.recorded.as_ref().map(|recorded| recorded.recorded_at);
+        let too_early = recorded_at.filter(|at| at.plus(event::MAX_AHEAD) < activity.created_at);
+        wrong.extend(too_early.map(Wrong::RecordedBefore));
+        Ok((activity, wrong))
     }
 
     /// Takes in an id item.
