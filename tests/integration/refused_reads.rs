@@ -26,7 +26,7 @@ fn cases() -> Vec<Case> {
     let paths = |rest: &str| (path("ws", rest), path("empty", rest));
     [
         // The access check alone takes two units: for the workspace, and for the membership that does not exist.
-        (of("activity?actor_id={}&limit=200", "ada", "nobody"), 2, [9.0, 2.5]),
+        (of("activity?actor_id={}&limit=200", "ada", "nobody"), 2, [10.0, 2.5]),
         (of("activity?actor_id={}&include=total", "ada", "nobody"), 2, [4.0, 2.5]),
         (of("activity?actor_id={}&offset=70", "ada", "nobody"), 2, [4.0, 2.5]),
         (of("activity?actor_id={}&actor_id=never", "ada", "nobody"), 3, [4.5, 3.0]),

@@ -166,22 +166,19 @@ impl Store {
     }
 
     /// What holds of the fields that decide access and that `changes` change, with when each was said, by the changes'
-    /// entries: a request for each hundred entries.
+    /// entries: a request for each entry, a few at a time.
     pub async fn held(
         &self,
         changes: &[EntryChange],
     ) -> Result<HashMap<(EntryKey, Field), (serde_json::Value, Precedence)>> {
-        let wanted: Vec<EntryKey> = changes
-            .iter()
-            .filter(|change| change.fields.iter().any(|change| change.beside_others))
-            .map(|change| change.entry.clone())
-            .collect();
+        let reads = changes.iter().map(|change| self.item(keys::directory(&change.entry))).collect();
+        let items = try_all(MAX_CONCURRENT_BATCHES, reads).await?;
         let mut found = HashMap::new();
-        for item in self.batch_get(&wanted, keys::directory).await? {
-            let Some(entry) = entry_key(&item) else { continue };
+        for (change, item) in changes.iter().zip(items) {
+            let Some(item) = item else { continue };
             for field in [Field::Role, Field::Privacy, Field::ActivityEnabled] {
                 if let Some(holds) = held(&item, field, self.tolerance) {
-                    found.insert((entry.clone(), field), holds);
+                    found.insert((change.entry.clone(), field), holds);
                 }
             }
         }
