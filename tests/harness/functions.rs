@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_apigatewaymanagement::config::{Credentials, Region};
+use domain::subscription::SubscriptionBounds;
 use domain::time::Clock;
 use live_delivery::{Dispatcher, Sender};
 use local::functions::{Failure, Function, Functions, Recorders};
@@ -23,7 +24,7 @@ pub const DIRECTORY_PRINCIPALS: &str =
 /// The functions on `store`, and the dispatcher that they share. `connections` names the table beside the log's.
 pub(crate) fn functions(
     store: &Store,
-    connections: &str,
+    (connections, bounds): (&str, SubscriptionBounds),
     sockets: &Sockets,
     clock: &Clock,
     issuer: &Issuer,
@@ -32,7 +33,7 @@ pub(crate) fn functions(
 ) -> (Functions, Dispatcher) {
     let dispatcher = Dispatcher {
         graphql: graphql_api::App::new(store.clone()),
-        connections: Connections::beside(store, connections),
+        connections: Connections::beside(store, connections).with_bounds(bounds),
         store: store.clone(),
         sender: sender(sockets),
         clock: Arc::clone(clock),

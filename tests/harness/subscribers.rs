@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use domain::subscription::SubscriptionBounds;
 use live_delivery::Dispatcher;
 use local::engine;
 use local::functions::{Failure, Function, Functions};
@@ -122,6 +123,9 @@ impl Sockets {
         let Some(socket) = sockets.get_mut(connection).filter(|socket| !socket.is_closed) else {
             return (410, "GoneException");
         };
+        if method == "GET" {
+            return (200, "");
+        }
         if method == "DELETE" {
             if socket.is_unclosable {
                 return (429, "LimitExceededException");
@@ -202,6 +206,11 @@ pub struct SubscriberWorld {
 impl SubscriberWorld {
     /// A world around a log with a stream, whose records count from now on.
     pub async fn new(log: World) -> Self {
+        Self::with_bounds(log, SubscriptionBounds::default()).await
+    }
+
+    /// The same, with other bounds of subscriptions.
+    pub async fn with_bounds(log: World, bounds: SubscriptionBounds) -> Self {
         let template = Template::load().unwrap();
         let table = format!("{}-connections", log.table);
         local::tables::ensure(&log.client, &template, "ConnectionsTable", &table, true).await.unwrap();
@@ -213,7 +222,7 @@ impl SubscriberWorld {
         let issuer = Issuer::new("https://issuer.example".into());
         let summaries = Arc::default();
         let (functions, dispatcher) =
-            functions(&store, &table, &sockets, &log.clock(), &issuer, 1, &summaries);
+            functions(&store, (&table, bounds), &sockets, &log.clock(), &issuer, 1, &summaries);
         Self {
             log,
             sockets,
@@ -380,6 +389,14 @@ impl SubscriberWorld {
             keys.push((pk, sk));
         }
         keys.sort();
+        let permits: HashMap<(&str, u64), String> = items
+            .iter()
+            .filter_map(|item| {
+                let (scope, number) =
+                    (item["pk"].as_s().ok()?.strip_prefix("PERMIT#")?, item["sk"].as_s().ok()?.parse().ok()?);
+                Some(((scope, number), text(item, "mark").unwrap()))
+            })
+            .collect();
         let has = |pk: &str, sk: &str| keys.binary_search(&(pk.to_owned(), sk.to_owned())).is_ok();
         for item in &items {
             let (pk, sk) = (text(item, "pk").unwrap(), text(item, "sk").unwrap());
@@ -388,6 +405,9 @@ impl SubscriberWorld {
                 let is_found = has(&format!("CONN#{connection}"), &format!("SUB#{id}"));
                 assert!(is_found, "{pk} {sk} has no subscription");
             }
+            // The permits of an expired subscription may be others' by now.
+            let expires_at: i64 = item["expires_at"].as_n().unwrap().parse().unwrap();
+            let is_expired = expires_at <= self.log.now().utc().timestamp();
             // A connection that was only half forgotten may leave subscriptions without a session until they expire.
             if let (Some(connection), Some(id)) = (pk.strip_prefix("CONN#"), sk.strip_prefix("SUB#"))
                 && has(&pk, "SESSION")
@@ -396,6 +416,15 @@ impl SubscriberWorld {
                 let subscriber = format!("{connection}#{id}");
                 let shards = (0..4).filter(|shard| has(&format!("WATCH#{topic}#{shard}"), &subscriber));
                 assert_eq!(shards.count(), 1, "{pk} {sk} has not exactly one subscriber");
+                if is_expired {
+                    continue;
+                }
+                let user = format!("USER#{}", text(item, "sub").unwrap());
+                for (scope, attribute) in [(user, "user_permit"), (topic, "topic_permit")] {
+                    let number = item[attribute].as_n().unwrap().parse().unwrap();
+                    let holder = permits.get(&(scope.as_str(), number)).cloned();
+                    assert_eq!(holder, text(item, "mark"), "{pk} {sk} does not hold its {attribute}");
+                }
             }
         }
         for (journal, mut numbers) in batches {

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::Client;
 use chrono::DateTime;
 use domain::event::{Defaults, InputEvent};
 use domain::provenance::{RecordedBy, Source};
+use domain::subscription::SubscriptionBounds;
 use domain::time::{Clock, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use local::engine::{self, Engine};
@@ -370,7 +371,16 @@ fn connect(transport: Transport, endpoint: &str, table: &str) -> (Transport, Sto
 /// The functions on a log without subscribers.
 fn log_functions(store: &Store, clock: &Clock, seed: u64, summaries: &Arc<Mutex<Vec<Summary>>>) -> Functions {
     let issuer = Issuer::new("https://issuer.example".into());
-    functions(store, "none", &Sockets::default(), clock, &issuer, seed, summaries).0
+    functions(
+        store,
+        ("none", SubscriptionBounds::default()),
+        &Sockets::default(),
+        clock,
+        &issuer,
+        seed,
+        summaries,
+    )
+    .0
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {

@@ -1,6 +1,7 @@
 //! Subscriptions over WebSocket: subscribers get every update that they may see, in order, whatever fails.
 
 mod access;
+mod bounds;
 mod costs;
 mod faults;
 mod protocol;
@@ -8,6 +9,7 @@ mod resume;
 
 use std::collections::BTreeSet;
 
+use domain::subscription::SubscriptionBounds;
 use harness::{SubscriberWorld, World};
 use serde_json::{Value, json};
 
@@ -22,10 +24,15 @@ const COMPANY: &str = "subscription($companyId: String!, $after: String) {
 
 /// A world with the workspaces `ws-1` and `ws-2` of `org-1`.
 async fn subscriber_world() -> SubscriberWorld {
+    bounded_world(SubscriptionBounds::default()).await
+}
+
+/// The same world, with other bounds of subscriptions.
+async fn bounded_world(bounds: SubscriptionBounds) -> SubscriberWorld {
     let log = World::with_stream().await;
     log.given_workspace("ws-1").await;
     log.given_workspace("ws-2").await;
-    let world = SubscriberWorld::new(log).await;
+    let world = SubscriberWorld::with_bounds(log, bounds).await;
     // The first broadcast must not deliver the workspaces' own activities.
     world.stream_records().await;
     world

@@ -1,11 +1,11 @@
 //! Begins operations: answers queries, and begins subscriptions.
 
-use domain::subscription::{Document, JournalPosition, MAX_SUBSCRIPTIONS, Session, Subscription};
+use domain::subscription::{Document, JournalPosition, Session, Subscription, Topic};
 use domain::{Error, Result};
 use feeds::reader::Reader;
 use graphql_api::{GraphqlErrors, Operation, SubscriptionArguments};
 use live_delivery::{DeliveryError, message};
-use store::{ConnectionState, SubscribeError, new_nonce};
+use store::{Bound, ConnectionState, SubscribeError, new_nonce};
 use tokio::time::timeout_at;
 
 use crate::app::{App, Reply, Request};
@@ -61,8 +61,9 @@ impl App {
         if subscriptions.contains_key(id) {
             return close(ID_TAKEN);
         }
-        if subscriptions.len() >= MAX_SUBSCRIPTIONS {
-            return reject(id, too_many()).map(Err);
+        let bounds = self.dispatcher.connections.bounds();
+        if subscriptions.len() as u64 >= bounds.connection {
+            return reject(id, too_many(bounds.connection, "connection")).map(Err);
         }
         Ok(Ok(session))
     }
@@ -106,13 +107,42 @@ impl App {
             began: now,
             since: None,
         };
-        Ok(Err(match connections.subscribe(&subscription).await? {
+        Ok(Err(match self.subscribe_within_bounds(&subscription).await? {
             Ok(()) => return Ok(Ok((subscription, from, last))),
             // The client completed the subscription already, and expects nothing but this.
             Err(SubscribeError::Ended) => Reply::Message(message::complete(id)),
             Err(SubscribeError::IdTaken) => Reply::Close(ID_TAKEN.to_owned()),
-            Err(SubscribeError::TooMany) => reject(id, too_many())?,
+            Err(SubscribeError::TooMany(bound)) => {
+                let bounds = connections.bounds();
+                let (most, holder) = match (bound, &subscription.topic) {
+                    (Bound::Connection, _) => (bounds.connection, "connection"),
+                    (Bound::User, _) => (bounds.user, "user"),
+                    (Bound::Topic, Topic::Workspace(_)) => (bounds.topic, "workspace"),
+                    (Bound::Topic, Topic::Organization(_)) => (bounds.topic, "organization"),
+                };
+                let (sub, topic) = (&subscription.session.sub, &subscription.topic);
+                tracing::warn!(sub, %topic, holder, "refused subscription, a bound is reached");
+                reject(id, too_many(most, holder))?
+            }
         }))
+    }
+
+    /// Begins a subscription. When a bound is reached, first frees what connections hold that are gone.
+    async fn subscribe_within_bounds(
+        &self,
+        subscription: &Subscription,
+    ) -> Result<Result<(), SubscribeError>> {
+        let connections = &self.dispatcher.connections;
+        let mut begun = connections.subscribe(subscription).await?;
+        // Both the user's bound and the topic's may be reached.
+        for _ in 0..2 {
+            let Err(SubscribeError::TooMany(bound)) = begun else { break };
+            if !self.dispatcher.free_permits(bound, subscription).await? {
+                break;
+            }
+            begun = connections.subscribe(subscription).await?;
+        }
+        Ok(begun)
     }
 
     /// Replays the journal to a subscription that has begun, until the broadcast delivers to it.
@@ -153,6 +183,6 @@ fn reject(id: &str, error: Error) -> Result<Reply> {
     Ok(Reply::Message(message::error(id, GraphqlErrors::from(error).as_json())))
 }
 
-fn too_many() -> Error {
-    Error::bad_input("id", format!("is one more than the {MAX_SUBSCRIPTIONS} a connection may have"))
+fn too_many(most: u64, holder: &str) -> Error {
+    Error::bad_input("id", format!("is one more than the {most} subscriptions that one {holder} may have"))
 }

@@ -8,8 +8,6 @@ use crate::access::Caller;
 use crate::ids::{OrganizationId, WorkspaceId};
 use crate::{Error, Result, cursor};
 
-/// The most subscriptions of one connection: each adds to the cost of every batch of its topic.
-pub const MAX_SUBSCRIPTIONS: usize = 50;
 /// The longest id a client may give a subscription, in bytes; a UUID has 36.
 pub const MAX_SUBSCRIPTION_ID: usize = 128;
 /// How long a connection can last, in seconds: API Gateway ends it after two hours.
@@ -21,6 +19,24 @@ pub const JOURNAL_SECONDS: i64 = 24 * 3600;
 const CURSOR_VERSION: u8 = 64;
 /// The longest connection id, in bytes. API Gateway's have 16.
 const MAX_CONNECTION_ID: usize = 128;
+
+/// The most subscriptions at the same time. Each adds to the cost of every batch of its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionBounds {
+    /// Of one connection.
+    pub connection: u64,
+    /// Of one user, on all connections.
+    pub user: u64,
+    /// Of one topic: a workspace or an organization.
+    pub topic: u64,
+}
+
+impl Default for SubscriptionBounds {
+    /// A batch of a hundred activities still reaches a thousand subscribers within one invocation of the dispatcher.
+    fn default() -> Self {
+        Self { connection: 50, user: 100, topic: 1_000 }
+    }
+}
 
 /// The topic of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

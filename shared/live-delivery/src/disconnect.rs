@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use domain::subscription::{ConnectionId, Subscription};
 use domain::{Error, Result};
+use store::Bound;
+use store::parallel::try_all;
 use tokio::time::{Instant, timeout};
 
 use crate::dispatcher::{DeliveryOutcome, Dispatcher};
 use crate::message;
 use crate::sender::DeliveryError;
 
+/// Connections that are checked at once.
+const MAX_CONCURRENT_CHECKS: usize = 8;
 /// Time to delete a connection's items, however many there are.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -44,6 +48,21 @@ impl Dispatcher {
         let message = || message::closing("The token has expired");
         let sent = self.sender.send(&subscription.connection, message, deadline).await;
         self.disconnect_subscriber(subscription, sent.err().unwrap_or(DeliveryError::Refused)).await
+    }
+
+    /// Frees permits of a bound that a subscription has reached, of connections that are gone and of subscriptions that no
+    /// longer exist; says whether there were any. API Gateway does not always send a `$disconnect`.
+    pub async fn free_permits(&self, bound: Bound, new: &Subscription) -> Result<bool> {
+        let checked = self.connections.check_permits(bound, new).await?;
+        let holders = checked.holders.iter().map(|connection| async move {
+            let is_gone = self.sender.is_gone(connection).await;
+            if is_gone {
+                self.connections.forget(connection).await?;
+            }
+            Ok(is_gone)
+        });
+        let are_gone = try_all(MAX_CONCURRENT_CHECKS, holders.collect()).await?;
+        Ok(checked.is_any_free || are_gone.contains(&true))
     }
 
     /// Closes a connection, then deletes its items; returns whether it gets no more updates. Closing comes first, because

@@ -156,6 +156,12 @@ impl Sender {
         Err(DeliveryError::Refused)
     }
 
+    /// Whether the API says that a connection is gone.
+    pub(crate) async fn is_gone(&self, connection: &ConnectionId) -> bool {
+        let found = self.client.get_connection().connection_id(connection.as_str()).send().await;
+        found.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_gone_exception()))
+    }
+
     /// Closes a connection, with retries; false when that did not succeed within 4 s. Its client reconnects, and resumes
     /// after the last message that it received.
     pub async fn close(&self, connection: &ConnectionId) -> bool {

@@ -6,8 +6,10 @@
 //! subscription over to the broadcast only when it has read every batch that was flagged.
 
 mod journal;
+mod permits;
 
 pub use journal::{JournalBatch, JournalEntry, JournalHead};
+pub use permits::{Bound, CheckedPermits};
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use domain::subscription::{
-    CONNECTION_SECONDS, ConnectionId, Document, MAX_SUBSCRIPTIONS, Session, Subscription, Topic,
+    CONNECTION_SECONDS, ConnectionId, Document, Session, Subscription, SubscriptionBounds, Topic,
 };
 use domain::{Error, Result};
 
@@ -48,7 +50,7 @@ const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// The `connections` table.
 #[derive(Debug, Clone)]
-pub struct Connections(Store);
+pub struct Connections(Store, SubscriptionBounds);
 
 /// A connection's session and its subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +79,24 @@ pub enum SubscribeError {
     Ended,
     /// The connection has another with the same id.
     IdTaken,
-    /// The connection has [`MAX_SUBSCRIPTIONS`] others.
-    TooMany,
+    /// There are as many others as there may be.
+    TooMany(Bound),
 }
 
 impl Connections {
     /// The table called `table`, reached as `store` is.
     pub fn beside(store: &Store, table: impl Into<String>) -> Self {
-        Self(Store::new(store.client.clone(), table))
+        Self(Store::new(store.client.clone(), table), SubscriptionBounds::default())
+    }
+
+    /// The table with other bounds.
+    pub fn with_bounds(self, bounds: SubscriptionBounds) -> Self {
+        Self(self.0, bounds)
+    }
+
+    /// The bounds of subscriptions.
+    pub fn bounds(&self) -> SubscriptionBounds {
+        self.1
     }
 
     /// Begins a session at `now`, in seconds since 1970, or stores why its token was refused; false when the connection
@@ -127,11 +139,15 @@ impl Connections {
     pub async fn subscribe(&self, new: &Subscription) -> Result<Result<(), SubscribeError>> {
         let (at, now) = (keys::subscription(&new.connection, &new.id), new.began);
         let expires = number(now + CONNECTION_SECONDS);
-        let subscription = Item::from([
-            (TOPIC.into(), string(keys::topic_name(&new.topic))),
-            (EXPIRES.into(), expires.clone()),
-        ]);
-        if !self.put_new(at.clone(), subscription, &new.nonce, Unless::Unexpired(now)).await? {
+        let permits = match self.take_permits(new).await? {
+            Ok(permits) => permits,
+            Err(bound) => return Ok(Err(SubscribeError::TooMany(bound))),
+        };
+        let mut subscription = permits.attributes(&new.session.sub);
+        subscription.insert(TOPIC.into(), string(keys::topic_name(&new.topic)));
+        subscription.insert(EXPIRES.into(), expires.clone());
+        if !self.put_new(at.clone(), subscription.clone(), &new.nonce, Unless::Unexpired(now)).await? {
+            self.give_back(&mut subscription, Some(&new.nonce)).await?;
             if self.0.item(at.clone()).await?.is_some_and(|item| item.contains_key(TOPIC)) {
                 return Ok(Err(SubscribeError::IdTaken));
             }
@@ -154,11 +170,12 @@ impl Connections {
         let state = self.state(&new.connection, now).await?;
         let subscriptions = state.map(|state| state.subscriptions).unwrap_or_default();
         let is_there = subscriptions.get(&new.id).is_some_and(|nonce| *nonce == new.nonce);
-        if is_put && is_there && subscriptions.len() <= MAX_SUBSCRIPTIONS {
+        if is_put && is_there && subscriptions.len() as u64 <= self.1.connection {
             return Ok(Ok(()));
         }
         self.end(new).await?;
-        Ok(Err(if is_put && is_there { SubscribeError::TooMany } else { SubscribeError::Ended }))
+        let too_many = SubscribeError::TooMany(Bound::Connection);
+        Ok(Err(if is_put && is_there { too_many } else { SubscribeError::Ended }))
     }
 
     /// Lets the broadcast deliver to a subscription everything that follows batch `replayed` of the journal.
@@ -201,9 +218,12 @@ impl Connections {
 
     /// Ends a subscription that began, but not another with its id.
     pub async fn end(&self, subscription: &Subscription) -> Result<()> {
-        let nonce = Some(subscription.nonce.as_str());
-        self.delete(subscriber(subscription), nonce).await?;
-        self.delete(keys::subscription(&subscription.connection, &subscription.id), nonce).await
+        let Subscription { connection, id, nonce, .. } = subscription;
+        let found = self.0.item(keys::subscription(connection, id)).await?;
+        match found.filter(|item| has_nonce(item, nonce)) {
+            Some(item) => self.remove(connection, id, item).await,
+            None => self.delete(subscriber(subscription), Some(nonce)).await,
+        }
     }
 
     /// Ends a subscription that its client completed. That message may overtake the one that subscribes, so the table
@@ -246,11 +266,14 @@ impl Connections {
         try_all(MAX_CONCURRENT_REQUESTS, removals.collect()).await.map(drop)
     }
 
-    /// Deletes a subscription: first the subscriber, so that none is left without a subscription.
+    /// Deletes a subscription: first the subscriber, so that none is left without a subscription or permits; and last the
+    /// item that lists the permits, so that another process finds them if this one dies.
     async fn remove(&self, connection: &ConnectionId, id: &str, mut item: Item) -> Result<()> {
         let nonce = optional(&mut item, NONCE)?;
-        if let Some(topic) = optional(&mut item, TOPIC)?.as_deref().and_then(keys::parse_topic) {
+        let topic = item.get(TOPIC).and_then(|topic| keys::parse_topic(topic.as_s().ok()?));
+        if let Some(topic) = topic {
             self.delete(keys::subscriber(&topic, connection, id), nonce.as_deref()).await?;
+            self.give_back(&mut item, nonce.as_deref()).await?;
         }
         self.delete(keys::subscription(connection, id), nonce.as_deref()).await
     }

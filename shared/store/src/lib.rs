@@ -28,8 +28,8 @@ use domain::{Error, Result};
 
 pub use client::{config, connect, https};
 pub use connections::{
-    ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead, SubscribeError,
-    new_nonce,
+    Bound, CheckedPermits, ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead,
+    SubscribeError, new_nonce,
 };
 pub use counters::{Days, Slots, Tally};
 pub use keys::{COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, parse_bound as parse_cursor_text};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::subscription::SubscriptionBounds;
 use harness::{SubscriberWorld, World};
 use local::token::{Issuer, SigningKey};
 use serde_json::{Value, json};
@@ -283,11 +284,12 @@ async fn completed_subscription_gets_no_updates() {
 async fn connection_has_a_limit_of_subscriptions() {
     let world = subscriber_world().await;
     let connection = world.connect_as("owner", "").await;
-    for n in 0..=domain::subscription::MAX_SUBSCRIPTIONS {
+    let most = SubscriptionBounds::default().connection as usize;
+    for n in 0..=most {
         world.subscribe(&connection, &n.to_string(), WORKSPACE, json!({ "projectId": "ws-1" })).await;
     }
     let messages = world.sockets.take_messages(&connection);
-    assert_eq!(messages.len(), domain::subscription::MAX_SUBSCRIPTIONS + 1);
+    assert_eq!(messages.len(), most + 1);
     assert_eq!(code(&messages.last().unwrap()["payload"]), "BAD_USER_INPUT");
     // The limit also holds for concurrent messages.
     let crowded = world.connect_as("owner", "").await;
@@ -301,11 +303,11 @@ async fn connection_has_a_limit_of_subscriptions() {
     futures_util::future::join_all(at_once).await;
     let messages = world.sockets.take_messages(&crowded);
     let begun = messages.iter().filter(|message| message["type"] == "pong").count();
-    assert!(begun <= domain::subscription::MAX_SUBSCRIPTIONS, "{begun}");
+    assert!(begun <= most, "{begun}");
     world.send_event("$disconnect", &crowded, json!({}), Duration::from_secs(9)).await;
     world.log.given([comment("ws-1", "a")]).await;
     world.broadcast().await;
-    assert_eq!(world.sockets.take_messages(&connection).len(), domain::subscription::MAX_SUBSCRIPTIONS);
+    assert_eq!(world.sockets.take_messages(&connection).len(), most);
     // `$disconnect` deletes the session and all subscriptions.
     world.send_event("$disconnect", &connection, json!({}), Duration::from_secs(9)).await;
     assert!(world.check().await.iter().all(|(pk, _)| pk.starts_with("JOURNAL#")));

@@ -9,6 +9,9 @@ use super::ItemKey;
 /// Each costs a batch of the topic one read.
 pub(crate) const SUBSCRIBER_SHARDS: u64 = 4;
 
+/// The most characters of a user's subject in a key.
+const MAX_SUB_CHARS: usize = 256;
+
 /// Sort key of a connection's session.
 pub(crate) const SESSION: &str = "SESSION";
 /// The prefix of the sort keys of a connection's subscriptions; the id follows.
@@ -48,6 +51,32 @@ fn shard(connection: &ConnectionId) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     ((hash >> 32) ^ hash) % SUBSCRIBER_SHARDS
+}
+
+/// The subscriptions that share a bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PermitScope<'a> {
+    /// Those of a user, by the token's subject.
+    User(&'a str),
+    /// Those of a topic.
+    Topic(&'a Topic),
+}
+
+/// Partition of the permits of a scope.
+pub(crate) fn permits(scope: PermitScope<'_>) -> String {
+    match scope {
+        // A subject can be longer than a key. Users whose subjects begin alike for so long share a bound.
+        PermitScope::User(sub) => {
+            let sub: String = sub.chars().take(MAX_SUB_CHARS).collect();
+            format!("PERMIT#USER#{sub}")
+        }
+        PermitScope::Topic(topic) => format!("PERMIT#{}", topic_name(topic)),
+    }
+}
+
+/// Key of a permit.
+pub(crate) fn permit(scope: PermitScope<'_>, number: u64) -> ItemKey {
+    (permits(scope), format!("{number:06}"))
 }
 
 /// A topic's name in keys and attributes.
@@ -96,6 +125,9 @@ mod tests {
         assert_eq!(key(subscription(&connection, "a#b")), "CONN#L0SM9cOFvHcCIhw= SUB#a#b");
         assert_eq!(key(subscriber(&workspace, &connection, "1")), "WATCH#WS#ws-1#2 L0SM9cOFvHcCIhw=#1");
         assert_eq!(key(subscriber(&organization, &connection, "1")), "WATCH#ORG#org-1#2 L0SM9cOFvHcCIhw=#1");
+        assert_eq!(key(permit(PermitScope::User("a|b#c"), 7)), "PERMIT#USER#a|b#c 000007");
+        assert_eq!(key(permit(PermitScope::Topic(&organization), 999)), "PERMIT#ORG#org-1 000999");
+        assert_eq!(permits(PermitScope::User(&"é".repeat(3_000))).len(), 12 + 2 * 256);
         assert_eq!(key(head(&workspace)), "JOURNAL#WS#ws-1 HEAD");
         assert_eq!(key(batch(&workspace, 7)), "JOURNAL#WS#ws-1 BATCH#00000000000000000007");
     }
