@@ -4,6 +4,7 @@ mod access;
 mod costs;
 mod fields;
 mod model;
+mod names;
 mod paging;
 mod refusals;
 mod schema;

@@ -112,6 +112,9 @@ pub enum QueryError {
     /// The feed would merge partitions of more workspaces than a request may read.
     #[error("must be one workspace: together, so many workspaces cannot be read like this")]
     TooManyWorkspaces,
+    /// The caller may read more workspaces than one request checks.
+    #[error("must be one workspace: these are too many to be checked together")]
+    TooManyToCheck,
     /// A slug names several workspaces.
     #[error("is the slug of several workspaces; give the workspace's id")]
     AmbiguousWorkspace,

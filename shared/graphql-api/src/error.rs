@@ -6,6 +6,7 @@ use async_graphql::{ErrorExtensions as _, Pos, ServerError};
 use domain::Error;
 use domain::error::{Forbidden, Missing, QueryError};
 use feeds::MAX_SOURCES;
+use feeds::reader::MAX_WORKSPACES;
 use http_api::problem::Problem;
 
 /// An error of a field. It carries the causes to the log; a response leaves them out.
@@ -47,6 +48,12 @@ fn words(error: QueryError) -> (&'static str, Option<String>) {
         QueryError::TooManyWorkspaces => {
             let detail =
                 format!("is required: together, more than {MAX_SOURCES} workspaces cannot be read like this");
+            return ("projectId", Some(detail));
+        }
+        QueryError::TooManyToCheck => {
+            let detail = format!(
+                "is required: access to more than {MAX_WORKSPACES} projects cannot be checked at once"
+            );
             return ("projectId", Some(detail));
         }
         QueryError::AmbiguousWorkspace => {

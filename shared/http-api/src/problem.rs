@@ -145,6 +145,7 @@ fn parameter(error: QueryError) -> &'static str {
         QueryError::SkipTooDeep | QueryError::SkipWithinSlot => "offset",
         // No list of the REST API has these faults, because its path names one workspace by its id.
         QueryError::TooManyWorkspaces
+        | QueryError::TooManyToCheck
         | QueryError::AmbiguousWorkspace
         | QueryError::AmbiguousOrganization
         | QueryError::ScopeRequired => "ws_id",

@@ -46,11 +46,16 @@ impl Store {
         Ok((workspace, role))
     }
 
-    /// A user's memberships, in the order of the workspaces' ids: a request for each 1 MB, some 8,000 memberships.
-    pub async fn memberships(&self, user: &ActorId) -> Result<Vec<(WorkspaceId, Role)>> {
-        let items = self.listed(keys::memberships(user), None).await?;
+    /// A user's memberships, in the order of the workspaces' ids; `None` when there are more than `limit`, those that ended
+    /// included. A request for each 1 MB, some 4,000 memberships.
+    pub async fn memberships(
+        &self,
+        user: &ActorId,
+        limit: usize,
+    ) -> Result<Option<Vec<(WorkspaceId, Role)>>> {
+        let items = self.listed(keys::memberships(user), limit + 1).await?;
         let member = |item: &Item| Some((listed_workspace(item)?, role_of(item, self.tolerance)?));
-        Ok(items.iter().filter_map(member).collect())
+        Ok((items.len() <= limit).then(|| items.iter().filter_map(member).collect()))
     }
 
     /// The entries of those workspaces that are known: a request for each hundred, a few at a time.
@@ -65,12 +70,12 @@ impl Store {
         Ok(items.iter().filter_map(entry).collect())
     }
 
-    /// The workspaces that ever belonged to an organization, in the order of their ids, or the first `limit` of them.
-    /// Their entries say which organization they belong to now.
+    /// Up to `limit` workspaces that ever belonged to an organization, in the order of their ids. Their entries say which
+    /// organization they belong to now.
     pub async fn organization_workspaces(
         &self,
         organization: &OrganizationId,
-        limit: Option<usize>,
+        limit: usize,
     ) -> Result<Vec<WorkspaceId>> {
         let items = self.listed(keys::organization_workspaces(organization), limit).await?;
         Ok(items.iter().filter_map(listed_workspace).collect())
@@ -78,7 +83,7 @@ impl Store {
 
     /// Up to `limit` workspaces that ever had a slug. Their entries say whether they still do.
     pub async fn workspaces_with_slug(&self, slug: &Slug, limit: usize) -> Result<Vec<WorkspaceId>> {
-        let items = self.listed(keys::slug_workspaces(slug), Some(limit)).await?;
+        let items = self.listed(keys::slug_workspaces(slug), limit).await?;
         Ok(items.iter().filter_map(listed_workspace).collect())
     }
 
@@ -88,13 +93,15 @@ impl Store {
         slug: &Slug,
         limit: usize,
     ) -> Result<Vec<WorkspaceId>> {
-        let items = self.listed(keys::organization_slug_workspaces(slug), Some(limit)).await?;
+        let items = self.listed(keys::organization_slug_workspaces(slug), limit).await?;
         Ok(items.iter().filter_map(listed_workspace).collect())
     }
 
-    /// The memberships or listings of a partition, or the first `limit` of them.
-    async fn listed(&self, partition: String, limit: Option<usize>) -> Result<Vec<Item>> {
-        self.partition(partition, keys::LISTED_PREFIX, limit).await
+    /// The first `limit` memberships or listings of a partition.
+    async fn listed(&self, partition: String, limit: usize) -> Result<Vec<Item>> {
+        let mut items = self.partition(partition, keys::LISTED_PREFIX, Some(limit)).await?;
+        items.truncate(limit);
+        Ok(items)
     }
 
     /// The roles of users in workspaces, of those who are members: a request for each hundred, a few at a time.
