@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::template::{Route, Template};
 
-pub use event::HttpCall;
+pub use event::{HttpCall, claims_as_texts};
 pub(crate) use path::parameters as path_parameters;
 pub use response::response;
 

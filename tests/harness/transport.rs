@@ -261,6 +261,8 @@ impl Transport {
 
     fn count(&self, operation: &str, request: &[u8], body: &Value) {
         // A transaction is not parsed, because that would take longer than to send it, and it names no index.
+        let checks = operation == WRITE
+            && std::str::from_utf8(request).is_ok_and(|request| request.contains("\"ConditionCheck\""));
         let request = if operation == WRITE { Value::Null } else { json(request) };
         let mut state = self.state.lock().unwrap();
         let index = request["IndexName"].as_str().unwrap_or_default();
@@ -271,6 +273,9 @@ impl Transport {
         for table in tables {
             let table = table.as_str().or_else(|| request["TableName"].as_str()).unwrap_or_default();
             state.metered.touched.insert((operation.into(), table.into(), index.into()));
+            if checks {
+                state.metered.touched.insert(("ConditionCheckItem".into(), table.into(), index.into()));
+            }
         }
         *state.metered.requests.entry(operation.into()).or_default() += 1;
         let consumed = match &body["ConsumedCapacity"] {

@@ -6,6 +6,7 @@ mod directory;
 mod earlier_build;
 mod faults;
 mod gateway;
+mod grants;
 mod graphql;
 mod guides;
 mod layers;

@@ -80,7 +80,8 @@ fn only_recorders_may_write_to_the_log() {
                 } else if of_log && !READS.contains(&action.as_str()) {
                     assert!(function.starts_with("record-"), "{function} may {action}");
                     assert!(
-                        ["dynamodb:PutItem", "dynamodb:UpdateItem"].contains(&action.as_str()),
+                        ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"]
+                            .contains(&action.as_str()),
                         "{action}"
                     );
                     let within = &statement.within;
@@ -156,6 +157,7 @@ async fn permissions_are_exactly_those_used() {
                 "TransactWriteItems" => &["PutItem", "UpdateItem"],
                 other => &[other],
             };
+            let within = if operation == "ConditionCheckItem" { "TransactWriteItems" } else { &operation };
             let resource = match index.as_str() {
                 "" if table.ends_with("-connections") => "ConnectionsTable.Arn".to_owned(),
                 "" => "LogTable.Arn".to_owned(),
@@ -164,7 +166,7 @@ async fn permissions_are_exactly_those_used() {
             for action in actions {
                 let action = format!("dynamodb:{action}");
                 assert!(
-                    allows(&statements, &action, &resource, &operation),
+                    allows(&statements, &action, &resource, within),
                     "{function}: {action} on {resource}"
                 );
                 used.insert((action, resource.clone()));

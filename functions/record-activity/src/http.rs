@@ -81,10 +81,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
 
 /// Records the event, or the events, of a request's body.
 async fn record(app: &App, request: &Request) -> Result<Response<String>> {
-    let caller = lambda_support::caller(request)?;
+    let token = lambda_support::Token::of(request)?;
+    let caller = token.caller()?;
     caller.may_record()?;
-    let (sub, client) = lambda_support::subject_and_client(request)?;
-    let sender = app.ingress.caller(&caller, sub, client);
+    let sender = app.ingress.caller(&caller, token.subject()?, token.client());
     let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(request, "ws_id")?)?;
     if !lambda_support::query(request).is_empty() {
         return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));

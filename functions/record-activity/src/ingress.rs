@@ -3,10 +3,12 @@
 
 use std::collections::HashSet;
 use std::env;
+use std::sync::Arc;
 
 use domain::access::Caller;
 use domain::error::Forbidden;
 use domain::event::InputEvent;
+use domain::grants::Grants;
 use domain::provenance::{RecordedBy, Source};
 use domain::{Error, Result, directory};
 
@@ -87,14 +89,15 @@ impl Ingress {
     pub(crate) fn sender(&self, principal: &[&str]) -> Sender {
         let recorded_by = RecordedBy::new(self.source, principal);
         let may_change_directory = self.directory.contains(recorded_by.principal.as_deref());
-        Sender { recorded_by, may_change_directory }
+        Sender { recorded_by, may_change_directory, grants: Arc::default() }
     }
 
     /// The sender of a request, whose token names `client` besides the subject.
     pub(crate) fn caller(&self, caller: &Caller, sub: &str, client: Option<&str>) -> Sender {
         let parts = [Some(sub), client.filter(|client| *client != sub)];
         let recorded_by = RecordedBy::new(self.source, &parts.into_iter().flatten().collect::<Vec<_>>());
-        Sender { recorded_by, may_change_directory: caller.may_change_directory() }
+        let grants = Arc::clone(caller.grants());
+        Sender { recorded_by, may_change_directory: caller.may_change_directory(), grants }
     }
 }
 
@@ -103,15 +106,16 @@ impl Ingress {
 pub(crate) struct Sender {
     pub(crate) recorded_by: RecordedBy,
     may_change_directory: bool,
+    grants: Arc<Grants>,
 }
 
 impl Sender {
-    /// Lets an event in that this sender may record.
+    /// Lets an event in that this sender may record, and notes what the sender was granted, which the recorder judges.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for an event about the directory, when the sender may not change it.
     /// [`Error::BadInput`] for one without a time or a version, on a way where the time of arrival says nothing.
-    pub(crate) fn admit(&self, event: InputEvent) -> Result<InputEvent> {
+    pub(crate) fn admit(&self, mut event: InputEvent) -> Result<InputEvent> {
         if !self.may_change_directory && directory::is_about(event.activity.action.as_str()) {
             return Err(Error::Forbidden(Forbidden::ChangeDirectory));
         }
@@ -122,6 +126,7 @@ impl Sender {
             let detail = "is required for what changes workspaces or members, unless there is a version";
             return Err(Error::bad_input("created_at", detail));
         }
+        event.grants = Arc::clone(&self.grants);
         Ok(event)
     }
 }

@@ -1,12 +1,13 @@
 //! Begins a connection's session.
 
 use domain::Result;
+use domain::access::scopes;
 use domain::subscription::{ConnectionId, Session};
 use live_delivery::message::connection_ack;
 use serde_json::Value;
 
 use crate::app::{App, Reply};
-use crate::verify::{Claims, LEEWAY, scopes};
+use crate::verify::{Claims, LEEWAY};
 
 impl App {
     /// Begins a session with the client's token. An invalid token does not close the connection, although the protocol
@@ -49,6 +50,7 @@ fn session(claims: &Claims) -> Result<Session, &'static str> {
     Ok(Session {
         sub: sub.to_owned(),
         scope: scopes(claims).collect::<Vec<_>>().join(" "),
+        grants: lambda_support::grants_of(claims),
         token_expires: (expires + LEEWAY) as i64,
     })
 }

@@ -19,20 +19,6 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorith
 /// The claims of a verified token.
 pub type Claims = Map<String, Value>;
 
-/// The scopes of a token, which most issuers write as one string and some as a list. An item of a list that has a space
-/// is no scope.
-pub fn scopes(claims: &Claims) -> impl Iterator<Item = &str> {
-    let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
-    let scopes = values.flat_map(|value| match value {
-        Value::Array(items) => {
-            items.iter().filter_map(Value::as_str).filter(|item| !item.contains(' ')).collect()
-        }
-        Value::String(text) => text.split(' ').collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    scopes.filter(|scope| !scope.is_empty())
-}
-
 /// Why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenError {

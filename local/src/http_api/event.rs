@@ -97,6 +97,18 @@ impl HttpCall<'_> {
     }
 }
 
+/// The claims of a token as functions get them, which is as texts: a list and its items cannot be told apart.
+pub fn claims_as_texts(claims: Map<String, Value>) -> Map<String, Value> {
+    fn text(value: Value) -> String {
+        match value {
+            Value::String(text) => text,
+            Value::Array(items) => format!("[{}]", items.into_iter().map(text).collect::<Vec<_>>().join(" ")),
+            other => other.to_string(),
+        }
+    }
+    claims.into_iter().map(|(name, value)| (name, Value::String(text(value)))).collect()
+}
+
 /// The headers but for cookies, each with one value.
 fn joined_headers<'a>(headers: &'a HeaderMap, peer: IpAddr, domain: &str) -> BTreeMap<&'a str, String> {
     let mut joined: BTreeMap<&str, String> = BTreeMap::new();
@@ -237,5 +249,15 @@ mod tests {
         assert_eq!(request.body().as_ref(), b"\xff\0");
         assert_eq!(request.headers()["a"].as_bytes(), "é".as_bytes());
         assert_eq!(request.path_parameters().first("ws_id"), Some("a/b"));
+    }
+
+    #[test]
+    fn every_claim_becomes_a_string() {
+        let claims = json!({ "sub": "ada", "exp": 17, "aud": ["a", "b"], "admin": true });
+        let claims = claims_as_texts(claims.as_object().unwrap().clone());
+        assert_eq!(
+            Value::Object(claims),
+            json!({ "sub": "ada", "exp": "17", "aud": "[a b]", "admin": "true" })
+        );
     }
 }

@@ -1,9 +1,13 @@
 //! Access: how much a caller sees. It is decided at read time, from the directory as it is then.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use crate::directory::{Privacy, Role, Workspace};
 use crate::error::{Forbidden, Missing};
+use crate::grants::Grants;
 use crate::ids::{ActorId, OrganizationId, WorkspaceId};
 use crate::{Error, Result};
 
@@ -20,15 +24,35 @@ pub struct Caller {
     /// The token's subject; `None` when it is no id that a member could have.
     pub user: Option<ActorId>,
     scopes: HashSet<String>,
+    grants: Arc<Grants>,
 }
 
 impl Caller {
-    /// A caller with these scopes, whose token has the subject `sub`.
+    /// A caller with these scopes for everything, whose token has the subject `sub`.
     pub fn new<'a>(sub: &str, scopes: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            user: ActorId::parse("sub", sub).ok(),
-            scopes: scopes.into_iter().map(str::to_owned).collect(),
-        }
+        let scopes = scopes.into_iter().map(str::to_owned).collect();
+        Self { user: ActorId::parse("sub", sub).ok(), scopes, grants: Arc::default() }
+    }
+
+    /// The same caller, whose scopes are narrowed to `grants`.
+    #[must_use]
+    pub fn with_grants(self, grants: Grants) -> Self {
+        Self { grants: Arc::new(grants), ..self }
+    }
+
+    /// The organizations and workspaces to which the scopes are narrowed.
+    pub fn grants(&self) -> &Arc<Grants> {
+        &self.grants
+    }
+
+    /// Whether a scope lets the caller read a workspace that belongs to `organization`.
+    pub fn reads(&self, workspace: &WorkspaceId, organization: Option<&OrganizationId>) -> bool {
+        self.has(READ) && self.grants.cover(workspace, organization)
+    }
+
+    /// Whether a scope lets the caller read every workspace.
+    pub fn reads_everything(&self) -> bool {
+        self.has(READ) && self.grants.are_all()
     }
 
     /// Whether the token has `scope`.
@@ -50,11 +74,18 @@ impl Caller {
     }
 }
 
-/// The scopes of a claim: words separated by spaces, as RFC 6749 (section 3.3) says. API Gateway passes a list of them
-/// on as text in brackets, which stand around the whole claim and nowhere else.
-pub fn scopes(claim: &str) -> impl Iterator<Item = &str> {
-    let listed = claim.strip_prefix('[').and_then(|claim| claim.strip_suffix(']'));
-    listed.unwrap_or(claim).split(' ').filter(|scope| !scope.is_empty())
+/// The scopes in the claims of a verified token. Most issuers write them as one string, whose words are separated by spaces
+/// (RFC 6749, section 3.3), and some as a list. An item of a list that has a space is no scope.
+pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    let scopes = values.flat_map(|value| match value {
+        Value::Array(items) => {
+            items.iter().filter_map(Value::as_str).filter(|item| !item.contains(' ')).collect()
+        }
+        Value::String(text) => text.split(' ').collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    scopes.filter(|scope| !scope.is_empty())
 }
 
 /// How much of a workspace a caller sees.
@@ -103,7 +134,7 @@ impl VisibleWorkspace {
         workspace: Option<&Workspace>,
         role: Option<Role>,
     ) -> Result<Self> {
-        let view = decide(caller, workspace, role)?;
+        let view = decide(caller, id, workspace, role)?;
         Ok(Self {
             workspace: id.clone(),
             view,
@@ -127,10 +158,15 @@ impl VisibleWorkspace {
 ///
 /// # Errors
 /// [`Error::NotFound`] when the workspace is unknown, [`Error::Forbidden`] when the caller may not read its feed.
-pub fn decide(caller: &Caller, workspace: Option<&Workspace>, role: Option<Role>) -> Result<View> {
+pub fn decide(
+    caller: &Caller,
+    id: &WorkspaceId,
+    workspace: Option<&Workspace>,
+    role: Option<Role>,
+) -> Result<View> {
     let workspace = workspace.ok_or(Error::NotFound(Missing::Workspace))?;
     let view = match role {
-        _ if caller.has(READ) => View::All,
+        _ if caller.reads(id, workspace.organization.as_ref()) => View::All,
         Some(Role::Owner | Role::Admin) => View::All,
         Some(Role::Member) if workspace.privacy == Privacy::Members => View::All,
         Some(Role::Client) if workspace.privacy == Privacy::Members => View::Client,
@@ -141,16 +177,22 @@ pub fn decide(caller: &Caller, workspace: Option<&Workspace>, role: Option<Role>
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn id() -> WorkspaceId {
+        WorkspaceId::parse("w", "ws-1").unwrap()
+    }
 
     #[test]
     fn role_privacy_and_tracking_decide() {
         use Role::{Admin, Client, Member, Owner};
         let user = Caller::new("u", []);
-        let service = Caller::new("s", scopes("openid activity:read"));
+        let service = Caller::new("s", ["openid", "activity:read"]);
         let see = |caller: &Caller, privacy, activity_enabled, role| {
             let workspace = Workspace { privacy, activity_enabled, ..Workspace::named("w") };
-            decide(caller, Some(&workspace), role).ok()
+            decide(caller, &id(), Some(&workspace), role).ok()
         };
         for (role, open, private) in [
             (Some(Owner), Some(View::All), Some(View::All)),
@@ -170,27 +212,54 @@ mod tests {
     #[test]
     fn unknown_comes_before_forbidden() {
         let user = Caller::new("u", []);
-        assert_eq!(decide(&user, None, None).unwrap_err().to_string(), "workspace not found");
+        assert_eq!(decide(&user, &id(), None, None).unwrap_err().to_string(), "workspace not found");
+    }
+
+    #[test]
+    fn grants_narrow_what_a_service_reads() {
+        let grants = |organization: &str| Grants {
+            organizations: Some([organization.to_owned()].into()),
+            workspaces: None,
+        };
+        let organization = OrganizationId::parse("o", "org-1").ok();
+        let workspace = Workspace { organization, ..Workspace::named("w") };
+        let see = |caller: &Caller, role| decide(caller, &id(), Some(&workspace), role).ok();
+        let service = Caller::new("s", [READ]);
+        assert!(service.reads_everything());
+        let granted = service.clone().with_grants(grants("org-1"));
+        assert_eq!((see(&granted, None), granted.reads_everything()), (Some(View::All), false));
+        let other = service.with_grants(grants("org-2"));
+        assert_eq!(see(&other, None), None);
+        assert_eq!(see(&other, Some(Role::Client)), Some(View::Client), "a member needs no scope");
     }
 
     #[test]
     fn scopes_are_whole_words() {
-        let caller = Caller::new("u", scopes("activity:writer xactivity:read"));
+        let of = |claims: &Value| {
+            let claims = claims.as_object().unwrap();
+            Caller::new("u", scopes(claims))
+        };
+        let scope = |scope: &str| of(&json!({ "scope": scope }));
+        let caller = scope("activity:writer xactivity:read");
         assert!(caller.may_record().is_err() && !caller.has(READ));
-        let listed = Caller::new("u", scopes("[openid activity:write]"));
+        let listed = of(&json!({ "scp": ["openid", "activity:write"] }));
         assert!(listed.may_record().is_ok() && !listed.has(READ));
         for none in [
             "foo,activity:read",
             "activity:read,foo",
             "foo[activity:read]",
+            "[activity:read]",
             "[activity:read",
             "activity:read]",
-            "[[activity:read]]",
             "foo\tactivity:read",
             "activity:read\u{a0}",
             "ACTIVITY:READ",
         ] {
-            assert!(!Caller::new("u", scopes(none)).has(READ), "{none}");
+            assert!(!scope(none).has(READ), "{none}");
         }
+        for none in [json!({ "scp": ["a activity:read"] }), json!({ "scope": 1 }), json!({ "scope": null })] {
+            assert!(!of(&none).has(READ), "{none}");
+        }
+        assert!(of(&json!({ "scope": "a", "scp": ["activity:read"] })).has(READ));
     }
 }

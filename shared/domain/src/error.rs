@@ -84,6 +84,9 @@ pub enum Forbidden {
     /// Record activities.
     #[error("the caller may not record")]
     Record,
+    /// Record for a workspace that the token is not granted.
+    #[error("the caller's grants do not cover this workspace and its organization")]
+    RecordThere,
     /// Record what changes the directory: workspaces and members.
     #[error("the caller may not record what changes workspaces or members")]
     ChangeDirectory,

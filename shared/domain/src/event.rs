@@ -3,6 +3,8 @@
 mod members;
 mod schema;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -10,6 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::activity::{Action, Activity, ActorType, Party};
+use crate::grants::Grants;
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
 use crate::json::{Members, canonical};
 use crate::provenance::{Provenance, RecordedBy};
@@ -130,6 +133,8 @@ pub struct InputEvent {
     pub fingerprint: String,
     /// Bytes of its compact JSON, which its stored form does not exceed by much.
     pub size: usize,
+    /// The organizations and workspaces for which its sender may record. The recorder judges it by the workspace's entry.
+    pub grants: Arc<Grants>,
 }
 
 impl InputEvent {
@@ -190,7 +195,7 @@ impl InputEvent {
             return Err(Error::bad_input("created_at", detail));
         }
         let fingerprint = fingerprint(&activity)?;
-        Ok(Self { activity, timed, fingerprint, size })
+        Ok(Self { activity, timed, fingerprint, size, grants: Arc::default() })
     }
 }
 

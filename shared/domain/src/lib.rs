@@ -9,6 +9,7 @@ pub mod directory;
 pub mod error;
 pub mod event;
 pub mod filter;
+pub mod grants;
 pub mod ids;
 pub mod json;
 pub mod position;

@@ -5,6 +5,7 @@
 //! that was and whatever time the activities bear.
 
 use crate::access::Caller;
+use crate::grants::Grants;
 use crate::ids::{OrganizationId, WorkspaceId};
 use crate::{Error, Result, cursor};
 
@@ -85,6 +86,8 @@ pub struct Session {
     pub sub: String,
     /// Its scopes, words separated by spaces.
     pub scope: String,
+    /// What its scopes are narrowed to.
+    pub grants: Grants,
     /// When it expires, in seconds since 1970.
     pub token_expires: i64,
 }
@@ -92,7 +95,7 @@ pub struct Session {
 impl Session {
     /// The caller.
     pub fn caller(&self) -> Caller {
-        Caller::new(&self.sub, self.scope.split(' '))
+        Caller::new(&self.sub, self.scope.split(' ')).with_grants(self.grants.clone())
     }
 
     /// Whether the token has expired at `now`, in seconds since 1970.

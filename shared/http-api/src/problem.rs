@@ -83,6 +83,9 @@ impl Problem {
                         "You do not have permission to view activities for this organization"
                     }
                     Forbidden::Record => "Recording needs the scope activity:write",
+                    Forbidden::RecordThere => {
+                        "This token may not record for this workspace: its claims narrow it to others"
+                    }
                     Forbidden::ChangeDirectory => {
                         "Recording what changes workspaces or members needs the right to do so: over HTTP the scope \
                          activity:admin besides activity:write"

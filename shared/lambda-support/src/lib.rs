@@ -1,15 +1,15 @@
 //! Everything a Lambda function has around its handler: start-up, the log, metrics, the caller, and errors as answers.
 
 mod metrics;
+mod token;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::TimeDelta;
-use domain::access::{Caller, scopes};
+use domain::access::Caller;
 use domain::directory::DEFAULT_TOLERANCE;
 use domain::{Error, Result};
 use http_api::problem::Problem;
@@ -28,6 +28,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use metrics::MetricLine;
+pub use token::{Token, caller_of, grants_of};
 
 /// Time for the first call. Lambda ends a start that takes 10 s, and repeats it within the first request.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -162,36 +163,7 @@ pub fn log(error: &Error) {
 /// # Errors
 /// [`Error::Unauthenticated`] when it verified nobody.
 pub fn caller(request: &Request) -> Result<Caller> {
-    let claims = claims(request)?;
-    // Issuers use one or the other, and API Gateway's own check of scopes takes both.
-    let listed = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
-    Ok(Caller::new(subject(claims)?, listed.flat_map(|claim| scopes(claim))))
-}
-
-/// The claims of the caller's token, which API Gateway passes on as texts.
-fn claims(request: &Request) -> Result<&HashMap<String, String>> {
-    let claims = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => {
-            context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims)
-        }
-        _ => None,
-    };
-    claims.ok_or(Error::Unauthenticated("A valid bearer token is required"))
-}
-
-fn subject(claims: &HashMap<String, String>) -> Result<&str> {
-    claims.get("sub").map(String::as_str).ok_or(Error::Unauthenticated("The token has no subject"))
-}
-
-/// The subject of the caller's token, and the client that the token was issued to, if it names one.
-///
-/// # Errors
-/// As [`caller`].
-pub fn subject_and_client(request: &Request) -> Result<(&str, Option<&str>)> {
-    let claims = claims(request)?;
-    let claim = |name: &str| claims.get(name).map(String::as_str);
-    // RFC 9068 and Cognito write one, OpenID Connect the other.
-    Ok((subject(claims)?, claim("client_id").or_else(|| claim("azp"))))
+    Token::of(request)?.caller()
 }
 
 /// A parameter of the path, decoded.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::Result;
-use domain::access::{self, Caller, READ, View};
+use domain::access::{self, Caller, View};
 use domain::directory::{Role, Workspace};
 use domain::ids::{ActorId, WorkspaceId};
 use domain::subscription::{Session, Subscription, Topic};
@@ -32,7 +32,7 @@ impl DirectorySnapshot {
             subscriptions.iter().map(|subscription| &subscription.session).collect();
         let users: HashSet<ActorId> = sessions
             .iter()
-            .filter_map(|session| Some(session.caller()).filter(|caller| !caller.has(READ))?.user)
+            .filter_map(|session| Some(session.caller()).filter(|caller| !caller.reads_everything())?.user)
             .collect();
         let wanted = users.iter().flat_map(|user| ids.iter().map(|&id| (user.clone(), id.clone())));
         let roles = store.roles(&wanted.collect::<Vec<_>>()).await?;
@@ -78,7 +78,7 @@ impl DirectorySnapshot {
     fn view(&self, topic: &Topic, caller: &Caller, workspace: &WorkspaceId) -> Result<View> {
         let entry = self.workspaces.get(workspace).map(Arc::as_ref);
         let role = caller.user.as_ref().and_then(|user| self.roles.get(&(user.clone(), workspace.clone())));
-        let decided = access::decide(caller, entry, role.copied());
+        let decided = access::decide(caller, workspace, entry, role.copied());
         match topic {
             Topic::Workspace(_) => decided,
             // A subscriber to an organization sees those of its workspaces that they may read. The workspace may have left

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use domain::directory::{EntryChange, EntryKey, Precedence};
+use domain::directory::{EntryChange, EntryKey, Precedence, organization_of};
 use domain::event::InputEvent;
-use domain::ids::WorkspaceId;
+use domain::ids::{OrganizationId, WorkspaceId};
 use domain::{Error, Result};
 use store::{OrgPartition, PreparedEvent, StoredId, TRANSACTION_ITEMS, Transaction};
 
@@ -26,6 +26,25 @@ pub(crate) struct Placement {
     pub(crate) needs_marking: bool,
     /// Whether the workspace goes by versions; `None` when it is not known.
     pub(crate) versioned: Option<bool>,
+    /// The workspace's organization in the directory.
+    pub(crate) organization: Option<OrganizationId>,
+}
+
+impl Placement {
+    /// Whether the sender of an event may record it for this workspace: for its organization, for the one to which the
+    /// event moves it, and, of a workspace that is not known, for the one in which the event creates it.
+    pub(crate) fn admits(&self, event: &InputEvent) -> bool {
+        let (grants, workspace) = (&event.grants, &event.activity.workspace_id);
+        let named = organization_of(&event.activity);
+        match (&self.organization, &named) {
+            (Some(current), named) => {
+                let moves_to = named.as_ref().unwrap_or(current);
+                grants.cover(workspace, Some(current)) && grants.cover(workspace, Some(moves_to))
+            }
+            (None, Some(named)) if self.versioned.is_none() => grants.cover(workspace, Some(named)),
+            (None, _) => grants.cover(workspace, None),
+        }
+    }
 }
 
 /// The events of a workspace that are in no batch yet, in the order of time.
@@ -112,7 +131,22 @@ impl Batch {
             partition: self.placement.partition.clone(),
             directory: self.directory(workspace),
             shard,
+            judged_by: self.judged_by(),
         }
+    }
+
+    /// The organization that must still be the workspace's, when a grant was judged by it.
+    fn judged_by(&self) -> Option<Option<OrganizationId>> {
+        let is_judged = self.events.iter().any(|(_, event)| event.event().grants.organizations.is_some());
+        is_judged.then(|| self.placement.organization.clone())
+    }
+
+    /// Puts the batch where the workspace's activities go now, and takes out the events that may not be recorded there.
+    pub(crate) fn move_to(&mut self, placement: Placement) -> Vec<(Index, PreparedEvent)> {
+        let may = |event: &PreparedEvent| placement.admits(event.event());
+        let (rest, out) = std::mem::take(&mut self.events).into_iter().partition(|(_, event)| may(event));
+        (self.events, self.placement) = (rest, placement);
+        out
     }
 
     fn directory(&self, workspace: &WorkspaceId) -> Vec<EntryChange> {

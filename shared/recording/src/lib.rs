@@ -138,17 +138,12 @@ impl Recorder {
             }
         };
         let versioned = standing.known.then_some(standing.versioned);
-        let placement = match standing.organization {
-            Some(organization) => {
-                let partition = OrgPartition::Organization(organization);
-                Placement { partition, needs_marking: false, versioned }
-            }
-            None => Placement {
-                partition: OrgPartition::Unclaimed,
-                needs_marking: !standing.unclaimed,
-                versioned,
-            },
+        let organization = standing.organization;
+        let (partition, needs_marking) = match &organization {
+            Some(organization) => (OrgPartition::Organization(organization.clone()), false),
+            None => (OrgPartition::Unclaimed, !standing.unclaimed),
         };
+        let placement = Placement { partition, needs_marking, versioned, organization };
         if standing.known && !placement.needs_marking {
             let mut cache = locked(&self.org_partition_cache);
             if cache.len() >= MAX_CACHED_PLACEMENTS {

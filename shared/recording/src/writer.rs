@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use domain::directory::{self, EntryKey, Superseded, organization_of};
+use domain::error::Forbidden;
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
 use domain::{Error, Result};
@@ -13,6 +14,8 @@ use uuid::Uuid;
 
 use crate::batch::{Batch, Index, Placement, Queue};
 use crate::{Call, Recorded, Recorder, WriteOutcome, effect, locked};
+
+const NOT_GRANTED: Error = Error::Forbidden(Forbidden::RecordThere);
 
 /// Records the events of one workspace, as part of one call.
 pub(crate) struct Writer<'a> {
@@ -35,17 +38,20 @@ impl<'a> Writer<'a> {
         // In the order of time, a transaction has the fewest counters.
         events.sort_by_key(|(_, event)| event.activity.created_at);
         let mut placement = self.recorder.placement(self.call, &self.workspace).await;
-        if matches!(&placement, Ok(placement) if placement.partition == OrgPartition::Unclaimed) {
+        if let Ok(unclaimed) = &placement
+            && unclaimed.partition == OrgPartition::Unclaimed
+        {
             let (naming, rest) =
                 events.into_iter().partition(|(_, event)| organization_of(&event.activity).is_some());
             events = rest;
-            if self.record_organization(naming).await {
+            let naming = self.set_refused_aside(naming, unclaimed);
+            if self.record_organization(naming, unclaimed).await {
                 placement = self.recorder.placement(self.call, &self.workspace).await;
             }
         }
         match placement {
             Ok(placement) => {
-                let events = self.set_misordered_aside(events, &placement);
+                let events = self.set_refused_aside(events, &placement);
                 let queue = Mutex::new(Queue::new(events, placement));
                 // Transactions of one workspace conflict at its counters, unless each has a shard of its own.
                 let first = self.recorder.store.jitter().below(COUNTER_SHARDS);
@@ -88,7 +94,7 @@ impl<'a> Writer<'a> {
 
     /// Records the events that name the workspace's organization, which already belong to it. Each goes alone and before
     /// all others, because nothing may rely on what it says until it is recorded. Returns whether there were any.
-    async fn record_organization(&self, events: Vec<(Index, InputEvent)>) -> bool {
+    async fn record_organization(&self, events: Vec<(Index, InputEvent)>, unclaimed: &Placement) -> bool {
         let named: Vec<Option<OrganizationId>> =
             events.iter().map(|(_, event)| organization_of(&event.activity)).collect();
         let first = named.iter().flatten().next().cloned();
@@ -97,7 +103,7 @@ impl<'a> Writer<'a> {
             let Some(organization) = organization else { continue };
             let needs_marking = first.as_ref() != Some(&organization);
             let partition = OrgPartition::Organization(organization);
-            let placement = Placement { partition, needs_marking, versioned: None };
+            let placement = Placement { partition, needs_marking, ..unclaimed.clone() };
             match PreparedEvent::new(event) {
                 Ok(event) => {
                     let shard = self.recorder.store.jitter().below(COUNTER_SHARDS);
@@ -142,8 +148,9 @@ impl<'a> Writer<'a> {
                     self.finish(recorded.collect(), true).await;
                     return true;
                 }
-                Ok(TransactionOutcome::Refused { taken, late, misordered, contended }) => {
-                    let mut has_progress = !taken.is_empty() || !misordered.is_empty() || contended.is_some();
+                Ok(TransactionOutcome::Refused { taken, late, misordered, moved, contended }) => {
+                    let mut has_progress =
+                        !taken.is_empty() || !misordered.is_empty() || moved || contended.is_some();
                     let directory = transaction.directory;
                     for (at, attributes) in late {
                         has_progress |= batch.newer_decided(&directory[at], attributes);
@@ -156,6 +163,19 @@ impl<'a> Writer<'a> {
                         self.fail(index, event.event(), &other_order(event.event()));
                     }
                     self.finish(repeats, false).await;
+                    if moved {
+                        self.recorder.forget_placement(&self.workspace);
+                        match self.recorder.placement(self.call, &self.workspace).await {
+                            Ok(placement) => batch
+                                .move_to(placement)
+                                .into_iter()
+                                .for_each(|(index, event)| self.fail(index, event.event(), &NOT_GRANTED)),
+                            Err(error) => {
+                                self.fail_all(batch, &error);
+                                return false;
+                            }
+                        }
+                    }
                     if let Some(source) = contended {
                         // The other shard may be free, and the next attempt is another transaction anyway.
                         shard = (shard + 1) % COUNTER_SHARDS;
@@ -212,21 +232,30 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Fails the events about the directory that come without a version to a workspace that goes by versions, or with one
-    /// to a workspace that goes by time.
-    fn set_misordered_aside(
+    /// Fails the events that their senders may not record here, and those about the directory that come without a version
+    /// to a workspace that goes by versions, or with one to a workspace that goes by time. Returns the others.
+    fn set_refused_aside(
         &self,
         events: Vec<(Index, InputEvent)>,
         placement: &Placement,
     ) -> Vec<(Index, InputEvent)> {
-        let Some(versioned) = placement.versioned else { return events };
-        let fits = |event: &InputEvent| {
-            let activity = &event.activity;
-            !directory::is_changed_by(activity) || activity.version.is_some() == versioned
+        let refusal = |event: &InputEvent| {
+            let has_version = event.activity.version.is_some();
+            let is_misordered = placement.versioned.is_some_and(|versioned| versioned != has_version)
+                && directory::is_changed_by(&event.activity);
+            match placement.admits(event) {
+                false => Some(NOT_GRANTED),
+                true => is_misordered.then(|| other_order(event)),
+            }
         };
-        let (fitting, others): (Vec<_>, Vec<_>) = events.into_iter().partition(|(_, event)| fits(event));
-        others.into_iter().for_each(|(index, event)| self.fail(index, &event, &other_order(&event)));
-        fitting
+        let mut others = Vec::with_capacity(events.len());
+        for (index, event) in events {
+            match refusal(&event) {
+                Some(error) => self.fail(index, &event, &error),
+                None => others.push((index, event)),
+            }
+        }
+        others
     }
 
     fn fail_all(&self, batch: Batch, error: &Error) {

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
+use domain::grants::Grants;
 use domain::subscription::{
     CONNECTION_SECONDS, ConnectionId, Document, Session, Subscription, SubscriptionBounds, Topic,
 };
@@ -155,7 +156,7 @@ impl Connections {
             self.delete(at, None).await?;
             return Ok(Err(SubscribeError::Ended));
         }
-        let mut item = Item::from(encode_session(&new.session));
+        let mut item = encode_session(&new.session).collect::<Item>();
         item.insert("document".into(), string(&new.document.query));
         item.insert("variables".into(), string(&new.document.variables));
         if let Some(operation) = &new.document.operation {
@@ -394,12 +395,19 @@ fn is_expired(item: &Item, now: i64) -> bool {
     integer::<i64>(item, EXPIRES).is_none_or(|expires| expires <= now)
 }
 
-fn encode_session(session: &Session) -> [(String, AttributeValue); 3] {
-    [
+/// The attribute of what a session's scopes are narrowed to, as JSON; there is none when they are not.
+const GRANTS: &str = "grants";
+
+fn encode_session(session: &Session) -> impl Iterator<Item = (String, AttributeValue)> {
+    // A set of texts becomes JSON without fail.
+    let grants = serde_json::to_string(&session.grants).unwrap_or_default();
+    let grants = (!session.grants.are_all()).then(|| (GRANTS.into(), string(grants)));
+    let attributes = [
         ("sub".into(), string(&session.sub)),
         ("scope".into(), string(&session.scope)),
         ("token_expires".into(), number(session.token_expires)),
-    ]
+    ];
+    attributes.into_iter().chain(grants)
 }
 
 fn decode_session(item: &mut Item) -> Result<Session> {
@@ -407,6 +415,10 @@ fn decode_session(item: &mut Item) -> Result<Session> {
     Ok(Session {
         sub: text(item, "sub")?,
         scope: text(item, "scope")?,
+        grants: match optional(item, GRANTS)? {
+            Some(grants) => serde_json::from_str(&grants).map_err(Error::internal)?,
+            None => Grants::default(),
+        },
         token_expires: token_expires.ok_or_else(|| Error::internal("token_expires is missing"))?,
     })
 }

@@ -17,7 +17,7 @@ use domain::{Error, Result};
 
 use fields::{entry_key, held, listed_workspace, role_of, workspace_of};
 
-pub(super) use fields::{AT, UNCLAIMED, VALUE, VERSIONED, encode, said_at};
+pub(super) use fields::{AT, UNCLAIMED, VALUE, VERSIONED, encode, organization_in, said_at};
 
 /// The most keys of a BatchGetItem.
 const MAX_BATCH_KEYS: usize = 100;

@@ -7,10 +7,12 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
+    AttributeValue, CancellationReason, ConditionCheck, Put, ReturnConsumedCapacity,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use domain::directory::{self as domain_directory, EntryChange, EntryKind, Field, FieldChange, Precedence};
+use domain::directory::{
+    self as domain_directory, EntryChange, EntryKey, EntryKind, Field, FieldChange, Precedence,
+};
 use domain::error::Source;
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
@@ -18,7 +20,7 @@ use domain::time::Timestamp;
 use domain::{Error, Result};
 
 use super::counters::{day_attribute, slot_attribute};
-use super::directory::{AT, UNCLAIMED, VERSIONED};
+use super::directory::{AT, UNCLAIMED, VALUE, VERSIONED, organization_in};
 use super::keys::{self, ItemKey, OrgPartition};
 use super::{Item, Store, directory, failed, item, key, string};
 
@@ -90,6 +92,9 @@ pub struct Transaction<'a> {
     pub directory: Vec<EntryChange>,
     /// The shard of the counters to add to.
     pub shard: u64,
+    /// The organization that must still be the workspace's, or that it must still have none, when the right to record was
+    /// judged by it.
+    pub judged_by: Option<Option<OrganizationId>>,
 }
 
 /// The content of an id item: everything the table remembers of an id.
@@ -115,6 +120,8 @@ pub enum TransactionOutcome {
         /// Changes of the directory, by index, that come with a version to a workspace that goes by time, or the other
         /// way round.
         misordered: Vec<usize>,
+        /// Whether the workspace's organization is another than the right to record was judged by.
+        moved: bool,
         /// Set when another transaction was at work on the same items, or the table refused for capacity: the same
         /// transaction may succeed later.
         contended: Option<Source>,
@@ -127,12 +134,22 @@ enum Part {
     Id(usize),
     Counter,
     Directory(usize),
+    Organization,
 }
 
 impl Transaction<'_> {
     /// How many items it has; at most [`TRANSACTION_ITEMS`] can be sent.
     pub fn len(&self) -> usize {
-        2 * self.events.len() + self.counters().len() + self.directory.len()
+        2 * self.events.len()
+            + self.counters().len()
+            + self.directory.len()
+            + usize::from(self.checks_organization())
+    }
+
+    /// Whether an item of its own checks the organization: an item that changes the workspace's entry checks it too.
+    fn checks_organization(&self) -> bool {
+        self.judged_by.is_some()
+            && self.directory.iter().all(|change| change.entry.kind != EntryKind::Workspace)
     }
 
     /// Whether it has nothing to record.
@@ -207,8 +224,14 @@ impl Store {
             parts.push(Part::Counter);
         }
         for (index, change) in transaction.directory.iter().enumerate() {
-            items.push(self.change(change)?);
+            items.push(self.change(change, transaction.judged_by.as_ref())?);
             parts.push(Part::Directory(index));
+        }
+        if let Some(organization) =
+            transaction.judged_by.as_ref().filter(|_| transaction.checks_organization())
+        {
+            items.push(self.check_organization(transaction.workspace, organization.as_ref())?);
+            parts.push(Part::Organization);
         }
         Ok((items, parts))
     }
@@ -235,8 +258,32 @@ impl Store {
         Ok(TransactWriteItem::builder().update(update.build().map_err(Error::internal)?).build())
     }
 
+    /// Fails when a workspace has another organization than this one.
+    fn check_organization(
+        &self,
+        workspace: &WorkspaceId,
+        organization: Option<&OrganizationId>,
+    ) -> Result<TransactWriteItem> {
+        let (condition, value) = organization_is(organization);
+        let mut check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(keys::directory(&EntryKey::workspace(workspace)))))
+            .condition_expression(condition)
+            .expression_attribute_names("#organization", Field::Organization.name());
+        if let Some(value) = value {
+            check = check
+                .expression_attribute_names("#value", VALUE)
+                .expression_attribute_values(":organization", value);
+        }
+        Ok(TransactWriteItem::builder().condition_check(check.build().map_err(Error::internal)?).build())
+    }
+
     /// Sets every field, or fails as a whole when a newer activity decided one of them.
-    fn change(&self, change: &EntryChange) -> Result<TransactWriteItem> {
+    fn change(
+        &self,
+        change: &EntryChange,
+        judged_by: Option<&Option<OrganizationId>>,
+    ) -> Result<TransactWriteItem> {
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(keys::directory(&change.entry))))
@@ -269,6 +316,16 @@ impl Store {
                 conditions.push("attribute_not_exists(#versioned)".into());
             }
         }
+        if let Some(organization) = judged_by.filter(|_| change.entry.kind == EntryKind::Workspace) {
+            let (condition, value) = organization_is(organization.as_ref());
+            conditions.push(condition.into());
+            update = update.expression_attribute_names("#organization", Field::Organization.name());
+            if let Some(value) = value {
+                update = update
+                    .expression_attribute_names("#value", VALUE)
+                    .expression_attribute_values(":organization", value);
+            }
+        }
         if change.unclaimed {
             terms.push("#unclaimed = :true".into());
             update = update
@@ -279,6 +336,14 @@ impl Store {
             .update_expression(format!("SET {}", terms.join(", ")))
             .set_condition_expression((!conditions.is_empty()).then(|| conditions.join(" AND ")));
         Ok(TransactWriteItem::builder().update(update.build().map_err(Error::internal)?).build())
+    }
+}
+
+/// The condition that a workspace's `#organization` is still this one, and the `:organization` that it compares with.
+fn organization_is(organization: Option<&OrganizationId>) -> (&'static str, Option<AttributeValue>) {
+    match organization {
+        Some(organization) => ("#organization.#value = :organization", Some(string(organization.as_str()))),
+        None => ("attribute_not_exists(#organization)", None),
     }
 }
 
@@ -293,8 +358,8 @@ fn refusal(
     parts: &[Part],
     reasons: Vec<CancellationReason>,
 ) -> Result<TransactionOutcome> {
-    let (mut taken, mut late, mut misordered, mut contended, mut lone) =
-        (Vec::new(), Vec::new(), Vec::new(), None, false);
+    let (mut taken, mut late, mut misordered) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut contended, mut lone, mut moved) = (None, false, false);
     for (part, reason) in parts.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), part) {
             ("None", _) => {}
@@ -305,14 +370,20 @@ fn refusal(
             ("ConditionalCheckFailed", Part::Directory(index)) => {
                 let change = &transaction.directory[*index];
                 let item = reason.item.ok_or_else(|| Error::internal("an entry came without its item"))?;
-                if change.entry.kind == EntryKind::Workspace
+                let is_workspace = change.entry.kind == EntryKind::Workspace;
+                let judged_by = transaction.judged_by.as_ref().filter(|_| is_workspace);
+                let has_moved = judged_by.is_some_and(|judged_by| organization_in(&item) != *judged_by);
+                moved |= has_moved;
+                if is_workspace
+                    && !change.fields.is_empty()
                     && item.contains_key(VERSIONED) != change.is_versioned()
                 {
                     misordered.push(*index);
-                } else {
+                } else if !has_moved {
                     late.push((*index, decided(change, &item)));
                 }
             }
+            ("ConditionalCheckFailed", Part::Organization) => moved = true,
             // The id item says the same, and says more; one without the other would be a damaged table.
             ("ConditionalCheckFailed", Part::Activity) => lone = true,
             (code, _) if is_contention(code) => contended = Some(code.to_owned().into()),
@@ -322,11 +393,11 @@ fn refusal(
             }
         }
     }
-    if taken.is_empty() && late.is_empty() && misordered.is_empty() && contended.is_none() {
+    if taken.is_empty() && late.is_empty() && misordered.is_empty() && !moved && contended.is_none() {
         let what = if lone { "an activity is there without its id item" } else { "for no reason given" };
         return Err(Error::internal(format!("transaction refused: {what}")));
     }
-    Ok(TransactionOutcome::Refused { taken, late, misordered, contended })
+    Ok(TransactionOutcome::Refused { taken, late, misordered, moved, contended })
 }
 
 /// The id item of an activity.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::grants::Grants;
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::subscription::{ConnectionId, Document, Session, Subscription, Topic};
 use harness::PostOutcome;
@@ -195,7 +196,12 @@ async fn subscriptions_with_the_same_id_are_distinct() {
         topic: Topic::Workspace(WorkspaceId::parse("workspace", "ws-1").unwrap()),
         connection: ConnectionId::parse(&subscriber.connection).unwrap(),
         id: "1".into(),
-        session: Session { sub: "member".into(), scope: String::new(), token_expires: i64::MAX },
+        session: Session {
+            sub: "member".into(),
+            scope: String::new(),
+            grants: Grants::default(),
+            token_expires: i64::MAX,
+        },
         document: Document { query: WORKSPACE.into(), operation: None, variables: "{}".into() },
         since: None,
         nonce: nonce.into(),

@@ -258,16 +258,3 @@ fn token_of_openssl_is_verified() {
     assert_eq!(verify(json!({}), token), Ok(()));
     assert_eq!(verify(json!({}), &token.replace("eyJpc3Mi", "eyJJc3Mi")), Err(TokenError::Signature));
 }
-
-#[test]
-fn scopes_are_a_string_or_a_list() {
-    let scopes = |claims: Value| {
-        let claims = claims.as_object().unwrap().clone();
-        super::scopes(&claims).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(scopes(json!({ "scope": "a b" })), ["a", "b"]);
-    assert_eq!(scopes(json!({ "scp": ["a", "b"] })), ["a", "b"]);
-    assert_eq!(scopes(json!({ "scope": "a,b [c]  d" })), ["a,b", "[c]", "d"]);
-    assert_eq!(scopes(json!({ "scp": ["a b", "c", ""] })), ["c"]);
-    assert!(scopes(json!({ "scope": 1 })).is_empty());
-}

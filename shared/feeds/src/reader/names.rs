@@ -161,12 +161,16 @@ impl Reader {
         let id = OrganizationId::parse("organization", text).map_err(|_| NO_ORGANIZATION)?;
         let own = self.memberships_of(&id).await?;
         if !own.is_empty() {
-            let visible = self.visible(&own, None);
-            return Ok((id, visible));
+            return self.visible_organization(id, &own);
         }
         let candidates = self.candidates(text).await?;
         let roles = self.roles_in(candidates.workspaces.keys().cloned().collect()).await?;
-        let own = roles.iter().filter_map(|(id, _)| candidates.workspaces.get(id)?.organization.as_ref());
+        let own = roles.iter().filter_map(|(id, _)| {
+            let organization = candidates.workspaces.get(id)?.organization.as_ref()?;
+            // A service has no role anywhere; its token says what it sees.
+            let is_own = !self.caller.has(READ) || self.caller.reads(id, Some(organization));
+            is_own.then_some(organization)
+        });
         let own: BTreeSet<&OrganizationId> = own.collect();
         // A reader may have the role in other workspaces of the organization than those that have its slug.
         let found = if own.is_empty() { candidates.organizations() } else { own };
@@ -176,7 +180,7 @@ impl Reader {
             None => {
                 return match self.not_seen(text, &candidates).await? {
                     // All workspaces have left it.
-                    Error::Forbidden(_) if self.caller.has(READ) => Ok((id, Vec::new())),
+                    Error::Forbidden(_) if self.caller.reads_everything() => Ok((id, Vec::new())),
                     error => Err(error),
                 };
             }
@@ -185,8 +189,24 @@ impl Reader {
         if own.is_empty() {
             return Err(Error::Forbidden(Forbidden::ReadOrganization));
         }
-        let visible = self.visible(&own, None);
-        Ok((found.clone(), visible))
+        self.visible_organization(found.clone(), &own)
+    }
+
+    /// An organization with those of its workspaces that the reader sees.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for a service whose token is for others. A member sees an organization whose workspaces hide
+    /// from them.
+    fn visible_organization(
+        &self,
+        organization: OrganizationId,
+        own: &[Membership],
+    ) -> Result<VisibleOrganization> {
+        let visible = self.visible(own, None);
+        if visible.is_empty() && self.caller.has(READ) && !self.caller.reads_everything() {
+            return Err(Error::Forbidden(Forbidden::ReadOrganization));
+        }
+        Ok((organization, visible))
     }
 
     /// The error of a name that is of no organization that the reader sees. `candidates` are those of the slug.

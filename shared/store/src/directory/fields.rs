@@ -101,6 +101,12 @@ pub(crate) fn listed_workspace(item: &Item) -> Option<WorkspaceId> {
     keys::listed_workspace(item.get(keys::SK)?.as_s().ok()?)
 }
 
+/// The organization in a workspace's entry.
+pub(crate) fn organization_in(item: &Item) -> Option<OrganizationId> {
+    let id = field(item, Field::Organization)?.as_s().ok()?;
+    OrganizationId::parse("organization", id.as_str()).ok()
+}
+
 /// A workspace's entry, once its `workspace.created` was recorded; before, there may only be settings.
 pub(crate) fn workspace_of(item: &Item, tolerance: TimeDelta) -> Option<Workspace> {
     let held = |field| held(item, field, tolerance).map(|(value, _)| value);
