@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use broadcast::{Alteration, AlterationSink};
 use domain::provenance::Source;
 use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::Diagnostic;
@@ -69,7 +70,7 @@ static FUNCTIONS: &[Function] = &[
     Function {
         name: "broadcast",
         handler: |functions, invocation| {
-            Box::pin(run(invocation, |event| broadcast::invoke(&functions.dispatcher, event)))
+            Box::pin(run(invocation, |event| broadcast::invoke(&functions.broadcast, event)))
         },
     },
 ];
@@ -91,6 +92,7 @@ type Handler = for<'a> fn(&'a Functions, Invocation) -> BoxFuture<'a, Result<Val
 pub struct Functions {
     dispatcher: Dispatcher,
     subscriptions: subscriptions::App,
+    broadcast: broadcast::App,
     recorders: Recorders,
     /// Notified after each invocation that records, so that a reader of the stream need not wait for its next poll.
     pub(crate) recorded: Notify,
@@ -157,10 +159,17 @@ impl Function {
 
 impl Functions {
     /// Functions that read and deliver through `dispatcher`, verify the tokens of subscribers with `keys`, and record with
-    /// `recorders`.
+    /// `recorders`. Altered items of the log are logged.
     pub fn new(dispatcher: Dispatcher, keys: KeySet, recorders: Recorders) -> Self {
         let subscriptions = subscriptions::App::new(dispatcher.clone(), keys);
-        Self { dispatcher, subscriptions, recorders, recorded: Notify::new() }
+        let broadcast = broadcast::App::new(dispatcher.clone(), Box::new(log_alteration));
+        Self { dispatcher, subscriptions, broadcast, recorders, recorded: Notify::new() }
+    }
+
+    /// The same functions, whose `broadcast` gives each altered item of the log to `alterations`.
+    #[must_use]
+    pub fn with_alterations(self, alterations: AlterationSink) -> Self {
+        Self { broadcast: broadcast::App::new(self.dispatcher.clone(), alterations), ..self }
     }
 
     /// Invokes a function with a payload of JSON. The invocation runs in a task of its own, so that a panic stays there and
@@ -289,6 +298,10 @@ where
     let payload = serde_json::from_slice(&payload)?;
     let Ok(response) = lambda_support::serve(LambdaEvent { payload, context }, handler).await;
     Ok(serde_json::to_value(response)?)
+}
+
+fn log_alteration(Alteration { event_name, pk, sk, .. }: &Alteration) {
+    tracing::error!(event_name, pk, sk, "item of the log was overwritten or deleted");
 }
 
 /// The context of an invocation that may take `timeout` from now.

@@ -12,6 +12,8 @@ pub use sources::{QueueSource, StreamSource};
 
 /// The template that this gateway was built with.
 const TEMPLATE: &str = include_str!("../../template.yaml");
+/// IAM's condition key for the partition keys of the items that a request names.
+const LEADING_KEYS: &str = "dynamodb:LeadingKeys";
 
 /// The parts of the template that the gateway and the checks need.
 #[derive(Debug, Clone)]
@@ -60,6 +62,10 @@ pub struct Statement {
     pub resources: Vec<String>,
     /// The operations within which it allows them. An empty list is no restriction.
     pub within: Vec<String>,
+    /// Patterns of the partition keys of items on which it allows them. An empty list is no restriction.
+    pub leading_keys: Vec<String>,
+    /// Whether a request must name a partition key. Else one that names none would match every pattern.
+    pub requires_key: bool,
 }
 
 impl Template {
@@ -178,12 +184,16 @@ fn routes(function: &str, resource: &Value) -> Vec<Route> {
 
 fn statement(statement: &Value) -> Statement {
     let resources = list(statement.get("Resource")).map(|value| text(value).unwrap_or_default().to_owned());
-    let conditions = statement.get("Condition").and_then(Value::as_mapping);
-    let within = conditions.into_iter().flat_map(Mapping::values);
+    let condition = statement.get("Condition");
+    let within = condition.and_then(Value::as_mapping).into_iter().flat_map(Mapping::values);
+    let keys = condition.and_then(|condition| condition.get("ForAllValues:StringLike"));
+    let no_key = condition.and_then(|condition| at(condition, &["Null", LEADING_KEYS]));
     Statement {
         actions: strings(statement, "Action"),
         resources: resources.collect(),
         within: within.flat_map(|terms| strings(terms, "dynamodb:EnclosingOperation")).collect(),
+        leading_keys: keys.map(|keys| strings(keys, LEADING_KEYS)).unwrap_or_default(),
+        requires_key: no_key.and_then(Value::as_str) == Some("false"),
     }
 }
 

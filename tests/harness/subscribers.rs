@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use broadcast::Alteration;
 use domain::subscription::SubscriptionBounds;
 use live_delivery::Dispatcher;
 use local::engine;
@@ -191,6 +192,8 @@ pub struct SubscriberWorld {
     pub transport: Transport,
     /// The dispatcher of the functions.
     pub dispatcher: Dispatcher,
+    /// What the stream's function reported of altered items.
+    pub alterations: Arc<Mutex<Vec<Alteration>>>,
     /// The name of the table of connections.
     pub table: String,
     functions: Functions,
@@ -223,11 +226,16 @@ impl SubscriberWorld {
         let summaries = Arc::default();
         let (functions, dispatcher) =
             functions(&store, (&table, bounds), &sockets, &log.clock(), &issuer, 1, &summaries);
+        let alterations = Arc::<Mutex<Vec<Alteration>>>::default();
+        let kept = Arc::clone(&alterations);
+        let keep = move |alteration: &Alteration| kept.lock().unwrap().push(alteration.clone());
+        let functions = functions.with_alterations(Box::new(keep));
         Self {
             log,
             sockets,
             transport,
             dispatcher,
+            alterations,
             table,
             functions,
             web_socket_function: function(&template.web_socket_function().unwrap()),

@@ -110,6 +110,8 @@ struct State {
     begun: usize,
     /// Those of them that were answered.
     answered: usize,
+    /// The writes of transactions, if they are kept: the kind, such as `Put`, and the partition key.
+    writes: Option<BTreeSet<(String, String)>>,
 }
 
 /// Random faults.
@@ -177,6 +179,16 @@ impl Transport {
     /// The counts since the last call.
     pub fn take_metered(&self) -> Metered {
         std::mem::take(&mut self.state.lock().unwrap().metered)
+    }
+
+    /// Keeps the writes of transactions from now on.
+    pub fn keep_writes(&self) {
+        self.state.lock().unwrap().writes = Some(BTreeSet::new());
+    }
+
+    /// The kept writes: the kind, such as `Put`, and the item's partition key.
+    pub fn writes(&self) -> BTreeSet<(String, String)> {
+        self.state.lock().unwrap().writes.clone().unwrap_or_default()
     }
 
     /// Makes the next transactions fail with these faults, in order.
@@ -259,12 +271,15 @@ impl Transport {
         }
     }
 
-    fn count(&self, operation: &str, request: &[u8], body: &Value) {
-        // A transaction is not parsed, because that would take longer than to send it, and it names no index.
+    fn count(&self, operation: &str, sent: &[u8], body: &Value) {
+        // A transaction is parsed only if its writes are kept, because that takes longer than to send it. It names no index.
         let checks = operation == WRITE
-            && std::str::from_utf8(request).is_ok_and(|request| request.contains("\"ConditionCheck\""));
-        let request = if operation == WRITE { Value::Null } else { json(request) };
+            && std::str::from_utf8(sent).is_ok_and(|sent| sent.contains("\"ConditionCheck\""));
+        let request = if operation == WRITE { Value::Null } else { json(sent) };
         let mut state = self.state.lock().unwrap();
+        if let Some(writes) = state.writes.as_mut().filter(|_| operation == WRITE) {
+            writes.extend(transaction_writes(sent));
+        }
         let index = request["IndexName"].as_str().unwrap_or_default();
         let tables = match &body["ConsumedCapacity"] {
             Value::Array(tables) => tables.iter().map(|table| &table["TableName"]).collect(),
@@ -365,6 +380,18 @@ impl HttpConnector for Connector {
             Ok(response)
         })
     }
+}
+
+/// The writes of a transaction: the kind, and the partition key.
+fn transaction_writes(request: &[u8]) -> Vec<(String, String)> {
+    let request = json(request);
+    let items = request["TransactItems"].as_array().into_iter().flatten();
+    let members = items.filter_map(Value::as_object).flatten();
+    let write = |(kind, write): (&String, &Value)| {
+        let place = if kind == "Put" { "/Item/pk/S" } else { "/Key/pk/S" };
+        (kind.clone(), write.pointer(place).and_then(Value::as_str).unwrap_or_default().to_owned())
+    };
+    members.map(write).collect()
 }
 
 fn json(text: &[u8]) -> Value {

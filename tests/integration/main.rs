@@ -14,6 +14,7 @@ mod listing;
 mod model;
 mod producers;
 mod queue;
+mod recorder_policy;
 mod recording;
 mod redelivery;
 mod refusals;

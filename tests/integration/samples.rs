@@ -72,6 +72,9 @@ async fn every_live_sample_has_the_outcome_in_its_name() {
         for (path, expected, event) in samples {
             let (outcome, response) = world.invoke(function, &event).await;
             assert_eq!(outcome, expected, "{}: {response}", path.display());
+            let altered = std::mem::take(&mut *world.alterations.lock().unwrap());
+            let is_altered = path.to_string_lossy().contains("altered");
+            assert_eq!(altered.len(), if is_altered { 2 } else { 0 }, "{}: {altered:?}", path.display());
         }
         world.check().await;
     }

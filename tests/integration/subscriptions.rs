@@ -1,6 +1,7 @@
 //! Subscriptions over WebSocket: subscribers get every update that they may see, in order, whatever fails.
 
 mod access;
+mod alterations;
 mod bounds;
 mod costs;
 mod faults;

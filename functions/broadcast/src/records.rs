@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use store::{Row, activity_of};
+use store::{Row, activity_of, is_permanent};
+
+use crate::Alteration;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -21,8 +23,21 @@ struct StreamRecord {
 #[serde(rename_all = "PascalCase")]
 struct ItemChange {
     sequence_number: String,
+    keys: ItemKeys,
     #[serde(default)]
     new_image: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ItemKeys {
+    pk: Text,
+    sk: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Text {
+    s: String,
 }
 
 /// The activities of a batch of records.
@@ -30,6 +45,8 @@ struct ItemChange {
 pub(crate) struct RecordBatch {
     /// The activities before the first unreadable record, in the order of the stream.
     pub(crate) rows: Vec<Row>,
+    /// The alterations before the first unreadable record.
+    pub(crate) alterations: Vec<Alteration>,
     /// The number of records.
     pub(crate) count: usize,
     /// The sequence number of the first record.
@@ -38,16 +55,22 @@ pub(crate) struct RecordBatch {
     pub(crate) unreadable: Option<String>,
 }
 
-/// Parses a batch. Only a new item can be an activity, so that other changes of the table are skipped.
+/// Parses a batch. Only a new item can be an activity to deliver. Other changes of the table are skipped, unless they
+/// alter what is permanent.
 ///
 /// # Errors
 /// When the payload is not a batch of a stream.
 pub(crate) fn parse(payload: Value) -> Result<RecordBatch, serde_json::Error> {
     let event: StreamEvent = serde_json::from_value(payload)?;
     let mut batch = RecordBatch { count: event.records.len(), ..RecordBatch::default() };
-    for StreamRecord { event_name, dynamodb: ItemChange { sequence_number, new_image } } in event.records {
+    for StreamRecord { event_name, dynamodb: change } in event.records {
+        let ItemChange { sequence_number, keys, new_image } = change;
         batch.first.get_or_insert_with(|| sequence_number.clone());
         if event_name != "INSERT" {
+            let (pk, sk) = (keys.pk.s, keys.sk.s);
+            if is_permanent(&pk) {
+                batch.alterations.push(Alteration { event_name, pk, sk, sequence_number });
+            }
             continue;
         }
         match activity_of(&new_image) {

@@ -23,16 +23,21 @@ mod tests {
     use crate::template::Template;
 
     #[test]
-    fn only_new_activities_match() {
+    fn only_new_activities_and_altered_items_match() {
         let source = Template::load().unwrap().stream_sources().pop().unwrap();
-        let record = |name: &str, sk: &str| {
-            let keys = json!({ "pk": { "S": "WS#a" }, "sk": { "S": sk } });
-            json!({ "eventName": name, "dynamodb": { "Keys": keys } })
-        };
         let is_wanted = |record| source.patterns.iter().any(|pattern| matches(pattern, &record));
-        assert!(is_wanted(record("INSERT", "AT#2025")));
-        assert!(!is_wanted(record("MODIFY", "AT#2025")));
-        assert!(!is_wanted(record("INSERT", "ID")));
+        for (pk, sk, wanted) in [
+            ("WS#a", "AT#2025", ["INSERT", "MODIFY", "REMOVE"].as_slice()),
+            ("ID#a#1", "ID", &["MODIFY", "REMOVE"]),
+            ("COUNT#a", "M#2025-01#0", &[]),
+            ("DIR#WS#a", "WORKSPACE", &[]),
+        ] {
+            for name in ["INSERT", "MODIFY", "REMOVE"] {
+                let keys = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+                let record = json!({ "eventName": name, "dynamodb": { "Keys": keys } });
+                assert_eq!(is_wanted(record), wanted.contains(&name), "{name} {pk}");
+            }
+        }
         assert!(!is_wanted(json!({ "eventName": "INSERT" })));
     }
 }

@@ -31,8 +31,15 @@ pub(crate) const SK: &str = "sk";
 /// with one, 1.9 with two, 2.5 with four.
 pub const COUNTER_SHARDS: u64 = 2;
 
+/// The prefixes of the partition keys of activities and of id items.
+const PERMANENT_PREFIXES: [&str; 2] = ["WS#", "ID#"];
 /// The prefix of activities' sort keys.
 pub(crate) const ACTIVITY_PREFIX: &str = "AT#";
+
+/// Whether the items of a partition are permanent: activities and id items. Counters and the directory change.
+pub fn is_permanent(pk: &str) -> bool {
+    PERMANENT_PREFIXES.iter().any(|prefix| pk.starts_with(prefix))
+}
 
 /// A global secondary index of the `log` table. It projects all attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,7 +32,9 @@ pub use connections::{
     SubscribeError, new_nonce,
 };
 pub use counters::{Days, Slots, Tally};
-pub use keys::{COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, parse_bound as parse_cursor_text};
+pub use keys::{
+    COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, is_permanent, parse_bound as parse_cursor_text,
+};
 pub use page::{Chunk, Continuation, Partition, Residual, Row, Source, Span};
 pub use stream_image::activity_of;
 pub use verify::{Fault, Report, Wrong};
