@@ -23,6 +23,7 @@ pub struct Template {
     /// The HTTP API's CORS settings.
     pub cors: Cors,
     globals: Value,
+    parameters: Mapping,
     resources: Mapping,
 }
 
@@ -86,9 +87,15 @@ impl Template {
             expose_headers: strings(cors, "ExposeHeaders"),
         };
         let globals = at(&root, &["Globals", "Function"]).cloned().unwrap_or_default();
-        let mut template = Self { routes: Vec::new(), cors, globals, resources };
+        let parameters = map(&root, "Parameters").cloned().unwrap_or_default();
+        let mut template = Self { routes: Vec::new(), cors, globals, parameters, resources };
         template.routes = template.functions().flat_map(|(name, function)| routes(&name, function)).collect();
         Ok(template)
+    }
+
+    /// The definition of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<&Value> {
+        self.parameters.get(name)
     }
 
     /// The `Properties` of the table with this logical id.

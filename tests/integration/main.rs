@@ -12,6 +12,7 @@ mod guides;
 mod layers;
 mod listing;
 mod model;
+mod operations;
 mod producers;
 mod queue;
 mod recorder_policy;
