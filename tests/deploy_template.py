@@ -118,6 +118,9 @@ def adapted(template, endpoint):
         # The emulator refuses alarms on expressions.
         if "Metrics" in alarm["Properties"]:
             del template["Resources"][name]
+            # The dashboard shows them.
+            board = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+            board["Fn::Sub"] = board["Fn::Sub"].replace("${%s.Arn}" % name, name)
     for source in resources(template, "AWS::Lambda::EventSourceMapping").values():
         scaling = source["Properties"].get("ScalingConfig", {})
         # Parameters are text, also numbers. The emulator stops polling every queue when it meets text here.

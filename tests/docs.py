@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 # Words after the language of a shell block that say why it is not run.
 MARKS = {"aws", "docker", "build"}
@@ -173,6 +174,21 @@ def missing_rows(root, text):
     return [f"no table has `{name}`" for name in names if f"`{name}`" not in rows]
 
 
+def split_parameters(root):
+    """The environments in which SAM would build with other parameters than it deploys."""
+    settings = tomllib.loads((root / "samconfig.toml").read_text())
+    faults = [f"there is no environment {name}" for name in ("dev", "prod") if name not in settings]
+    for name, commands in settings.items():
+        if not isinstance(commands, dict):
+            continue
+        faults += [f"{name}.{command} has parameters of its own" for command, found in commands.items()
+                   if command != "global" and "parameter_overrides" in found["parameters"]]
+        given = commands.get("global", {}).get("parameters", {}).get("parameter_overrides", [])
+        if "deploy" in commands and sum(each.startswith("Architecture=") for each in given) != 1:
+            faults.append(f"{name} does not name its Architecture once")
+    return faults
+
+
 def main(root, here, counts):
     root, here = pathlib.Path(root), pathlib.Path(here)
     for name in ("events", "tests", "template.yaml"):
@@ -196,6 +212,7 @@ def main(root, here, counts):
     operating = "docs/operating.md"
     checks.check(f"{operating}: every parameter, output and alarm",
                  "\n".join(missing_rows(root, (root / operating).read_text())))
+    checks.check("samconfig.toml: one place for parameters", "\n".join(split_parameters(root)))
     pathlib.Path(counts).write_text(f"{checks.passed} {checks.failed}\n")
 
 
