@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Release-built gateway to measure subscriptions with, and nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) live: Option<PathBuf>,
+    /// Directory of built functions, to measure the memory of their largest reads with, and nothing else
+    #[arg(long, value_name = "DIR")]
+    pub(crate) documents: Option<PathBuf>,
     /// Number of times each read is timed
     #[arg(long, default_value_t = 200)]
     pub(crate) repetitions: usize,

@@ -1,14 +1,21 @@
 //! Lambda on this machine: a runtime API, and a function's program that runs against it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Version};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use domain::time::system_clock;
+use harness::token_claims;
+use local::http_api::{HttpApi, HttpCall};
+use local::template::Template;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -59,6 +66,7 @@ impl Lambda {
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(respond))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(respond))
+            .layer(DefaultBodyLimit::disable())
             .with_state(Arc::new(Api { reports: report, events: Mutex::new(events), limit }));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
@@ -119,6 +127,26 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         self.served.abort();
     }
+}
+
+/// The event of an HTTP request of the workspace's owner.
+pub(crate) fn http_event(method: &str, path: &str, query: &str, body: String) -> Result<Value> {
+    let api = HttpApi::new(&Template::load()?);
+    let matched = api.route(method, path).map_err(|error| format!("{method} {path}: {error:?}"))?;
+    let call = HttpCall {
+        method,
+        path,
+        query,
+        version: Version::HTTP_11,
+        headers: &HeaderMap::new(),
+        body: body.into_bytes(),
+        claims: token_claims("owner", "").as_object().cloned(),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        request_id: "req-1",
+        time: system_clock()(),
+        domain: "api.example",
+    };
+    Ok(api.event(&matched, call)?)
 }
 
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {

@@ -7,6 +7,7 @@ mod args;
 mod batches;
 mod cases;
 mod data;
+mod documents;
 mod graphql;
 mod lambda;
 mod load;
@@ -52,6 +53,10 @@ async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::of_this_machine()?;
     if let Some(gateway) = &args.live {
         Box::pin(subscribers::measure(gateway, &mut report)).await?;
+        return Ok(report);
+    }
+    if let Some(functions) = &args.documents {
+        Box::pin(documents::measure(functions, &mut report)).await?;
         return Ok(report);
     }
     if let Some(functions) = &args.functions {

@@ -3,20 +3,15 @@
 //! This program stands in for Lambda and DynamoDB, with a runtime API and a TLS endpoint in front of the embedded
 //! engine. The functions are compared with one that does nothing.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Version};
-use domain::time::system_clock;
-use harness::{World, token_claims};
-use local::http_api::{HttpApi, HttpCall};
-use local::template::Template;
+use harness::World;
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::data::{Data, WORKSPACE};
-use crate::lambda::Lambda;
+use crate::lambda::{Lambda, http_event};
 use crate::report::Report;
 use crate::stats::Times;
 use crate::tls::Endpoint;
@@ -123,20 +118,5 @@ fn event(name: &str, issue: &str) -> Result<Value> {
         }
         _ => ("GET", format!("/api/v1/workspaces/{WORKSPACE}/activity"), String::new()),
     };
-    let api = HttpApi::new(&Template::load()?);
-    let matched = api.route(method, &path).map_err(|error| format!("{method} {path}: {error:?}"))?;
-    let call = HttpCall {
-        method,
-        path: &path,
-        query: "",
-        version: Version::HTTP_11,
-        headers: &HeaderMap::new(),
-        body: body.into_bytes(),
-        claims: token_claims("owner", "").as_object().cloned(),
-        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        request_id: "req-1",
-        time: system_clock()(),
-        domain: "api.example",
-    };
-    Ok(api.event(&matched, call)?)
+    http_event(method, &path, "", body)
 }

@@ -3,6 +3,7 @@
 mod access;
 mod costs;
 mod fields;
+mod large;
 mod model;
 mod names;
 mod paging;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::{Error, Result};
 use store::parallel::try_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// Time in which reads may begin. The last of them may take as long as the client lets it, 8 s, and the function must
@@ -17,12 +17,31 @@ const COUNT_REQUESTS: usize = 400;
 /// Reads in flight for one request. Each may need a connection, whose start costs a small function more than the read.
 pub(crate) const MAX_CONCURRENT_READS: usize = 16;
 
+/// The activities that all merges of a request hold, in KiB of their texts. It is more than the most partitions of one
+/// merge with the largest activity of each.
+const HELD_KIB: u32 = 32 * 1024;
+/// The activities that one merge holds, in KiB, if it has not so many partitions that they must hold more.
+const MERGE_KIB: u32 = 16 * 1024;
+/// The most of one partition, in KiB: what one request returns.
+const MAX_PARTITION_KIB: u32 = 1024;
+/// The least of one partition, in KiB: the largest activity.
+const MIN_PARTITION_KIB: u32 = 68;
+
 /// The reads that one request may cost, however many feeds it reads.
 #[derive(Debug)]
 pub struct Budget {
     count_requests: AtomicUsize,
     in_flight: Semaphore,
+    held_kib: Semaphore,
     until: Instant,
+}
+
+/// The memory of a merge, which others may use once this is dropped.
+#[derive(Debug)]
+pub(crate) struct Memory<'a> {
+    /// The bytes that each partition may hold.
+    pub(crate) partition_bytes: usize,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl Budget {
@@ -31,6 +50,7 @@ impl Budget {
         Self {
             count_requests: AtomicUsize::new(COUNT_REQUESTS),
             in_flight: Semaphore::new(MAX_CONCURRENT_READS),
+            held_kib: Semaphore::new(HELD_KIB as usize),
             until: Instant::now() + READ_TIME,
         }
     }
@@ -38,6 +58,15 @@ impl Budget {
     /// Whether a read may begin.
     pub(crate) fn has_time(&self) -> bool {
         Instant::now() < self.until
+    }
+
+    /// The memory to read so many partitions as one, once it is free. A merge must not wait for more while it has some.
+    pub(crate) async fn memory(&self, partitions: usize) -> Result<Memory<'_>> {
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX).max(1);
+        let each = (MERGE_KIB / partitions).clamp(MIN_PARTITION_KIB, MAX_PARTITION_KIB);
+        let all = each.saturating_mul(partitions).min(HELD_KIB);
+        let permit = self.held_kib.acquire_many(all).await.map_err(Error::internal)?;
+        Ok(Memory { partition_bytes: each as usize * 1024, _permit: permit })
     }
 
     /// The results of the reads, in their order, or the first error. A read must not wait for other reads here.

@@ -17,11 +17,10 @@ mod window;
 use std::future::Future;
 
 use domain::access::{View, VisibleWorkspace};
-use domain::activity::Activity;
 use domain::filter::Order;
 use domain::position::Bound;
 use domain::{Error, Result};
-use store::{Days, Store};
+use store::{Days, Store, UnparsedRow};
 
 pub use budget::Budget;
 pub use plan::MAX_SOURCES;
@@ -32,8 +31,9 @@ use merge::{Merge, Taken};
 use rank::Ranks;
 use window::Window;
 
-/// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer.
-pub type Render<T> = fn(Activity) -> Result<(T, usize)>;
+/// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer. An entry should
+/// take little more memory than that.
+pub type Render<T> = fn(UnparsedRow) -> Result<(T, usize)>;
 
 /// A page of a feed.
 #[derive(Debug, PartialEq)]
@@ -141,6 +141,8 @@ impl<T> PageReader<'_, T> {
             }
         };
         let (Taken { mut entries, next }, total) = futures_util::future::try_join(page, total).await?;
+        // What is behind is read with the memory of the page's partitions.
+        drop(merge);
         let behind =
             if query.behind { Some(self.is_anything_behind(entries.is_empty()).await?) } else { None };
         if query.backward {

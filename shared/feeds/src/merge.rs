@@ -4,14 +4,15 @@ use std::collections::{HashMap, VecDeque};
 
 use domain::Result;
 use domain::access::{View, VisibleWorkspace};
+use domain::activity::Activity;
 use domain::error::QueryError;
 use domain::filter::{FilterKind, Order, Sort};
 use domain::ids::WorkspaceId;
 use domain::position::{Bound, Edge};
-use store::{Continuation, Row, Source, Store};
+use store::{Continuation, Source, Store, UnparsedRow};
 
 use crate::Render;
-use crate::budget::{Budget, out_of_time};
+use crate::budget::{Budget, Memory, out_of_time};
 use crate::plan::Plan;
 use crate::query::Query;
 use crate::window::Window;
@@ -45,7 +46,7 @@ enum Progress {
 struct Stream {
     source: Source,
     /// The activities that were read and not taken, in feed order.
-    rows: VecDeque<(Bound, Row)>,
+    rows: VecDeque<(Bound, UnparsedRow)>,
     progress: Progress,
     /// Everything before this bound was read.
     reached: Option<Bound>,
@@ -130,6 +131,8 @@ pub(crate) struct Merge<'a> {
     /// How it is read; its partitions are the streams.
     plan: Plan,
     streams: Vec<Stream>,
+    /// The memory of the streams, once one of them was read.
+    memory: Option<Memory<'a>>,
     /// Where a page may end if no time is left to begin in other partitions.
     fallback: Option<Bound>,
     requests: usize,
@@ -150,8 +153,9 @@ impl<'a> Merge<'a> {
     ) -> Result<Self> {
         let mut plan = Plan::of(query, visible, window)?;
         let streams = Stream::take_from(&mut plan);
-        let (by_id, fallback, requests) = (HashMap::new(), None, 0);
-        let mut merge = Self { store, query, visible, by_id, plan, streams, fallback, requests, budget };
+        let (by_id, memory, fallback, requests) = (HashMap::new(), None, None, 0);
+        let mut merge =
+            Self { store, query, visible, by_id, plan, streams, memory, fallback, requests, budget };
         merge.set_visible(visible);
         Ok(merge)
     }
@@ -186,6 +190,7 @@ impl<'a> Merge<'a> {
         plan.residual.hide_staff = self.plan.residual.hide_staff;
         self.streams = Stream::take_from(&mut plan);
         self.plan = plan;
+        self.memory = None;
     }
 
     /// Begins again at `start`.
@@ -206,8 +211,12 @@ impl<'a> Merge<'a> {
         let each =
             if count <= 4 { need } else { need.div_ceil(count).saturating_mul(4).max(MIN_READ).min(need) };
         let candidate = self.first().map(|(_, position)| position.clone());
+        let max_bytes = match &self.memory {
+            Some(memory) => memory.partition_bytes,
+            None => self.memory.insert(self.budget.memory(count).await?).partition_bytes,
+        };
         let Self { store, query, by_id, plan, budget, .. } = self;
-        let context = ReadContext { store, query, by_id, plan, budget };
+        let context = ReadContext { store, query, by_id, plan, budget, max_bytes };
         let reads: Vec<_> = self
             .streams
             .iter_mut()
@@ -267,7 +276,7 @@ impl<'a> Merge<'a> {
                 skip -= 1;
                 continue;
             }
-            let (entry, size) = render(row.activity)?;
+            let (entry, size) = render(row)?;
             // The first entry fits always.
             if !entries.is_empty() && bytes + size > self.query.max_bytes {
                 return Ok(resume_after_last(entries));
@@ -292,7 +301,7 @@ impl<'a> Merge<'a> {
         self.streams.iter().any(|stream| stream.blocks(candidate, self.plan.window.order))
     }
 
-    fn pop(&mut self) -> Option<(Bound, Row)> {
+    fn pop(&mut self) -> Option<(Bound, UnparsedRow)> {
         let (index, _) = self.first()?;
         self.streams[index].rows.pop_front()
     }
@@ -361,11 +370,11 @@ fn resume_after_last<T>(entries: Vec<(T, Bound)>) -> Taken<T> {
 }
 
 /// Whether the reader sees an activity that was read from this partition.
-fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, row: &Row) -> bool {
-    let Some(visible) = by_id.get(&row.activity.workspace_id) else { return false };
+fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, row: &UnparsedRow) -> bool {
+    let Some(visible) = by_id.get(&row.activity().workspace_id) else { return false };
     // A workspace that the organization's partition does not have whole is read from its own.
     let is_here = source.partition.workspace().is_some() || visible.shared_with().is_some();
-    is_here && visible.view.shows(row.staff)
+    is_here && visible.view.shows(row.staff())
 }
 
 /// Everything that reading a partition needs.
@@ -376,6 +385,8 @@ struct ReadContext<'a> {
     by_id: &'a HashMap<&'a WorkspaceId, &'a VisibleWorkspace>,
     plan: &'a Plan,
     budget: &'a Budget,
+    /// The most bytes that a partition may hold.
+    max_bytes: usize,
 }
 
 impl ReadContext<'_> {
@@ -390,11 +401,14 @@ impl ReadContext<'_> {
             Progress::At(continuation) => Some(continuation),
             Progress::Start | Progress::End => None,
         };
-        let chunk = self.store.chunk(&stream.source, window.order, residual, limit, start).await?;
+        let chunk =
+            self.store.chunk(&stream.source, window.order, residual, (limit, self.max_bytes), start).await?;
         let before = stream.rows.len();
         for row in chunk.rows {
-            let position = self.position(&row);
-            if window.admits(&position) && is_shown(self.by_id, &stream.source, &row) && self.is_wanted(&row)
+            let position = self.position(row.activity());
+            if window.admits(&position)
+                && is_shown(self.by_id, &stream.source, &row)
+                && self.is_wanted(row.activity())
             {
                 stream.rows.push_back((position, row));
             }
@@ -415,20 +429,20 @@ impl ReadContext<'_> {
         Ok(())
     }
 
-    fn position(&self, row: &Row) -> Bound {
+    fn position(&self, activity: &Activity) -> Bound {
         let position: Bound = match self.query.sort {
-            Sort::Time => row.activity.position().into(),
-            Sort::Category => row.activity.category_position().into(),
+            Sort::Time => activity.position().into(),
+            Sort::Category => activity.category_position().into(),
         };
         match self.query.has_several_workspaces() {
-            true => position.in_workspace(&row.activity.workspace_id),
+            true => position.in_workspace(&activity.workspace_id),
             false => position,
         }
     }
 
     /// Whether the filters show an activity that the partition could not select by its kind.
-    fn is_wanted(&self, row: &Row) -> bool {
-        let shows = |kind| self.query.filter.shows(kind, &row.activity);
+    fn is_wanted(&self, activity: &Activity) -> bool {
+        let shows = |kind| self.query.filter.shows(kind, activity);
         !self.plan.sift || shows(FilterKind::Action) && shows(FilterKind::Category)
     }
 

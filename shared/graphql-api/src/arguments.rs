@@ -8,7 +8,6 @@ use domain::time::Timestamp;
 use domain::{Error, Result};
 use feeds::{Query, Scope, cursor};
 use http_api::params::{DEFAULT_LIMIT, MAX_LIMIT, add_values};
-use http_api::response_size;
 
 use crate::date_time::DateTime;
 
@@ -81,7 +80,6 @@ impl ListArguments {
             order,
             backward,
             skip: skip as u64,
-            max_bytes: response_size::MAX,
             ..Query::new(scope, limit)
         };
         let bound = |argument, cursor: &Option<String>| -> Result<Option<Bound>> {

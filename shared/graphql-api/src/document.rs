@@ -59,6 +59,22 @@ pub(crate) fn operation<'a>(
     }
 }
 
+/// How many lists an operation selects, those that a directive may leave out included. The document must have passed
+/// [`check`].
+pub(crate) fn lists(document: &ExecutableDocument, name: Option<&str>) -> usize {
+    fn count(set: &SelectionSet, fragments: &HashMap<Name, Positioned<FragmentDefinition>>) -> usize {
+        let lists = set.items.iter().map(|selection| match &selection.node {
+            Selection::Field(field) => usize::from(!field.node.selection_set.node.items.is_empty()),
+            Selection::InlineFragment(fragment) => count(&fragment.node.selection_set.node, fragments),
+            Selection::FragmentSpread(spread) => fragments
+                .get(&spread.node.fragment_name.node)
+                .map_or(0, |fragment| count(&fragment.node.selection_set.node, fragments)),
+        });
+        lists.sum()
+    }
+    operation(document, name).map_or(0, |operation| count(&operation.selection_set.node, &document.fragments))
+}
+
 /// Gives each variable that the request leaves out the default of its operation, because the library's `@skip` and
 /// `@include` look at given variables only.
 pub(crate) fn fill(variables: &mut Variables, operation: &OperationDefinition) {

@@ -26,7 +26,7 @@ use feeds::Budget;
 use feeds::reader::Reader;
 use store::Store;
 
-use limits::ResponseBudget;
+use limits::{PageSize, ResponseBudget};
 
 pub use async_graphql::{Request, Response};
 pub use query::Query;
@@ -53,9 +53,13 @@ impl App {
     /// # Errors
     /// [`domain::Error::TooLarge`] when the response would be larger than Lambda can send. All other failures are in
     /// the response.
-    pub async fn execute(&self, request: Request, caller: Caller) -> Result<Response> {
+    pub async fn execute(&self, mut request: Request, caller: Caller) -> Result<Response> {
         let response_budget = Arc::<ResponseBudget>::default();
+        let name = request.operation_name.clone();
+        // A document that does not parse has no list.
+        let lists = request.parsed_query().map_or(0, |document| document::lists(document, name.as_deref()));
         let request = request
+            .data(PageSize::of_each(lists))
             .data(Reader::new(self.store.clone(), caller))
             .data(self.store.clone())
             .data(Budget::start())

@@ -33,6 +33,21 @@ pub(crate) fn complexity(first: Option<i32>, last: Option<i32>, fields: usize) -
     LIST + page * fields
 }
 
+/// The most bytes of the activities of all lists of a document, as REST would answer with them. They are held until the
+/// last list was read.
+const ACTIVITIES: usize = 16_000_000;
+
+/// The most bytes of the activities of one list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageSize(pub(crate) usize);
+
+impl PageSize {
+    /// The size of each of a document's lists: as in REST, unless there are more than three.
+    pub(crate) fn of_each(lists: usize) -> Self {
+        Self(response_size::MAX.min(ACTIVITIES / lists.max(1)))
+    }
+}
+
 /// The bytes that the texts of a response may take. A document can select one text many times, so that a page of a good
 /// size can still make too large a response.
 #[derive(Debug, Default)]

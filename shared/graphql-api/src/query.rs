@@ -12,13 +12,13 @@ use domain::{Error, Result};
 use feeds::reader::Reader;
 use feeds::{Budget, Page, Scope, cursor};
 use http_api::response_size;
-use store::Store;
+use store::{Store, UnparsedRow};
 
 use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging};
 use crate::category::Category;
 use crate::date_time::DateTime;
 use crate::error;
-use crate::limits::{ResponseBudget, complexity};
+use crate::limits::{PageSize, ResponseBudget, complexity};
 use crate::types::{ActivityList, Node, PageInfo};
 
 /// The root of queries. There is no mutation, because only services record activities.
@@ -69,6 +69,7 @@ struct ListReader<'a> {
     reader: &'a Reader,
     read_budget: &'a Budget,
     response_budget: &'a Arc<ResponseBudget>,
+    page_size: PageSize,
     arguments: ListArguments,
     selected: SelectedFields,
 }
@@ -104,6 +105,7 @@ impl<'a> ListReader<'a> {
             reader: ctx.data()?,
             read_budget: ctx.data()?,
             response_budget: ctx.data()?,
+            page_size: *ctx.data()?,
             arguments,
             selected: SelectedFields::of(ctx),
         })
@@ -140,6 +142,7 @@ impl<'a> ListReader<'a> {
             // An error of access comes first, because the id may be a slug, and cursors are bound to the id itself.
             Err(error) => return Err(access.await.err().unwrap_or(error)),
         };
+        query.max_bytes = self.page_size.0;
         query.total = self.selected.total;
         if self.selected.page {
             query.behind =
@@ -157,7 +160,7 @@ impl<'a> ListReader<'a> {
         self.list(&query, page)
     }
 
-    fn list(&self, query: &feeds::Query, page: Page<Activity>) -> Result<ActivityList> {
+    fn list(&self, query: &feeds::Query, page: Page<(Activity, String)>) -> Result<ActivityList> {
         let Page { entries, ends, next, behind, total } = page;
         let (has_more, has_behind) = (next.is_some(), behind.unwrap_or(false));
         let (has_next_page, has_previous_page) =
@@ -170,10 +173,10 @@ impl<'a> ListReader<'a> {
         let mut workspaces: HashMap<WorkspaceId, Option<Arc<_>>> = HashMap::new();
         let nodes = entries.into_iter().map(|activity| {
             let workspace = workspaces
-                .entry(activity.workspace_id.clone())
+                .entry(activity.0.workspace_id.clone())
                 .or_insert_with_key(|id| self.reader.entry(id).map(Arc::new))
                 .clone();
-            Node::new(activity, workspace, Arc::clone(self.response_budget))
+            Node::unparsed(activity, workspace, Arc::clone(self.response_budget))
         });
         let cursor = |bound: Option<_>| bound.map(|bound| cursor::encode(query, &bound));
         Ok(ActivityList {
@@ -189,8 +192,11 @@ impl<'a> ListReader<'a> {
     }
 }
 
-/// An activity with its size in a response of the REST API, so that both APIs cut a page at the same activity.
-fn weigh(activity: Activity) -> Result<(Activity, usize)> {
-    let size = response_size::of_value(&activity)?;
-    Ok((activity, size))
+/// An activity, its details as JSON, and its size in a response of the REST API, so that both APIs cut a page at the same
+/// activity.
+fn weigh(row: UnparsedRow) -> Result<((Activity, String), usize)> {
+    let (activity, details) = row.into_parts();
+    let without = response_size::of_value(&activity)? - "{}".len();
+    let size = without + response_size::of_text(&details);
+    Ok(((activity, details), size))
 }

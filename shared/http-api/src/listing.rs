@@ -11,7 +11,7 @@ use feeds::{Budget, Scope};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
-use store::Store;
+use store::{Store, UnparsedRow};
 
 use crate::params::Params;
 use crate::response_size;
@@ -50,7 +50,7 @@ pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<St
         Some(issue) => Scope::Issue(workspace.clone(), issue),
     })?;
     let access = async { Ok(vec![visible_workspace(store, &caller, &workspace).await?]) };
-    let page = Box::pin(feeds::read(store, &Budget::start(), &query, serialize, access)).await?;
+    let page = Box::pin(feeds::read(store, &Budget::start(), &query, serialize_row, access)).await?;
     let mut response = Response::new(json_array(&page.entries));
     if let Some(next) = &page.next {
         let link = format!("<{path}?{}>; rel=\"next\"", params.next_page(&query, next));
@@ -103,6 +103,10 @@ pub fn path_of(activity: &Activity) -> String {
 async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<VisibleWorkspace> {
     let (workspace, role) = store.access(id, caller.user.as_ref()).await?;
     VisibleWorkspace::of(caller, id, workspace.as_ref(), role)
+}
+
+fn serialize_row(row: UnparsedRow) -> Result<(String, usize)> {
+    serialize(row.parse()?)
 }
 
 /// The JSON of an activity, and its size in a response.

@@ -18,6 +18,9 @@ use super::{Item, string};
 /// The attribute, always true, of activities that were for staff when they were recorded. The counters count these apart.
 pub(super) const STAFF: &str = "staff";
 
+/// The attribute of an activity's details.
+const DETAILS: &str = "details";
+
 /// The item of an activity without the attributes that depend on its organization.
 pub(super) fn encode(activity: &Activity) -> Result<Item> {
     let mut item =
@@ -67,6 +70,14 @@ pub(super) fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
         activity.category = category(&activity.action);
     }
     Ok(activity)
+}
+
+/// Takes the JSON of an activity's details out of its item, which then decodes without them.
+pub(super) fn take_details(item: &mut Item) -> Result<String> {
+    match item.insert(DETAILS.into(), string("{}")) {
+        Some(AttributeValue::S(details)) => Ok(details),
+        _ => Err(Error::internal("an activity without details")),
+    }
 }
 
 /// A member of an activity as an attribute of its item.

@@ -65,6 +65,14 @@ impl Partition {
         if matches!(self, Self::Categories(_)) { Sort::Category } else { Sort::Time }
     }
 
+    /// The key at which a Query continues after an item.
+    fn key_of(&self, item: &Item) -> Item {
+        let (pk, sk) = self.address().index.map_or((keys::PK, keys::SK), Index::key_attributes);
+        let names = [keys::PK, keys::SK, pk, sk];
+        let attribute = |name: &str| Some((name.to_owned(), item.get(name)?.clone()));
+        names.into_iter().filter_map(attribute).collect()
+    }
+
     fn address(&self) -> Address {
         let (index, pk) = match self {
             Self::Workspace(workspace) => (None, keys::workspace(workspace)),
@@ -130,11 +138,44 @@ pub struct Row {
     pub staff: bool,
 }
 
+/// An activity as a feed reads it. Its details are left as JSON, because parsed they may take a hundred times the memory.
+#[derive(Debug)]
+pub struct UnparsedRow {
+    row: Row,
+    details: String,
+}
+
+impl UnparsedRow {
+    /// The activity without its details.
+    pub fn activity(&self) -> &Activity {
+        &self.row.activity
+    }
+
+    /// As [`Row::staff`].
+    pub fn staff(&self) -> bool {
+        self.row.staff
+    }
+
+    /// The activity without its details, and those as JSON.
+    pub fn into_parts(self) -> (Activity, String) {
+        (self.row.activity, self.details)
+    }
+
+    /// The whole activity.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the details are no JSON object.
+    pub fn parse(self) -> Result<Activity> {
+        let details = serde_json::from_str(&self.details).map_err(Error::internal)?;
+        Ok(Activity { details, ..self.row.activity })
+    }
+}
+
 /// One answer to a Query.
 #[derive(Debug)]
 pub struct Chunk {
     /// The activities that passed the filters, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<UnparsedRow>,
     /// Where to continue; `None` when the span was read to its end.
     pub next: Option<Continuation>,
     /// How many activities were read, whether they passed the filters or not.
@@ -171,14 +212,15 @@ impl Continuation {
 }
 
 impl Store {
-    /// Reads up to `limit` activities of `source`, or 1 MB, whichever is less, and filters them. `start` is the last
-    /// answer's [`Chunk::next`]. Eventually consistent, as indexes are.
+    /// Reads up to `limit` activities of `source`, or 1 MB, whichever is less, and filters them. Keeps no more than
+    /// `max_bytes` of them, but one at least. `start` is the last answer's [`Chunk::next`]. Eventually consistent, as
+    /// indexes are.
     pub async fn chunk(
         &self,
         source: &Source,
         order: Order,
         residual: &Residual,
-        limit: usize,
+        (limit, max_bytes): (usize, usize),
         start: Option<Continuation>,
     ) -> Result<Chunk> {
         if source.span.is_empty() {
@@ -190,10 +232,26 @@ impl Store {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start.map(|start| start.key));
         let answer = request.send().await.map_err(failed)?;
+        let (mut items, mut last) = (answer.items.unwrap_or_default(), answer.last_evaluated_key);
+        let mut scanned = usize::try_from(answer.scanned_count).unwrap_or_default();
+        let mut bytes = 0;
+        let exceeds = |item: &Item| {
+            bytes += item_bytes(item);
+            bytes > max_bytes
+        };
+        if let Some(fitting) = items.iter().position(exceeds) {
+            let kept = fitting.max(1);
+            if kept < items.len() {
+                // As many of those that did not pass the filters are taken to lie before the last one that is kept.
+                scanned = (scanned * kept).div_ceil(items.len());
+                items.truncate(kept);
+                last = items.last().map(|item| source.partition.key_of(item));
+            }
+        }
         Ok(Chunk {
-            rows: answer.items.unwrap_or_default().into_iter().map(row).collect::<Result<_>>()?,
-            next: answer.last_evaluated_key.map(|key| Continuation::new(source, key)).transpose()?,
-            scanned: usize::try_from(answer.scanned_count).unwrap_or_default(),
+            rows: items.into_iter().map(unparsed_row).collect::<Result<_>>()?,
+            next: last.map(|key| Continuation::new(source, key)).transpose()?,
+            scanned,
         })
     }
 
@@ -258,6 +316,16 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
     }
+}
+
+fn unparsed_row(mut item: Item) -> Result<UnparsedRow> {
+    let details = item::take_details(&mut item)?;
+    Ok(UnparsedRow { row: row(item)?, details })
+}
+
+/// The bytes of an item's texts.
+fn item_bytes(item: &Item) -> usize {
+    item.values().map(|value| value.as_s().map_or(0, String::len)).sum()
 }
 
 pub(super) fn row(item: Item) -> Result<Row> {

@@ -1,5 +1,6 @@
 //! The type `Activity` of the schema.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use async_graphql::{ID, Object};
@@ -8,6 +9,7 @@ use domain::catalog;
 use domain::directory::Workspace;
 use serde_json::{Map, Value};
 
+use super::unparsed::Unparsed;
 use super::{Comment, Company, Discussion, Project, StatusUpdate, Todo, TodoList, User, UserType};
 use crate::category::Category;
 use crate::date_time::DateTime;
@@ -17,6 +19,8 @@ use crate::limits::ResponseBudget;
 #[derive(Debug)]
 pub(crate) struct Node {
     activity: Activity,
+    /// The details, if the activity itself is without them.
+    details: Option<Unparsed>,
     workspace: Option<Arc<Workspace>>,
     /// The budget of the texts. A text that does not fit becomes null, in a response that is not sent.
     response_budget: Arc<ResponseBudget>,
@@ -46,14 +50,14 @@ impl Node {
     /// A sentence of HTML that says what happened. Texts that people wrote are escaped. The only elements are `strong`
     /// and `em`.
     async fn html(&self) -> String {
-        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.activity)).clone()))
+        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.whole())).clone()))
             .unwrap_or_default()
     }
 
     /// A sentence that says what happened.
     #[graphql(deprecation = "Use html.")]
     async fn text(&self) -> String {
-        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.activity)).clone()))
+        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.whole())).clone()))
             .unwrap_or_default()
     }
 
@@ -126,11 +130,8 @@ impl Node {
         if self.noun() == "issue_list" {
             return Some(TodoList { id: self.id_of("list")?, title: self.detail("title") });
         }
-        let (list, title) = if self.activity.details.contains_key("to_list") {
-            ("to_list", "to_list_title")
-        } else {
-            ("list", "list_title")
-        };
+        let (list, title) =
+            if self.has_detail("to_list") { ("to_list", "to_list_title") } else { ("list", "list_title") };
         Some(TodoList { id: self.id_of(list)?, title: self.detail(title) })
     }
 
@@ -156,7 +157,10 @@ impl Node {
     /// All its details, as JSON.
     async fn metadata(&self) -> Option<String> {
         let details: &Map<String, Value> = &self.activity.details;
-        self.fitting(|| (!details.is_empty()).then(|| serde_json::to_string(details).ok())?)
+        self.fitting(|| match &self.details {
+            Some(unparsed) => (!unparsed.is_empty()).then(|| unparsed.json.clone()),
+            None => (!details.is_empty()).then(|| serde_json::to_string(details).ok())?,
+        })
     }
 }
 
@@ -167,7 +171,33 @@ impl Node {
         workspace: Option<Arc<Workspace>>,
         response_budget: Arc<ResponseBudget>,
     ) -> Self {
-        Self { activity, workspace, response_budget, html: OnceLock::new(), text: OnceLock::new() }
+        let (html, text) = (OnceLock::new(), OnceLock::new());
+        Self { activity, details: None, workspace, response_budget, html, text }
+    }
+
+    /// A node of an activity without its details, which are the JSON `details`. It parses them only for fields that need
+    /// them, and keeps no more than their texts.
+    pub(crate) fn unparsed(
+        (activity, details): (Activity, String),
+        workspace: Option<Arc<Workspace>>,
+        response_budget: Arc<ResponseBudget>,
+    ) -> Self {
+        Self { details: Some(Unparsed::new(details)), ..Self::new(activity, workspace, response_budget) }
+    }
+
+    /// The activity with its details.
+    fn whole(&self) -> Cow<'_, Activity> {
+        match &self.details {
+            Some(unparsed) => Cow::Owned(Activity { details: unparsed.parse(), ..self.activity.clone() }),
+            None => Cow::Borrowed(&self.activity),
+        }
+    }
+
+    fn has_detail(&self, name: &str) -> bool {
+        match &self.details {
+            Some(unparsed) => unparsed.has(name),
+            None => self.activity.details.contains_key(name),
+        }
     }
 
     /// The first word of the action, which names the thing that the activity is about.
@@ -185,7 +215,10 @@ impl Node {
     }
 
     fn detail(&self, name: &str) -> Option<String> {
-        self.fitting(|| Some(self.activity.details.get(name)?.as_str()?.to_owned()))
+        self.fitting(|| match &self.details {
+            Some(unparsed) => unparsed.text(name),
+            None => Some(self.activity.details.get(name)?.as_str()?.to_owned()),
+        })
     }
 
     fn id_of(&self, name: &str) -> Option<ID> {
