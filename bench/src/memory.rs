@@ -23,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(directory: &Path, report: &mut Report) -> Result<()> {
     let world = World::embedded(None).await?;
+    for workspace in 0..WORKSPACES {
+        world.given_workspace(&format!("ws-{workspace}")).await;
+    }
     let data = Data::new(1_000_000);
     let messages: Vec<Message> = (0..MESSAGES).map(|index| message(&data, index)).collect();
     let batch = Message::batch(&messages).to_string();

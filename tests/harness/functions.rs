@@ -21,16 +21,26 @@ use crate::{Message, Sockets};
 pub const DIRECTORY_PRINCIPALS: &str =
     "AROAEXAMPLEACCOUNTS00,123456789012/com.example.accounts,AIDAEXAMPLE,123456789012/tracker";
 
-/// The functions on `store`, and the dispatcher that they share. `connections` names the table beside the log's.
+/// The surroundings of a process that runs the functions.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) clock: &'a Clock,
+    /// Spreads its retries.
+    pub(crate) seed: u64,
+    /// Whether it records activities of unknown workspaces.
+    pub(crate) allows_unknown_workspaces: bool,
+    /// Where the summaries of what it records go.
+    pub(crate) summaries: &'a Arc<Mutex<Vec<Summary>>>,
+}
+
+/// The functions of a process, and the dispatcher that they share. `connections` names the table beside the log's.
 pub(crate) fn functions(
-    store: &Store,
+    surroundings: &Surroundings<'_>,
     (connections, bounds): (&str, SubscriptionBounds),
     sockets: &Sockets,
-    clock: &Clock,
     issuer: &Issuer,
-    seed: u64,
-    summaries: &Arc<Mutex<Vec<Summary>>>,
 ) -> (Functions, Dispatcher) {
+    let &Surroundings { store, clock, seed, allows_unknown_workspaces, summaries } = surroundings;
     let dispatcher = Dispatcher {
         graphql: graphql_api::App::new(store.clone()),
         connections: Connections::beside(store, connections).with_bounds(bounds),
@@ -43,6 +53,7 @@ pub(crate) fn functions(
     let recorders = Recorders::new(&Principals::parse(DIRECTORY_PRINCIPALS), |ingress| {
         let summaries = Arc::clone(summaries);
         let keep = move |summary: &Summary| summaries.lock().unwrap().push(summary.clone());
+        let ingress = ingress.with_unknown_workspaces(allows_unknown_workspaces);
         App::new(ingress, store.clone(), Arc::clone(clock), jitter.fork(), Box::new(keep))
     });
     (Functions::new(dispatcher.clone(), KeySet::fixed(verifier), recorders), dispatcher)

@@ -25,7 +25,7 @@ use local::token::Issuer;
 use serde_json::{Value, json};
 use store::Store;
 
-use crate::functions::{function, functions, outcome};
+use crate::functions::{Surroundings, function, functions, outcome};
 use crate::{Transport, World, reported_failures};
 
 /// The outcome of a message to a connection.
@@ -223,9 +223,14 @@ impl SubscriberWorld {
         let config = engine::config(log.endpoint()).http_client(transport.clone()).build();
         let store = Store::new(Client::from_conf(config), &log.table);
         let issuer = Issuer::new("https://issuer.example".into());
-        let summaries = Arc::default();
-        let (functions, dispatcher) =
-            functions(&store, (&table, bounds), &sockets, &log.clock(), &issuer, 1, &summaries);
+        let surroundings = Surroundings {
+            store: &store,
+            clock: &log.clock(),
+            seed: 1,
+            allows_unknown_workspaces: false,
+            summaries: &Arc::default(),
+        };
+        let (functions, dispatcher) = functions(&surroundings, (&table, bounds), &sockets, &issuer);
         let alterations = Arc::<Mutex<Vec<Alteration>>>::default();
         let kept = Arc::clone(&alterations);
         let keep = move |alteration: &Alteration| kept.lock().unwrap().push(alteration.clone());

@@ -27,7 +27,7 @@ use recording::{Recorder, WriteOutcome};
 use serde_json::{Value, json};
 use store::Store;
 
-use crate::functions::{deliver, function, functions, outcome};
+use crate::functions::{Surroundings, deliver, function, functions, outcome};
 use crate::transport::Transport;
 use crate::{Message, Sockets};
 
@@ -52,6 +52,7 @@ pub struct World {
     /// The recorder, for tests that need no function.
     pub recorder: Recorder,
     functions: Functions,
+    allows_unknown_workspaces: bool,
     api: HttpApi,
     now: Arc<AtomicI64>,
     endpoint: String,
@@ -161,11 +162,50 @@ impl World {
         local::tables::ensure(&client, &template, "LogTable", table, stream).await.unwrap();
         let now = Arc::new(AtomicI64::new(START));
         let summaries = Arc::<Mutex<Vec<Summary>>>::default();
-        let functions = log_functions(&store, &clock(&now), 1, &summaries);
+        let functions = log_functions(&Surroundings {
+            store: &store,
+            clock: &clock(&now),
+            seed: 1,
+            allows_unknown_workspaces: false,
+            summaries: &summaries,
+        });
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
         let api = HttpApi::new(&template);
         let table = table.to_owned();
-        Self { store, client, table, transport, summaries, recorder, functions, api, now, endpoint, engine }
+        Self {
+            store,
+            client,
+            table,
+            transport,
+            summaries,
+            recorder,
+            functions,
+            allows_unknown_workspaces: false,
+            api,
+            now,
+            endpoint,
+            engine,
+        }
+    }
+
+    /// The same world, whose functions and recorder record activities of unknown workspaces too, as a stack does with the
+    /// parameter `AllowUnknownWorkspaces`.
+    #[must_use]
+    pub fn allowing_unknown_workspaces(mut self) -> Self {
+        self.allows_unknown_workspaces = true;
+        self.recorder = self.recorder.with_unknown_workspaces(true);
+        self.functions = self.start_functions();
+        self
+    }
+
+    fn start_functions(&self) -> Functions {
+        log_functions(&Surroundings {
+            store: &self.store,
+            clock: &self.clock(),
+            seed: 1,
+            allows_unknown_workspaces: self.allows_unknown_workspaces,
+            summaries: &self.summaries,
+        })
     }
 
     /// The clock, which stands still until [`World::advance`].
@@ -187,7 +227,13 @@ impl World {
     pub fn start_process(&self, seed: u64) -> RecorderProcess {
         let transport = Transport::new().with_concurrency(PROCESS_REQUESTS);
         let (transport, store) = connect(transport, &self.endpoint, &self.table);
-        let functions = log_functions(&store, &self.clock(), seed, &Arc::default());
+        let functions = log_functions(&Surroundings {
+            store: &store,
+            clock: &self.clock(),
+            seed,
+            allows_unknown_workspaces: self.allows_unknown_workspaces,
+            summaries: &Arc::default(),
+        });
         RecorderProcess { transport, functions }
     }
 
@@ -274,7 +320,7 @@ impl World {
         } else {
             Store::new(self.client.clone(), self.table.clone())
         };
-        self.functions = log_functions(&self.store, &self.clock(), 1, &self.summaries);
+        self.functions = self.start_functions();
     }
 
     /// Queries GraphQL as `sub` with `scope`, and returns the whole response.
@@ -382,18 +428,9 @@ fn connect(transport: Transport, endpoint: &str, table: &str) -> (Transport, Sto
 }
 
 /// The functions on a log without subscribers.
-fn log_functions(store: &Store, clock: &Clock, seed: u64, summaries: &Arc<Mutex<Vec<Summary>>>) -> Functions {
+fn log_functions(surroundings: &Surroundings<'_>) -> Functions {
     let issuer = Issuer::new("https://issuer.example".into());
-    functions(
-        store,
-        ("none", SubscriptionBounds::default()),
-        &Sockets::default(),
-        clock,
-        &issuer,
-        seed,
-        summaries,
-    )
-    .0
+    functions(surroundings, ("none", SubscriptionBounds::default()), &Sockets::default(), &issuer).0
 }
 
 fn clock(now: &Arc<AtomicI64>) -> Clock {

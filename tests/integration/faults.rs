@@ -9,7 +9,7 @@ use crate::{event, far_deadline};
 #[tokio::test]
 async fn random_faults_lose_and_duplicate_nothing() {
     for seed in 0..6 {
-        let world = World::new().await;
+        let world = World::new().await.allowing_unknown_workspaces();
         let mut random = fastrand::Rng::with_seed(seed);
         world.transport.fail_randomly(seed, 6, false);
         let events: Vec<Value> = (0..300)

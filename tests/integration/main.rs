@@ -25,6 +25,7 @@ mod samples;
 mod simulation;
 mod subscriptions;
 mod template;
+mod unknown_workspaces;
 mod verify;
 mod ways_in;
 

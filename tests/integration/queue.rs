@@ -31,7 +31,7 @@ pub(crate) fn envelope(event: &Value) -> Value {
 
 #[tokio::test]
 async fn only_bad_messages_are_reported_as_failed() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     world.given([event("taken", AT)]).await;
     let mut other = event("taken", AT);
     other["details"] = json!({ "status": "open" });
@@ -68,7 +68,7 @@ async fn only_bad_messages_are_reported_as_failed() {
 
 #[tokio::test]
 async fn missing_id_and_time_come_from_message_or_envelope() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let mut bare = event("", "");
     for member in ["id", "created_at"] {
         bare.as_object_mut().unwrap().remove(member);
@@ -162,7 +162,7 @@ async fn records_of_another_service_fail_the_invocation() {
 
 #[tokio::test]
 async fn batch_takes_one_transaction_per_workspace() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let messages: Vec<Message> = (0..200)
         .map(|n| {
             let mut event = event(&format!("act-{n}"), AT);

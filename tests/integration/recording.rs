@@ -35,7 +35,7 @@ async fn same_content_is_a_repeat_and_other_content_a_conflict() {
 
 #[tokio::test]
 async fn same_id_may_exist_in_two_workspaces() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     for ws in ["ws", "other"] {
         let mut body = event("act-1", "2025-01-01T00:00:00Z");
         body["workspace_id"] = json!(ws);
@@ -46,7 +46,7 @@ async fn same_id_may_exist_in_two_workspaces() {
 
 #[tokio::test]
 async fn default_time_is_not_part_of_the_content() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let mut untimed = event("act-1", "");
     untimed.as_object_mut().unwrap().remove("created_at");
     let first = world.post("ws", &untimed.to_string(), &[]).await;
@@ -62,7 +62,7 @@ async fn default_time_is_not_part_of_the_content() {
 
 #[tokio::test]
 async fn idempotency_key_is_the_default_id() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let mut body = event("", "2025-01-01T00:00:00Z");
     body.as_object_mut().unwrap().remove("id");
     let first = world.post("ws", &body.to_string(), &[(KEY, "key-1")]).await;
@@ -85,7 +85,7 @@ async fn idempotency_key_is_the_default_id() {
 
 #[tokio::test]
 async fn array_has_one_result_per_event() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let at = "2025-01-01T00:00:00Z";
     world.given([event("there", at), event("taken", "2024-01-01T00:00:00Z")]).await;
     let mut malformed = event("bad", at);
@@ -189,7 +189,7 @@ async fn concurrent_writers_record_each_id_once() {
 
 #[tokio::test]
 async fn batch_over_many_days_is_split() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let events: Vec<Value> = (0..400)
         .map(|n| {
             event(
@@ -205,7 +205,7 @@ async fn batch_over_many_days_is_split() {
 
 #[tokio::test]
 async fn largest_events_fit_a_transaction() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let mut events: Vec<Value> =
         (0..49).map(|n| event(&format!("big-{n}"), "2025-01-01T00:00:00Z")).collect();
     for event in &mut events {
@@ -219,7 +219,7 @@ async fn largest_events_fit_a_transaction() {
 
 #[tokio::test]
 async fn direct_invocation_fails_as_a_whole() {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     let invoke =
         async |payload: Value, request_id: &str| world.invoke_as("record-invoke", &payload, request_id).await;
     let mut bare = event("", "2025-01-01T00:00:00Z");

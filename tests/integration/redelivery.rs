@@ -35,7 +35,7 @@ async fn redelivery_completes_after_any_fault_at_any_request() {
     let messages = messages();
     for fault in Fault::ALL.into_iter().chain(Fault::KILLS) {
         for earlier in 0.. {
-            let world = World::new().await;
+            let world = World::new().await.allowing_unknown_workspaces();
             let mut process = world.start_process(1);
             process.transport.fail_nth(earlier, fault);
             let mut left = messages.clone();

@@ -182,7 +182,7 @@ async fn simulation_records_every_event_exactly_once() {
     let seed = setting("SIMULATION_SEED").unwrap_or(1) as u64;
     let events = setting("SIMULATION_EVENTS").unwrap_or(50_000);
     println!("seed {seed}, {events} events");
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::new().await.allowing_unknown_workspaces());
     let history = History::random(&world, &mut fastrand::Rng::with_seed(seed), events);
     let queue = Arc::new(Mutex::new(Queue::new(seed, MAX_RECEIVES)));
     for message in &history.messages {

@@ -204,6 +204,7 @@ fn every_recorder_serves_one_way_in() {
     ] {
         let found = variables(function);
         assert_eq!(found["RECORD_SOURCE"], source.as_str(), "{function}");
+        assert_eq!(target(&found["ALLOW_UNKNOWN_WORKSPACES"]), Some("AllowUnknownWorkspaces"), "{function}");
         let principals = &found["DIRECTORY_PRINCIPALS"];
         assert_eq!(target(principals).or(principals.as_str()), directory, "{function}");
     }

@@ -23,7 +23,7 @@ const CLIENT: (&str, &str) = ("DIR#USER#client", "WS#ws");
 
 /// A table with every kind of item: the workspace `ws` of an organization, and `lone`, which no event created.
 async fn table() -> World {
-    let world = World::new().await;
+    let world = World::new().await.allowing_unknown_workspaces();
     world.given_workspace("ws").await;
     let mut act = event("act-1", "2025-01-09T00:10:00Z");
     act["details"] = json!({ "status": "done", "weight": 1.5 });

@@ -17,14 +17,19 @@ const RECORD_SOURCE: &str = "RECORD_SOURCE";
 /// The variable with the principals that may record what changes the directory, separated by commas; `*` for all of them.
 /// Over HTTP a scope decides it instead.
 const DIRECTORY_PRINCIPALS: &str = "DIRECTORY_PRINCIPALS";
+/// The variable that says whether activities of unknown workspaces are recorded: `true` or `false`, which is also meant
+/// when there is none.
+const ALLOW_UNKNOWN_WORKSPACES: &str = "ALLOW_UNKNOWN_WORKSPACES";
 
-/// A way in, and who may change the directory on it.
+/// A way in, and what may be recorded on it.
 #[derive(Debug, Clone)]
 pub struct Ingress {
     /// The way in.
     pub source: Source,
     /// The principals that may record what changes the directory.
     pub directory: Principals,
+    /// Whether activities of unknown workspaces are recorded.
+    pub allows_unknown_workspaces: bool,
 }
 
 /// A set of principals.
@@ -62,15 +67,22 @@ impl Principals {
 }
 
 impl Ingress {
-    /// A way in where nobody may change the directory. Over HTTP a scope lets a caller do so all the same.
+    /// A way in where nobody may change the directory, nor record activities of unknown workspaces. Over HTTP a scope lets
+    /// a caller change the directory all the same.
     pub fn new(source: Source) -> Self {
-        Self { source, directory: Principals::none() }
+        Self { source, directory: Principals::none(), allows_unknown_workspaces: false }
     }
 
     /// The same way in, where these may change the directory.
     #[must_use]
     pub fn with_directory(self, directory: Principals) -> Self {
         Self { directory, ..self }
+    }
+
+    /// The same way in, where activities of unknown workspaces are recorded if `allows` says so.
+    #[must_use]
+    pub fn with_unknown_workspaces(self, allows: bool) -> Self {
+        Self { allows_unknown_workspaces: allows, ..self }
     }
 
     /// The way in that the environment names.
@@ -82,7 +94,13 @@ impl Ingress {
         let names = Source::ALL.map(Source::as_str).join(", ");
         let source = source.ok_or_else(|| format!("{RECORD_SOURCE} must be one of {names}"))?;
         let listed = env::var(DIRECTORY_PRINCIPALS).unwrap_or_default();
-        Ok(Self::new(source).with_directory(Principals::parse(&listed)))
+        let allows_unknown = match env::var(ALLOW_UNKNOWN_WORKSPACES).unwrap_or_default().as_str() {
+            "true" => true,
+            "" | "false" => false,
+            _ => return Err(format!("{ALLOW_UNKNOWN_WORKSPACES} must be true or false")),
+        };
+        let ingress = Self::new(source).with_directory(Principals::parse(&listed));
+        Ok(ingress.with_unknown_workspaces(allows_unknown))
     }
 
     /// The sender whom the parts of `principal` identify.

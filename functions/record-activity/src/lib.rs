@@ -44,7 +44,9 @@ impl App {
     /// Records into `store` what comes in on `ingress`, at the time of `clock`, with retries spread by `jitter`. `sink`
     /// takes a summary of each invocation.
     pub fn new(ingress: Ingress, store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
-        Self { ingress, recorder: Recorder::new(store, jitter), clock, sink }
+        let recorder =
+            Recorder::new(store, jitter).with_unknown_workspaces(ingress.allows_unknown_workspaces);
+        Self { ingress, recorder, clock, sink }
     }
 
     /// The values that stand in for absent members of an event from `sender` whose way in gives only an id. Errors call

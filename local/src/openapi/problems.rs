@@ -28,6 +28,7 @@ pub(super) const RECORDING: &[Cause] = &[
     (400, "The event, the path or the `Idempotency-Key` is wrong; `field` names what is at fault."),
     NO_TOKEN,
     (403, "The token lacks the scope `activity:write`."),
+    (404, "The workspace is not known: its `workspace.created` is not recorded."),
     (409, "The id names an activity with other content."),
     (413, "The body, the event or their number exceeds a limit."),
     (429, "The log is busy. Send the same again later: it is recorded once."),

@@ -355,9 +355,14 @@ fn own_change(activity: &Activity) -> Option<EntryChange> {
     })
 }
 
+/// Whether recording `activity` makes its workspace known.
+pub fn creates_workspace(activity: &Activity) -> bool {
+    activity.action.as_str() == WORKSPACE_CREATED
+}
+
 /// The organization that `activity` says its workspace belongs to.
 pub fn organization_of(activity: &Activity) -> Option<OrganizationId> {
-    if activity.action.as_str() != WORKSPACE_CREATED {
+    if !creates_workspace(activity) {
         return None;
     }
     OrganizationId::parse("organization", activity.details.get("organization")?.as_str()?).ok()

@@ -64,6 +64,9 @@ pub enum Missing {
     /// A workspace, or one of which the caller may not know that it exists.
     #[error("workspace")]
     Workspace,
+    /// The workspace of an event to record.
+    #[error("workspace of the event")]
+    RecordedWorkspace,
     /// An organization.
     #[error("organization")]
     Organization,

@@ -96,6 +96,9 @@ impl Problem {
             Error::NotFound(missing) => {
                 let detail = match missing {
                     Missing::Workspace => "Project not found",
+                    Missing::RecordedWorkspace => {
+                        "The workspace is not known: record its workspace.created first"
+                    }
                     Missing::Organization => "Organization not found",
                     Missing::Activity => "Activity not found",
                 };

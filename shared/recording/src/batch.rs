@@ -31,6 +31,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// Whether the workspace is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.versioned.is_some()
+    }
+
     /// Whether the sender of an event may record it for this workspace: for its organization, for the one to which the
     /// event moves it, and, of a workspace that is not known, for the one in which the event creates it.
     pub(crate) fn admits(&self, event: &InputEvent) -> bool {
@@ -41,7 +46,7 @@ impl Placement {
                 let moves_to = named.as_ref().unwrap_or(current);
                 grants.cover(workspace, Some(current)) && grants.cover(workspace, Some(moves_to))
             }
-            (None, Some(named)) if self.versioned.is_none() => grants.cover(workspace, Some(named)),
+            (None, Some(named)) if !self.is_known() => grants.cover(workspace, Some(named)),
             (None, _) => grants.cover(workspace, None),
         }
     }

@@ -80,6 +80,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Recorder {
     store: Store,
+    allows_unknown_workspaces: bool,
     org_partition_cache: Mutex<HashMap<WorkspaceId, Placement>>,
 }
 
@@ -93,7 +94,17 @@ struct Call {
 impl Recorder {
     /// A recorder with an empty cache. `jitter` spreads its retries; equal seeds pause alike.
     pub fn new(store: Store, jitter: fastrand::Rng) -> Self {
-        Self { store: store.with_jitter(jitter), org_partition_cache: Mutex::default() }
+        Self {
+            store: store.with_jitter(jitter),
+            allows_unknown_workspaces: false,
+            org_partition_cache: Mutex::default(),
+        }
+    }
+
+    /// The same recorder, which records activities of unknown workspaces too if `allows` says so.
+    #[must_use]
+    pub fn with_unknown_workspaces(self, allows: bool) -> Self {
+        Self { allows_unknown_workspaces: allows, ..self }
     }
 
     /// Records events, and returns the result of each.
@@ -103,7 +114,8 @@ impl Recorder {
     /// the log or not; sent again, it is there once.
     ///
     /// # Errors
-    /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content.
+    /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content, and
+    /// [`Error::NotFound`] when its workspace is unknown and no event of the call creates it.
     pub async fn record(&self, events: Vec<InputEvent>, deadline: Instant) -> Report {
         let call = Call { deadline, retries: AtomicU32::new(0) };
         let mut by_workspace: HashMap<WorkspaceId, Vec<(Index, InputEvent)>> = HashMap::new();
@@ -144,6 +156,7 @@ impl Recorder {
             None => (OrgPartition::Unclaimed, !standing.unclaimed),
         };
         let placement = Placement { partition, needs_marking, versioned, organization };
+        // Another process may create an unknown workspace at any time.
         if standing.known && !placement.needs_marking {
             let mut cache = locked(&self.org_partition_cache);
             if cache.len() >= MAX_CACHED_PLACEMENTS {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use domain::directory::{self, EntryKey, Superseded, organization_of};
-use domain::error::Forbidden;
+use domain::directory::{self, EntryKey, Superseded, creates_workspace, organization_of};
+use domain::error::{Forbidden, Missing};
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
 use domain::{Error, Result};
@@ -38,16 +38,26 @@ impl<'a> Writer<'a> {
         // In the order of time, a transaction has the fewest counters.
         events.sort_by_key(|(_, event)| event.activity.created_at);
         let mut placement = self.recorder.placement(self.call, &self.workspace).await;
-        if let Ok(unclaimed) = &placement
-            && unclaimed.partition == OrgPartition::Unclaimed
+        if let Ok(standing) = &placement
+            && (!standing.is_known() || standing.partition == OrgPartition::Unclaimed)
         {
-            let (naming, rest) =
-                events.into_iter().partition(|(_, event)| organization_of(&event.activity).is_some());
+            let goes_first = |event: &InputEvent| match standing.is_known() {
+                true => organization_of(&event.activity).is_some(),
+                false => creates_workspace(&event.activity),
+            };
+            let (first, rest): (Vec<_>, Vec<_>) =
+                events.into_iter().partition(|(_, event)| goes_first(event));
             events = rest;
-            let naming = self.set_refused_aside(naming, unclaimed);
-            if self.record_organization(naming, unclaimed).await {
+            let first = self.set_refused_aside(first, standing);
+            if !first.is_empty() {
+                self.record_creations(first, standing).await;
                 placement = self.recorder.placement(self.call, &self.workspace).await;
             }
+        }
+        if matches!(&placement, Ok(placement) if !placement.is_known())
+            && !self.recorder.allows_unknown_workspaces
+        {
+            placement = Err(self.unknown_workspace());
         }
         match placement {
             Ok(placement) => {
@@ -92,18 +102,21 @@ impl<'a> Writer<'a> {
         firsts
     }
 
-    /// Records the events that name the workspace's organization, which already belong to it. Each goes alone and before
-    /// all others, because nothing may rely on what it says until it is recorded. Returns whether there were any.
-    async fn record_organization(&self, events: Vec<(Index, InputEvent)>, unclaimed: &Placement) -> bool {
+    /// Records the events that create the workspace, which already belong to the organization that they name. Each goes
+    /// alone and before all others, because nothing may rely on what it says until it is recorded.
+    async fn record_creations(&self, events: Vec<(Index, InputEvent)>, standing: &Placement) {
         let named: Vec<Option<OrganizationId>> =
             events.iter().map(|(_, event)| organization_of(&event.activity)).collect();
         let first = named.iter().flatten().next().cloned();
-        let any = !events.is_empty();
         for ((index, event), organization) in events.into_iter().zip(named) {
-            let Some(organization) = organization else { continue };
-            let needs_marking = first.as_ref() != Some(&organization);
-            let partition = OrgPartition::Organization(organization);
-            let placement = Placement { partition, needs_marking, ..unclaimed.clone() };
+            let placement = match organization {
+                Some(organization) => Placement {
+                    needs_marking: first.as_ref() != Some(&organization),
+                    partition: OrgPartition::Organization(organization),
+                    ..standing.clone()
+                },
+                None => standing.clone(),
+            };
             match PreparedEvent::new(event) {
                 Ok(event) => {
                     let shard = self.recorder.store.jitter().below(COUNTER_SHARDS);
@@ -112,7 +125,16 @@ impl<'a> Writer<'a> {
                 Err(error) => self.push(index, Err(error)),
             }
         }
-        any
+    }
+
+    /// The error of the events of an unknown workspace, once those that create it were tried.
+    fn unknown_workspace(&self) -> Error {
+        let is_ours =
+            |(_, result): &(Index, Result<WriteOutcome>)| matches!(result, Err(error) if error.is_ours());
+        if locked(&self.results).iter().any(is_ours) {
+            return Error::Unavailable("the event that creates the workspace was not recorded".into());
+        }
+        Error::NotFound(Missing::RecordedWorkspace)
     }
 
     /// The next batch of the queue; `None` once the queue is empty.
@@ -267,8 +289,9 @@ impl<'a> Writer<'a> {
         self.push(index, Err(error.duplicate()));
         let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
         for (index, _) in duplicates {
-            let detail = "the event before it with the same id was not recorded";
-            self.push(index, Err(Error::Unavailable(detail.into())));
+            let failed =
+                || Error::Unavailable("the event before it with the same id was not recorded".into());
+            self.push(index, Err(if error.is_ours() { failed() } else { error.duplicate() }));
         }
     }
 

@@ -145,7 +145,8 @@ async fn expired_token_disconnects_and_new_token_resumes() {
 
 #[tokio::test]
 async fn subscriber_gets_updates_of_its_topic_only() {
-    let world = subscriber_world().await;
+    let mut world = subscriber_world().await;
+    world.log = world.log.allowing_unknown_workspaces();
     world
         .log
         .given([json!({
