@@ -10,7 +10,7 @@ import boto3
 import deploy_template
 from deploy_issuer import Issuer
 from smoke import Run
-from stack import Checks, Stack
+from stack import Checks, Stack, until
 
 AUDIENCE = "activity-log"
 
@@ -79,13 +79,18 @@ def main(build, local, endpoint, work):
     other_run.record_over_http()
     check("the first one has none of it", stack.call(other_run.feed, token("audit", "activity:read"))[0] == 404)
 
-    status = deploy(stack, template, settings, issuer, LogLevel="DEBUG")
+    # The account is the emulator's.
+    sources = "000000000000/com.example.smoke"
+    status = deploy(stack, template, settings, issuer, LogLevel="DEBUG", DirectorySources=sources)
     check("the stack is updated", status == "UPDATE_COMPLETE", status)
     names = functions(stack)
     check("the update reaches every function", levels(names) == {"DEBUG"}, levels(names))
     check("the other environment stays as it was", levels(functions(other)) == {"INFO"}, levels(functions(other)))
     check("the log survives the update", run.has("over-http"))
     check("it records after the update", run.post(run.event("updated"))[0] == 201 and run.has("updated"))
+    run.put(run.event("newcomer", "member.added", details={"user": "newcomer", "role": "client"}))
+    newcomer = token("newcomer", "")
+    check("the bus adds members after the update", until(lambda: stack.call(run.feed, newcomer)[0] == 200))
 
     for deployed in (stack, other):
         found = faults(local, endpoint, deployed)

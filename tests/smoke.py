@@ -4,7 +4,7 @@
 
 WRITER is a service's token, with the scopes activity:write and activity:admin. READER is a person's, without a scope. Both are
 of the stack's issuer, for its audience. The AWS credentials and the region are those of the AWS CLI. They need the stack's
-ProducerPolicyArn, and the right to describe the stack.
+ProducerPolicyArn and DirectoryProducerPolicyArn, and the right to describe the stack.
 
 Each run records a workspace of its own, smoke-TIME, which stays, as everything in the log does. Needs the packages boto3 and
 wsproto. tests/deploy.sh runs the same checks on an emulator.
@@ -77,26 +77,34 @@ class Run:
         check("the actions are listed", status == 200 and any(row["action"] == "issue.created" for row in actions))
 
     def record_over_aws(self):
-        check, outputs = self.check, self.stack.outputs
-        boto3.client("sqs").send_message(QueueUrl=outputs["RecordQueueUrl"], MessageBody=json.dumps(self.event("over-queue")))
+        check, queue = self.check, self.stack.outputs["RecordQueueUrl"]
+        boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(self.event("over-queue")))
         check("the queue's messages are recorded", until(lambda: self.has("over-queue")))
-        event = self.event("over-bus")
-        entry = {"EventBusName": outputs["EventBusName"], "Source": "com.example.smoke", "DetailType": event.pop("action"),
-                 "Detail": json.dumps(event)}
-        check("the bus takes an event", boto3.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0)
+        check("the bus takes an event", self.put(self.event("over-bus")))
         check("the bus's events are recorded", until(lambda: self.has("over-bus")))
         invoked = self.event("invoked")
         answer, result = self.invoke(invoked)
         check("an invocation records", "FunctionError" not in answer and result["status"] == "recorded", result)
         check("an invocation that conflicts fails", "FunctionError" in self.invoke(invoked | {"actor_id": "another"})[0])
+        guest = self.event("guest", "member.added", details={"user": "smoke-guest", "role": "client"})
+        check("record-invoke adds no members", "FunctionError" in self.invoke(guest)[0])
+        answer, result = self.invoke(guest, function="DirectoryFunctionName")
+        check("record-directory adds members", "FunctionError" not in answer and result["status"] == "recorded", result)
         answer, _ = self.invoke(self.event("later"), "Event")
         check("an asynchronous invocation is taken", answer["StatusCode"] == 202)
         check("an asynchronous invocation records", until(lambda: self.has("later")))
 
-    def invoke(self, event, kind="RequestResponse"):
-        answer = boto3.client("lambda").invoke(FunctionName=self.stack.outputs["RecordFunctionName"], InvocationType=kind,
+    def invoke(self, event, kind="RequestResponse", function="RecordFunctionName"):
+        answer = boto3.client("lambda").invoke(FunctionName=self.stack.outputs[function], InvocationType=kind,
                                                Payload=json.dumps(event))
         return answer, json.loads(answer["Payload"].read() or b"null")
+
+    def put(self, event):
+        """Puts an event on the bus, and returns whether the bus took it."""
+        detail = json.dumps({name: member for name, member in event.items() if name != "action"})
+        entry = {"EventBusName": self.stack.outputs["EventBusName"], "Source": "com.example.smoke",
+                 "DetailType": event["action"], "Detail": detail}
+        return boto3.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     def subscribe(self):
         check = self.check
