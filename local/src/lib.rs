@@ -11,7 +11,6 @@ mod resource_names;
 mod response;
 pub mod template;
 
-mod authorizer;
 pub mod functions;
 pub mod http_api;
 mod queue;
@@ -19,6 +18,7 @@ pub mod tables;
 pub mod token;
 
 mod async_invocations;
+mod authorizer;
 mod aws_protocol;
 mod graphiql;
 pub mod openapi;

@@ -26,6 +26,9 @@ pub const AUDIENCE: &str = "activity-log";
 const LIFETIME_SECONDS: i64 = 3600;
 /// The subject of a token when the request names none: the owner of the demo workspace.
 const DEFAULT_SUBJECT: &str = "user-demo";
+/// The parameters for the claims that narrow scopes, and these claims.
+const ORGANIZATIONS: &str = "organizations";
+const WORKSPACES: &str = "workspaces";
 /// The longest scope that a request may ask for, in characters.
 const MAX_SCOPE_LEN: usize = 1024;
 /// The longest part of an unknown parameter's name that an error repeats, in characters.
@@ -92,6 +95,11 @@ impl Issuer {
 
     /// A token for `sub`, with the scopes `scope`, issued at `now`.
     pub fn token(&self, sub: &str, scope: &str, now: Timestamp) -> String {
+        self.narrowed_token(sub, scope, &[], now)
+    }
+
+    /// The same token, whose scopes the claims `grants` narrow: each is a name, and ids separated by spaces.
+    fn narrowed_token(&self, sub: &str, scope: &str, grants: &[(&str, String)], now: Timestamp) -> String {
         let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(ALGORITHM) };
         let issued = now.utc().timestamp();
         let mut claims = json!({
@@ -100,6 +108,9 @@ impl Issuer {
         });
         if !scope.is_empty() {
             claims["scope"] = scope.into();
+        }
+        for (name, ids) in grants {
+            claims[*name] = ids.split(' ').filter(|id| !id.is_empty()).collect::<Vec<_>>().into();
         }
         // An RSA key signs any text.
         jsonwebtoken::encode(&header, &claims, &self.key.private).unwrap_or_default()
@@ -140,9 +151,9 @@ impl TokenIssuer {
         request_id: &str,
     ) -> Result<String, Problem> {
         require_local_host(headers).map_err(|detail| response::forbidden(detail, request_id))?;
-        let TokenRequest { sub, scope } = TokenRequest::parse(query.unwrap_or_default())
+        let TokenRequest { sub, scope, grants } = TokenRequest::parse(query.unwrap_or_default())
             .map_err(|error| Problem::new(&error, Some(request_id)))?;
-        Ok(self.issuer.token(&sub, &scope, (self.clock)()))
+        Ok(self.issuer.narrowed_token(&sub, &scope, &grants, (self.clock)()))
     }
 }
 
@@ -189,23 +200,28 @@ pub(crate) fn require_local_host(headers: &HeaderMap) -> Result<(), &'static str
     Err("This is for http://localhost and http://127.0.0.1 only")
 }
 
-/// The subject and the scopes of a token to issue.
+/// The subject and the scopes of a token to issue, and the claims that narrow the scopes.
 #[derive(Debug, PartialEq)]
 struct TokenRequest {
     sub: String,
     scope: String,
+    grants: Vec<(&'static str, String)>,
 }
 
 impl TokenRequest {
     fn parse(query: &str) -> Result<Self> {
-        let (mut sub, mut scope) = (None, None);
+        let (mut sub, mut scope, mut organizations, mut workspaces) = (None, None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let parameter = match name.as_ref() {
                 "sub" => &mut sub,
                 "scope" => &mut scope,
+                ORGANIZATIONS => &mut organizations,
+                WORKSPACES => &mut workspaces,
                 other => {
                     let name: String = other.chars().take(MAX_SHOWN_NAME).collect();
-                    return Err(Error::bad_input(name, "is not a parameter here; allowed are sub, scope"));
+                    let allowed =
+                        "is not a parameter here; allowed are sub, scope, organizations, workspaces";
+                    return Err(Error::bad_input(name, allowed));
                 }
             };
             if parameter.replace(value.into_owned()).is_some() {
@@ -215,12 +231,17 @@ impl TokenRequest {
         let sub = sub.unwrap_or_else(|| DEFAULT_SUBJECT.to_owned());
         ActorId::parse("sub", sub.as_str())?;
         let scope = scope.unwrap_or_default();
+        let given = [(ORGANIZATIONS, organizations), (WORKSPACES, workspaces)];
+        let grants: Vec<_> = given.into_iter().filter_map(|(name, ids)| Some((name, ids?))).collect();
         let is_allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
-        if scope.len() > MAX_SCOPE_LEN || !scope.chars().all(is_allowed) {
-            let detail = format!("must be words separated by spaces, at most {MAX_SCOPE_LEN} characters");
-            return Err(Error::bad_input("scope", detail));
+        let words = grants.iter().map(|(name, ids)| (*name, ids)).chain([("scope", &scope)]);
+        for (name, words) in words {
+            if words.len() > MAX_SCOPE_LEN || !words.chars().all(is_allowed) {
+                let detail = format!("must be words separated by spaces, at most {MAX_SCOPE_LEN} characters");
+                return Err(Error::bad_input(name, detail));
+            }
         }
-        Ok(Self { sub, scope })
+        Ok(Self { sub, scope, grants })
     }
 }
 
@@ -230,16 +251,23 @@ mod tests {
 
     #[test]
     fn requests_have_defaults_and_known_parameters() {
-        let request = |sub: &str, scope: &str| TokenRequest { sub: sub.into(), scope: scope.into() };
+        let request = |sub: &str, scope: &str| TokenRequest {
+            sub: sub.into(),
+            scope: scope.into(),
+            grants: Vec::new(),
+        };
         assert_eq!(TokenRequest::parse("").unwrap(), request("user-demo", ""));
         let query = "sub=a%40b&scope=activity%3Aread+activity:write";
         assert_eq!(TokenRequest::parse(query).unwrap(), request("a@b", "activity:read activity:write"));
+        let grants = TokenRequest::parse("workspaces=a+b").unwrap().grants;
+        assert_eq!(grants, [(WORKSPACES, "a b".to_owned())]);
         for (query, start) in [
             ("sub=", "sub: "),
             ("sub=a%23b", "sub: "),
             ("sub=a&sub=a", "sub: must be given once"),
             ("scope=a%0Ab", "scope: "),
             ("scope=%22", "scope: "),
+            ("workspaces=%22", "workspaces: "),
             ("user=a", "user: is not a parameter here"),
         ] {
             let message = TokenRequest::parse(query).unwrap_err().to_string();

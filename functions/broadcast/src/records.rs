@@ -23,21 +23,10 @@ struct StreamRecord {
 #[serde(rename_all = "PascalCase")]
 struct ItemChange {
     sequence_number: String,
-    keys: ItemKeys,
+    #[serde(default)]
+    keys: Map<String, Value>,
     #[serde(default)]
     new_image: Map<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ItemKeys {
-    pk: Text,
-    sk: Text,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Text {
-    s: String,
 }
 
 /// The activities of a batch of records.
@@ -67,7 +56,9 @@ pub(crate) fn parse(payload: Value) -> Result<RecordBatch, serde_json::Error> {
         let ItemChange { sequence_number, keys, new_image } = change;
         batch.first.get_or_insert_with(|| sequence_number.clone());
         if event_name != "INSERT" {
-            let (pk, sk) = (keys.pk.s, keys.sk.s);
+            let key =
+                |name: &str| keys.get(name).and_then(|key| key["S"].as_str()).unwrap_or_default().to_owned();
+            let (pk, sk) = (key("pk"), key("sk"));
             if is_permanent(&pk) {
                 batch.alterations.push(Alteration { event_name, pk, sk, sequence_number });
             }
