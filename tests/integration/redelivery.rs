@@ -21,7 +21,7 @@ fn messages() -> Vec<Message> {
     add("ws-new", "workspace.created", 10, json!({ "name": "New", "organization": "org-1" }));
     add("ws-new", "workspace.settings_updated", 40, json!({ "privacy": "admins" }));
     add("ws-unknown", "note.added", 1, json!({}));
-    add("ws-unknown", "member.added", 2, member("admin"));
+    add("ws-unknown", "workspace.settings_updated", 2, json!({ "privacy": "admins" }));
     for n in 0..55 {
         add("ws-large", "note.added", n, json!({ "n": n }));
     }

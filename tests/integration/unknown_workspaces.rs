@@ -134,3 +134,16 @@ async fn switch_lets_unknown_workspaces_be_recorded() {
     world.given([created(json!({ "name": "New", "organization": "org-1" }))]).await;
     assert_eq!(recorded(&world).await, ["a", "b", "created"]);
 }
+
+#[tokio::test]
+async fn nobody_becomes_a_member_before_the_workspace_is_known() {
+    let world = World::new().await.allowing_unknown_workspaces();
+    assert_eq!(world.post("ws", &event("a", AT).to_string(), &[]).await.status, 201);
+    assert_eq!(world.post("ws", &member("planted").to_string(), &[]).await.status, 404);
+    let removal = change("removal", "member.removed", json!({ "user": "owner" }));
+    assert_eq!(world.post("ws", &removal.to_string(), &[]).await.status, 404);
+    // A call that creates the workspace makes its members too.
+    let both = json!([member("own"), created(json!({ "name": "Apollo" }))]);
+    assert_eq!(world.post("ws", &both.to_string(), &[]).await.status, 200);
+    assert_eq!(recorded(&world).await, ["a", "created", "own"]);
+}

@@ -283,6 +283,11 @@ pub fn is_changed_by(activity: &Activity) -> bool {
     own_change(activity).is_some()
 }
 
+/// Whether `activity` makes somebody a member, changes their role, or removes them. The catalog has checked its details.
+pub fn is_membership(activity: &Activity) -> bool {
+    own_change(activity).is_some_and(|change| matches!(change.entry.kind, EntryKind::Member(_)))
+}
+
 /// Whether an action tells of workspaces or members, so that only who may change the directory may record it. These are
 /// all actions of the two nouns, also those that change nothing yet.
 pub fn is_about(action: &str) -> bool {

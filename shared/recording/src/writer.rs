@@ -265,8 +265,11 @@ impl<'a> Writer<'a> {
             let has_version = event.activity.version.is_some();
             let is_misordered = placement.versioned.is_some_and(|versioned| versioned != has_version)
                 && directory::is_changed_by(&event.activity);
+            // Members of a workspace that somebody else will create would be members of theirs.
+            let is_premature = !placement.is_known() && directory::is_membership(&event.activity);
             match placement.admits(event) {
                 false => Some(NOT_GRANTED),
+                true if is_premature => Some(self.unknown_workspace()),
                 true => is_misordered.then(|| other_order(event)),
             }
         };
