@@ -68,6 +68,9 @@ def main(build, local, endpoint, work):
     run.all()
     check("an outsider does not read", stack.call(run.feed, token("eve", ""))[0] == 403)
     check("an auditor reads", stack.call(run.feed, token("audit", "activity:read"))[0] == 200)
+    stray = run.event("stray", workspace_id="typo")
+    status, body = stack.call("/api/v1/workspaces/typo/activity", writer, stray)
+    check("an unknown workspace takes nothing", status == 404, body)
     check("a token for others opens nothing", stack.call(run.feed, issuer.token("others", "ada", "", False))[0] == 401)
 
     other = Stack("activity-log-prod")

@@ -114,9 +114,10 @@ def adapted(template, endpoint):
     template = copy.deepcopy(template)
     template["Resources"] |= made
     split_lists(template)
-    for name, alarm in resources(template, "AWS::CloudWatch::Alarm").items():
-        # The emulator refuses alarms on expressions.
-        if "Metrics" in alarm["Properties"]:
+    for name, found in list(template["Resources"].items()):
+        # The emulator knows no metric filters, and refuses alarms on expressions.
+        is_expression = found["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in found["Properties"]
+        if is_expression or found["Type"] == "AWS::Logs::MetricFilter":
             del template["Resources"][name]
             # The dashboard shows them.
             board = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
