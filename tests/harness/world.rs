@@ -288,11 +288,22 @@ impl World {
     }
 
     /// Follows the links from a first page to the last one, calls `each` with every page, and returns all ids.
-    pub async fn walk(&self, sub: &str, first: &str, mut each: impl FnMut(&Reply)) -> Vec<String> {
+    pub async fn walk(&self, sub: &str, first: &str, each: impl FnMut(&Reply)) -> Vec<String> {
+        self.walk_as(sub, "", first, each).await
+    }
+
+    /// As [`World::walk`], with a token of `scope`.
+    pub async fn walk_as(
+        &self,
+        sub: &str,
+        scope: &str,
+        first: &str,
+        mut each: impl FnMut(&Reply),
+    ) -> Vec<String> {
         let mut next = Some(first.to_owned());
         let mut ids = Vec::new();
         while let Some(path) = next {
-            let reply = self.get_as(sub, "", &path).await;
+            let reply = self.get_as(sub, scope, &path).await;
             assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
             each(&reply);
             ids.extend(reply.ids().into_iter().map(str::to_owned));

@@ -126,12 +126,88 @@ async fn privacy_and_tracking_apply_to_older_activities() {
         assert_eq!(one.status, status, "{sub}");
     }
     world.given([settings("s2", json!({ "activity_enabled": false }), "2021-01-02T00:00:00Z")]).await;
-    for path in [PAGE.to_owned(), format!("{PAGE}?offset=1"), format!("{PAGE}?actor_id=owner")] {
-        let reply =
-            world.get(&format!("{path}{}include=total", if path.contains('?') { '&' } else { '?' })).await;
-        assert_eq!((reply.ids().len(), reply.headers["x-total-count"].as_str()), (0, "0"), "{path}");
+    // Owners and admins see who changed the settings, and nothing else. Auditors see everything.
+    for sub in ["owner", "admin"] {
+        for (parameters, ids) in [
+            ("include=total", &["s2", "s1"][..]),
+            ("include=total&limit=1", &["s2"]),
+            ("include=total&offset=1", &["s1"]),
+            ("include=total&offset=2", &[]),
+            ("include=total&order=asc&offset=1", &["s2"]),
+            ("include=total&actor_id=owner", &["s2", "s1"]),
+            ("include=total&action=workspace.settings_updated&action=workspace.created&offset=1", &["s1"]),
+        ] {
+            let reply = world.get_as(sub, "", &format!("{PAGE}?{parameters}")).await;
+            let total = reply.headers["x-total-count"].as_str();
+            assert_eq!((reply.ids(), total), (ids.to_vec(), "2"), "{sub}: {parameters}");
+        }
+        for (parameters, ids) in [
+            ("since=2021-01-02T00:00:00Z", &["s2"][..]),
+            ("until=2021-01-01T00:00:01Z", &["s1"]),
+            ("action=workspace.created", &[]),
+            ("actor_id=nobody", &[]),
+        ] {
+            let reply = world.get_as(sub, "", &format!("{PAGE}?include=total&{parameters}")).await;
+            let total = reply.headers["x-total-count"].parse::<usize>().unwrap();
+            assert_eq!((reply.ids(), total), (ids.to_vec(), ids.len()), "{sub}: {parameters}");
+        }
+        assert_eq!(world.get_as(sub, "", &format!("{PAGE}/s1")).await.status, 200, "{sub}");
+        assert_eq!(world.get_as(sub, "", &format!("{PAGE}/ws.created")).await.status, 404, "{sub}");
+        assert_eq!(world.walk(sub, &format!("{PAGE}?limit=1"), |_| {}).await, ["s2", "s1"]);
+    }
+    let reply = world.get_as("service", "activity:read", &format!("{PAGE}?include=total")).await;
+    assert_eq!((reply.ids().len(), reply.headers["x-total-count"].as_str()), (7, "7"));
+    world.given([settings("s3", json!({ "privacy": "members" }), "2021-01-03T00:00:00Z")]).await;
+    for sub in ["member", "client"] {
+        for path in [PAGE.to_owned(), format!("{PAGE}?offset=1"), format!("{PAGE}?actor_id=owner")] {
+            let path = format!("{path}{}include=total", if path.contains('?') { '&' } else { '?' });
+            let reply = world.get_as(sub, "", &path).await;
+            assert_eq!(
+                (reply.ids().len(), reply.headers["x-total-count"].as_str()),
+                (0, "0"),
+                "{sub}: {path}"
+            );
+        }
+        assert_eq!(world.get_as(sub, "", &format!("{PAGE}/s1")).await.status, 404, "{sub}");
     }
     assert_eq!(world.get(&format!("{PAGE}/ws.created")).await.status, 404);
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
+async fn changes_of_settings_cost_no_more_for_other_activities() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let settings = |n: usize| {
+        let at = format!("2021-01-01T00:{:02}:{:02}Z", n / 60, n % 60);
+        change(&format!("s{n:03}"), "workspace.settings_updated", json!({ "privacy": "members" }), &at)
+    };
+    world.given((0..120).map(settings)).await;
+    for page in 0..4 {
+        let issue =
+            |n: usize| change(&format!("i{n:04}"), "deploy.finished", json!({}), "2021-01-01T00:01:00Z");
+        world.given((page * 490..(page + 1) * 490).map(issue)).await;
+    }
+    let off = json!({ "activity_enabled": false });
+    world.given([change("z", "workspace.settings_updated", off, "2021-01-02T00:00:00Z")]).await;
+    // The page of everything that was read beside access is followed by two partitions, of the action's category, and of
+    // OTHER.
+    for (parameters, requests) in [
+        ("", 4),
+        ("include=total", 7),
+        ("offset=100", 6),
+        ("offset=100&include=total", 6),
+        ("actor_id=owner&offset=100", 5),
+    ] {
+        world.transport.take_metered();
+        let reply = world.get(&format!("{PAGE}?{parameters}&limit=20")).await;
+        let metered = world.transport.take_metered();
+        assert_eq!((reply.status, reply.ids().len()), (200, 20), "{parameters}");
+        assert_eq!(metered.total(), requests, "{parameters}: {metered:?}");
+        if parameters.contains("total") {
+            assert_eq!(reply.headers["x-total-count"], "121");
+        }
+    }
     harness::check(&world.client, &world.table).await;
 }
 

@@ -32,11 +32,22 @@ const TIMES: &[&str] = &[
     "2024-03-01T12:34:56.789Z",
     "2024-03-02T00:00:00Z",
 ];
-/// The actions. The third and the fifth are for staff. The last two only create the workspace.
-const ACTIONS: &[&str] =
-    &["deploy.finished", "deploy.started", "invitation.created", "workspace.created", "member.added"];
+/// The actions. The last two only create the workspace.
+const ACTIONS: &[&str] = &[
+    "deploy.finished",
+    "deploy.started",
+    "invitation.created",
+    "workspace.settings_updated",
+    "workspace.created",
+    "member.added",
+];
 /// The number of actions that random activities and queries use.
-const RANDOM_ACTIONS: usize = 3;
+const RANDOM_ACTIONS: usize = 4;
+/// The actions for staff.
+const STAFF: &[usize] = &[2, SETTINGS, ADDED];
+const SETTINGS: usize = 3;
+const CREATED: usize = 4;
+const ADDED: usize = 5;
 
 fn entry() -> impl Strategy<Value = Entry> {
     let tags = prop::collection::btree_set(0..3usize, 0..3);
@@ -53,10 +64,17 @@ fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Owner,
+    Client,
+    Service,
+}
+
 /// A query: its reader, filters and time range.
 #[derive(Debug, Clone)]
 struct ModelQuery {
-    client: bool,
+    reader: Reader,
     issue: Option<usize>,
     actors: BTreeSet<usize>,
     actions: BTreeSet<usize>,
@@ -72,21 +90,27 @@ fn query() -> impl Strategy<Value = ModelQuery> {
     let some =
         |of: usize| prop_oneof![3 => Just(BTreeSet::new()), 2 => prop::collection::btree_set(0..of, 1..=2)];
     let bound = || prop::option::weighted(0.3, 0..TIMES.len());
-    let flags = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, any::<bool>()));
+    let reader = prop_oneof![3 => Just(Reader::Owner), 2 => Just(Reader::Client), 1 => Just(Reader::Service)];
+    let flags = (reader, any::<bool>(), prop::option::weighted(0.2, any::<bool>()));
     let filters = (some(3), some(RANDOM_ACTIONS), some(3), prop::option::weighted(0.3, 0..2usize));
     (flags, filters, (bound(), bound()), 1..12usize).prop_map(
-        |((client, ascending, agent), (actors, actions, tags, issue), (since, until), limit)| {
+        |((reader, ascending, agent), (actors, actions, tags, issue), (since, until), limit)| {
             let is_range = since.zip(until).is_none_or(|(since, until)| since < until);
             let until = until.filter(|until| is_range && *until > 0);
-            ModelQuery { client, issue, actors, actions, tags, agent, since, until, ascending, limit }
+            ModelQuery { reader, issue, actors, actions, tags, agent, since, until, ascending, limit }
         },
     )
 }
 
 impl ModelQuery {
-    fn shows(&self, entry: &Entry) -> bool {
+    fn shows(&self, entry: &Entry, tracked: bool) -> bool {
         let any = |wanted: &BTreeSet<usize>, has: usize| wanted.is_empty() || wanted.contains(&has);
-        (!self.client || ![2, 4].contains(&entry.action))
+        let is_visible = match self.reader {
+            Reader::Owner => tracked || entry.action == SETTINGS,
+            Reader::Client => tracked && !STAFF.contains(&entry.action),
+            Reader::Service => true,
+        };
+        is_visible
             && self.issue.is_none_or(|issue| entry.issue == Some(issue))
             && any(&self.actors, entry.actor)
             && any(&self.actions, entry.action)
@@ -96,8 +120,8 @@ impl ModelQuery {
             && self.until.is_none_or(|until| entry.at < until)
     }
 
-    fn expected_ids(&self, history: &[Entry]) -> Vec<String> {
-        let mut shown: Vec<&Entry> = history.iter().filter(|entry| self.shows(entry)).collect();
+    fn expected_ids(&self, history: &[Entry], tracked: bool) -> Vec<String> {
+        let mut shown: Vec<&Entry> = history.iter().filter(|entry| self.shows(entry, tracked)).collect();
         shown.sort_by_key(|entry| (entry.at, &entry.id));
         if !self.ascending {
             shown.reverse();
@@ -130,18 +154,20 @@ fn value(entry: &Entry) -> Value {
     json!({
         "id": entry.id, "workspace_id": "ws", "issue_id": entry.issue.map(|issue| format!("issue-{issue}")),
         "actor_type": if entry.agent { "agent" } else { "user" }, "actor_id": format!("actor-{}", entry.actor),
-        "action": ACTIONS[entry.action], "tags": entry.tags.iter().map(|tag| format!("tag-{tag}")).collect::<Vec<_>>(),
+        "action": ACTIONS[entry.action], "details": if entry.action == SETTINGS { json!({ "privacy": "members" }) } else { json!({}) },
+        "tags": entry.tags.iter().map(|tag| format!("tag-{tag}")).collect::<Vec<_>>(),
         "created_at": TIMES[entry.at]
     })
 }
 
 /// A world with the workspace, and the entries of the events that create it.
-async fn world() -> (World, Vec<Entry>) {
+async fn world(tracked: bool) -> (World, Vec<Entry>) {
     let world = World::new().await;
     let made = [
-        ("0", 3, json!({ "name": "Apollo" })),
-        ("1", 4, json!({ "user": "owner", "role": "owner" })),
-        ("2", 4, json!({ "user": "client", "role": "client" })),
+        ("0", CREATED, json!({ "name": "Apollo" })),
+        ("1", ADDED, json!({ "user": "owner", "role": "owner" })),
+        ("2", ADDED, json!({ "user": "client", "role": "client" })),
+        ("3", SETTINGS, json!({ "activity_enabled": tracked })),
     ];
     let mut entries = Vec::new();
     for (id, action, details) in made {
@@ -155,8 +181,8 @@ async fn world() -> (World, Vec<Entry>) {
     (world, entries)
 }
 
-async fn check_history(history: Vec<Entry>, late: usize, queries: Vec<ModelQuery>) {
-    let (world, mut known) = world().await;
+async fn check_history(history: Vec<Entry>, tracked: bool, late: usize, queries: Vec<ModelQuery>) {
+    let (world, mut known) = world(tracked).await;
     let late = late.min(history.len());
     let (early, late) = history.split_at(history.len() - late);
     world.given(early.iter().map(value)).await;
@@ -166,25 +192,29 @@ async fn check_history(history: Vec<Entry>, late: usize, queries: Vec<ModelQuery
     }
     known.extend(history);
     for query in queries {
-        check_pages(&world, &known, &query).await;
+        check_pages(&world, &known, tracked, &query).await;
     }
     harness::check(&world.client, &world.table).await;
     world.stop().await;
 }
 
-async fn check_pages(world: &World, history: &[Entry], query: &ModelQuery) {
-    let sub = if query.client { "client" } else { "owner" };
-    let expected = query.expected_ids(history);
+async fn check_pages(world: &World, history: &[Entry], tracked: bool, query: &ModelQuery) {
+    let (sub, scope) = match query.reader {
+        Reader::Owner => ("owner", ""),
+        Reader::Client => ("client", ""),
+        Reader::Service => ("service", "activity:read"),
+    };
+    let expected = query.expected_ids(history, tracked);
     let path = query.path();
     for offset in (0..expected.len() + 2).step_by(query.limit.div_ceil(2)) {
-        let reply = world.get_as(sub, "", &format!("{path}&offset={offset}&include=total")).await;
+        let reply = world.get_as(sub, scope, &format!("{path}&offset={offset}&include=total")).await;
         assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
         let end = (offset + query.limit).min(expected.len());
         assert_eq!(reply.ids(), expected[offset.min(end)..end], "offset {offset} of {path}");
         assert_eq!(reply.headers["x-total-count"], expected.len().to_string(), "total of {path}");
         assert_eq!(reply.next().is_some(), end < expected.len(), "next of offset {offset} of {path}");
     }
-    let walked = world.walk(sub, &path, |_| {}).await;
+    let walked = world.walk_as(sub, scope, &path, |_| {}).await;
     assert_eq!(walked, expected, "the walk of {path}");
 }
 
@@ -195,14 +225,16 @@ fn pages_match_the_model() {
     let history = prop::collection::vec(entry(), 0..70);
     let queries = prop::collection::vec(query(), 1..6);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&(history, 0..10usize, queries), |(mut history, late, queries)| {
-        for (n, entry) in history.iter_mut().enumerate() {
-            // Ids are not in the order of recording.
-            entry.id = format!("act-{:03}", (n * 37) % 101);
-        }
-        runtime.block_on(check_history(history, late, queries));
-        Ok(())
-    });
+    let tracked = prop::bool::weighted(0.6);
+    let result =
+        runner.run(&(history, tracked, 0..10usize, queries), |(mut history, tracked, late, queries)| {
+            for (n, entry) in history.iter_mut().enumerate() {
+                // Ids are not in the order of recording.
+                entry.id = format!("act-{:03}", (n * 37) % 101);
+            }
+            runtime.block_on(check_history(history, tracked, late, queries));
+            Ok(())
+        });
     if let Err(error) = result {
         panic!("{error}");
     }

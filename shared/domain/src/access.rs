@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::activity::Action;
 use crate::directory::{Privacy, Role, Workspace};
 use crate::error::{Forbidden, Missing};
 use crate::grants::Grants;
@@ -88,6 +89,9 @@ pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
     scopes.filter(|scope| !scope.is_empty())
 }
 
+/// The action that switches tracking off, and shows who did.
+pub const SETTINGS_UPDATED: &str = "workspace.settings_updated";
+
 /// How much of a workspace a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
@@ -95,16 +99,19 @@ pub enum View {
     All,
     /// Everything but what is for staff.
     Client,
+    /// What changed the settings, because activity tracking is off.
+    Settings,
     /// Nothing, because activity tracking is off.
     Nothing,
 }
 
 impl View {
-    /// Whether it shows an activity that is, or is not, for staff.
-    pub fn shows(self, staff: bool) -> bool {
+    /// Whether it shows an activity with an action, which is, or is not, for staff.
+    pub fn shows(self, action: &Action, staff: bool) -> bool {
         match self {
             Self::All => true,
             Self::Client => !staff,
+            Self::Settings => action.as_str() == SETTINGS_UPDATED,
             Self::Nothing => false,
         }
     }
@@ -143,9 +150,9 @@ impl VisibleWorkspace {
         })
     }
 
-    /// The organization whose partition has all of its activities.
+    /// The organization whose partition it is read from: one that has all of its activities, unless few of them are shown.
     pub fn shared_with(&self) -> Option<&OrganizationId> {
-        self.organization.as_ref().filter(|_| !self.unclaimed)
+        self.organization.as_ref().filter(|_| !self.unclaimed && self.view != View::Settings)
     }
 
     /// A workspace of which nothing is known yet. What is read for it must not be returned before access is decided.
@@ -165,14 +172,15 @@ pub fn decide(
     role: Option<Role>,
 ) -> Result<View> {
     let workspace = workspace.ok_or(Error::NotFound(Missing::Workspace))?;
-    let view = match role {
-        _ if caller.reads(id, workspace.organization.as_ref()) => View::All,
-        Some(Role::Owner | Role::Admin) => View::All,
-        Some(Role::Member) if workspace.privacy == Privacy::Members => View::All,
-        Some(Role::Client) if workspace.privacy == Privacy::Members => View::Client,
+    let (view, without_tracking) = match role {
+        // Tracking is for people. An auditor sees that it was off, and what happened then.
+        _ if caller.reads(id, workspace.organization.as_ref()) => (View::All, View::All),
+        Some(Role::Owner | Role::Admin) => (View::All, View::Settings),
+        Some(Role::Member) if workspace.privacy == Privacy::Members => (View::All, View::Nothing),
+        Some(Role::Client) if workspace.privacy == Privacy::Members => (View::Client, View::Nothing),
         _ => return Err(Error::Forbidden(Forbidden::ReadWorkspace)),
     };
-    Ok(if workspace.activity_enabled { view } else { View::Nothing })
+    Ok(if workspace.activity_enabled { view } else { without_tracking })
 }
 
 #[cfg(test)]
@@ -194,19 +202,39 @@ mod tests {
             let workspace = Workspace { privacy, activity_enabled, ..Workspace::named("w") };
             decide(caller, &id(), Some(&workspace), role).ok()
         };
-        for (role, open, private) in [
-            (Some(Owner), Some(View::All), Some(View::All)),
-            (Some(Admin), Some(View::All), Some(View::All)),
-            (Some(Member), Some(View::All), None),
-            (Some(Client), Some(View::Client), None),
-            (None, None, None),
+        let (all, settings, nothing) = (Some(View::All), Some(View::Settings), Some(View::Nothing));
+        // With privacy for members and for admins, each with tracking on and off.
+        for (role, open, open_off, private, private_off) in [
+            (Some(Owner), all, settings, all, settings),
+            (Some(Admin), all, settings, all, settings),
+            (Some(Member), all, nothing, None, None),
+            (Some(Client), Some(View::Client), nothing, None, None),
+            (None, None, None, None, None),
         ] {
             assert_eq!(see(&user, Privacy::Members, true, role), open, "{role:?}");
+            assert_eq!(see(&user, Privacy::Members, false, role), open_off, "{role:?}");
             assert_eq!(see(&user, Privacy::Admins, true, role), private, "{role:?}");
-            assert_eq!(see(&user, Privacy::Members, false, role), open.map(|_| View::Nothing), "{role:?}");
-            assert_eq!(see(&service, Privacy::Admins, true, role), Some(View::All), "{role:?}");
-            assert_eq!(see(&service, Privacy::Admins, false, role), Some(View::Nothing), "{role:?}");
+            assert_eq!(see(&user, Privacy::Admins, false, role), private_off, "{role:?}");
+            for (privacy, tracked) in [Privacy::Members, Privacy::Admins]
+                .into_iter()
+                .flat_map(|privacy| [(privacy, true), (privacy, false)])
+            {
+                assert_eq!(see(&service, privacy, tracked, role), all, "{role:?}");
+            }
         }
+    }
+
+    #[test]
+    fn view_shows_its_part() {
+        let [settings, invitation, comment] = [SETTINGS_UPDATED, "invitation.created", "comment.created"]
+            .map(|text| Action::parse("a", text).unwrap());
+        let shown = |view: View| {
+            [(&settings, true), (&invitation, true), (&comment, false)].map(|(a, staff)| view.shows(a, staff))
+        };
+        assert_eq!(shown(View::All), [true; 3]);
+        assert_eq!(shown(View::Client), [false, false, true]);
+        assert_eq!(shown(View::Settings), [true, false, false]);
+        assert_eq!(shown(View::Nothing), [false; 3]);
     }
 
     #[test]

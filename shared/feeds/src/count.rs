@@ -58,8 +58,9 @@ impl Counter<'_> {
         // The order makes no difference to the count, and only a feed by time can be cut into pieces.
         let query = Query { sort: Sort::Time, ..self.query.clone() };
         let window = Window { order: Order::Ascending, start: None, end: None };
-        let Plan { sources, residual, .. } = Plan::narrow(&query, self.visible, window)?;
-        if sources.len() > self.budget.count_requests_left() {
+        let Plan { sources, residual, settings, settings_residual, .. } =
+            Plan::narrow(&query, self.visible, window)?;
+        if sources.len() + settings.len() > self.budget.count_requests_left() {
             return Err(QueryError::TotalTooLarge.into());
         }
         let firsts = sources.into_iter().map(|source| {
@@ -69,6 +70,8 @@ impl Counter<'_> {
             let residual = Residual { hide_staff: view == Some(View::Client), ..residual.clone() };
             self.begin(source, residual)
         });
+        let settings = settings.into_iter().map(|source| self.begin(source, settings_residual.clone()));
+        let firsts = firsts.chain(settings);
         let firsts: Option<Vec<_>> = self.budget.read_all(firsts.collect()).await?.into_iter().collect();
         let firsts = firsts.ok_or(QueryError::TotalTooLarge)?;
         let pieces = firsts.iter().flat_map(|first| first.rest.iter().map(|piece| (piece, &first.residual)));

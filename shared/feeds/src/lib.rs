@@ -20,7 +20,7 @@ use domain::access::{View, VisibleWorkspace};
 use domain::filter::Order;
 use domain::position::Bound;
 use domain::{Error, Result};
-use store::{Days, Store, UnparsedRow};
+use store::{Store, UnparsedRow};
 
 pub use budget::Budget;
 pub use plan::MAX_SOURCES;
@@ -28,7 +28,7 @@ pub use query::{Query, Scope};
 
 use count::Counter;
 use merge::{Merge, Taken};
-use rank::Ranks;
+use rank::{Counts, Ranks};
 use window::Window;
 
 /// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer. An entry should
@@ -67,24 +67,37 @@ pub async fn read<T>(
     render: Render<T>,
     access: impl Future<Output = Result<Vec<VisibleWorkspace>>>,
 ) -> Result<Page<T>> {
-    let needs_days = query.seeks() || query.total && query.is_counted();
     let Some(workspace) = query.scope.workspace() else {
-        let visible = shown(access.await?);
-        let mut merge = Merge::new(store, query, &visible, query.window(), budget)?;
-        let days = days(store, &visible, budget, needs_days);
-        let ((), days) = futures_util::future::try_join(merge.begin(), days).await?;
-        return PageReader { store, query, visible: &visible, days, budget, render }.read(merge).await;
+        return read_visible(store, budget, query, render, &shown(access.await?)).await;
     };
     let unchecked = [VisibleWorkspace::unchecked(workspace)];
     let mut merge = Merge::new(store, query, &unchecked, query.window(), budget)?;
-    let reads =
-        async { Ok(tokio::join!(merge.begin_unchecked(), days(store, &unchecked, budget, needs_days))) };
-    let (visible, (begun, days)) = tokio::try_join!(biased; access, reads)?;
+    let reads = async { Ok(tokio::join!(merge.begin_unchecked(), counts(store, &unchecked, budget, query))) };
+    let (visible, (begun, counts)) = tokio::try_join!(biased; access, reads)?;
     let visible = shown(visible);
-    let days = days?;
+    if visible.iter().any(|visible| visible.view == View::Settings) {
+        // They are in a partition of their own.
+        drop(merge);
+        return read_visible(store, budget, query, render, &visible).await;
+    }
+    let counts = counts?;
     begun?;
     let merge = merge.seen_by(&visible);
-    PageReader { store, query, visible: &visible, days, budget, render }.read(merge).await
+    PageReader { store, query, visible: &visible, counts, budget, render }.read(merge).await
+}
+
+/// Reads a page of workspaces to which access is decided.
+async fn read_visible<T>(
+    store: &Store,
+    budget: &Budget,
+    query: &Query,
+    render: Render<T>,
+    visible: &[VisibleWorkspace],
+) -> Result<Page<T>> {
+    let mut merge = Merge::new(store, query, visible, query.window(), budget)?;
+    let counts = counts(store, visible, budget, query);
+    let ((), counts) = futures_util::future::try_join(merge.begin(), counts).await?;
+    PageReader { store, query, visible, counts, budget, render }.read(merge).await
 }
 
 /// The workspaces of which anything is shown.
@@ -92,15 +105,16 @@ fn shown(visible: Vec<VisibleWorkspace>) -> Vec<VisibleWorkspace> {
     visible.into_iter().filter(|visible| visible.view != View::Nothing).collect()
 }
 
-/// The days of each workspace, if they are needed.
-async fn days(
+/// What the reader sees of each workspace, if the query goes by counters.
+async fn counts(
     store: &Store,
     visible: &[VisibleWorkspace],
     budget: &Budget,
-    needed: bool,
-) -> Result<Vec<Days>> {
-    let visible = if needed { visible } else { &[] };
-    let reads = visible.iter().map(|visible| budget.read_in_time(store.days(&visible.workspace)));
+    query: &Query,
+) -> Result<Vec<Counts>> {
+    let is_needed = query.seeks() || query.total && query.is_counted();
+    let visible = if is_needed { visible } else { &[] };
+    let reads = visible.iter().map(|visible| budget.read_in_time(Counts::read(store, visible, budget)));
     budget.read_all(reads.collect()).await
 }
 
@@ -109,19 +123,19 @@ struct PageReader<'a, T> {
     store: &'a Store,
     query: &'a Query,
     visible: &'a [VisibleWorkspace],
-    days: Vec<Days>,
+    counts: Vec<Counts>,
     budget: &'a Budget,
     render: Render<T>,
 }
 
 impl<T> PageReader<'_, T> {
     async fn read(self, mut merge: Merge<'_>) -> Result<Page<T>> {
-        let Self { store, query, visible, days, budget, render } = &self;
+        let Self { store, query, visible, counts, budget, render } = &self;
         if visible.is_empty() {
             let (behind, total) = (query.behind.then_some(false), query.total.then_some(0));
             return Ok(Page { entries: Vec::new(), ends: None, next: None, behind, total });
         }
-        let ranks = Ranks::new(store, visible, days, budget);
+        let ranks = Ranks::new(store, visible, counts, budget);
         let page = async {
             if query.limit == 0 {
                 return Ok(Taken::default());

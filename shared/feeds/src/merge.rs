@@ -45,6 +45,8 @@ enum Progress {
 #[derive(Debug)]
 struct Stream {
     source: Source,
+    /// Whether only changes of the settings are shown of its workspace.
+    is_settings: bool,
     /// The activities that were read and not taken, in feed order.
     rows: VecDeque<(Bound, UnparsedRow)>,
     progress: Progress,
@@ -58,6 +60,7 @@ impl Stream {
     fn new(source: Source) -> Self {
         Self {
             source,
+            is_settings: false,
             rows: VecDeque::new(),
             progress: Progress::Start,
             reached: None,
@@ -68,7 +71,9 @@ impl Stream {
 
     /// The partitions of a plan, taken out of it.
     fn take_from(plan: &mut Plan) -> Vec<Self> {
-        std::mem::take(&mut plan.sources).into_iter().map(Self::new).collect()
+        let settings = std::mem::take(&mut plan.settings).into_iter();
+        let settings = settings.map(|source| Self { is_settings: true, ..Self::new(source) });
+        std::mem::take(&mut plan.sources).into_iter().map(Self::new).chain(settings).collect()
     }
 
     fn is_at_end(&self) -> bool {
@@ -353,7 +358,7 @@ impl<'a> Merge<'a> {
         let Some(frontier) = self.frontier().filter(|_| self.plan.is_wide) else { return false };
         let window = Window { start: Some(frontier), ..self.plan.window.clone() };
         match Plan::narrow(self.query, self.visible, window) {
-            Ok(plan) if is_worth(plan.sources.len()) => {
+            Ok(plan) if is_worth(plan.sources.len() + plan.settings.len()) => {
                 self.fallback = self.cut(None);
                 self.follow(plan);
                 true
@@ -374,7 +379,7 @@ fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, r
     let Some(visible) = by_id.get(&row.activity().workspace_id) else { return false };
     // A workspace that the organization's partition does not have whole is read from its own.
     let is_here = source.partition.workspace().is_some() || visible.shared_with().is_some();
-    is_here && visible.view.shows(row.staff())
+    is_here && visible.view.shows(&row.activity().action, row.staff())
 }
 
 /// Everything that reading a partition needs.
@@ -395,7 +400,8 @@ impl ReadContext<'_> {
         if !self.budget.has_time() {
             return Ok(());
         }
-        let Plan { residual, window, .. } = self.plan;
+        let Plan { residual, settings_residual, window, .. } = self.plan;
+        let residual = if stream.is_settings { settings_residual } else { residual };
         let limit = stream.read_size(need, most);
         let start = match std::mem::replace(&mut stream.progress, Progress::End) {
             Progress::At(continuation) => Some(continuation),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use domain::access::VisibleWorkspace;
+use domain::access::{SETTINGS_UPDATED, View, VisibleWorkspace};
 use domain::activity::Action;
 use domain::catalog;
 use domain::error::QueryError;
@@ -29,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<Source>,
     /// The filters that the sources do not fulfil.
     pub(crate) residual: Residual,
+    /// The partitions of workspaces of which only changes of the settings are shown.
+    pub(crate) settings: Vec<Source>,
+    /// The filters that those partitions do not fulfil.
+    pub(crate) settings_residual: Residual,
     /// Whether actions and categories must be compared in memory, because an index by category cannot filter by its own
     /// key.
     pub(crate) sift: bool,
@@ -58,7 +62,10 @@ impl Plan {
 
 struct Planner<'a> {
     query: &'a Query,
-    visible: &'a [VisibleWorkspace],
+    /// The workspaces of which more is shown than changes of the settings.
+    visible: Vec<&'a VisibleWorkspace>,
+    /// The others.
+    settings: Vec<&'a VisibleWorkspace>,
     span: Span,
     /// Whether to read nothing of other workspaces.
     narrow: bool,
@@ -76,7 +83,8 @@ enum Range<'a> {
 
 impl<'a> Planner<'a> {
     fn new(query: &'a Query, visible: &'a [VisibleWorkspace], window: &Window, narrow: bool) -> Self {
-        Self { query, visible, span: window.span(query.has_several_workspaces()), narrow }
+        let (settings, visible) = visible.iter().partition(|visible| visible.view == View::Settings);
+        Self { query, visible, settings, span: window.span(query.has_several_workspaces()), narrow }
     }
 
     /// The most partitions of several workspaces to read in an index rather than elsewhere.
@@ -89,7 +97,9 @@ impl<'a> Planner<'a> {
         let mut residual = Residual { filter: filter.clone(), ..Residual::default() };
         let workspaces = || self.visible.iter().map(|visible| &visible.workspace);
         let mut sift = false;
-        let sources = if *sort == Sort::Category {
+        let sources = if self.visible.is_empty() {
+            Vec::new()
+        } else if *sort == Sort::Category {
             // Such a feed is not in the order of time.
             (residual.since, residual.until) = (*since, *until);
             residual.filter.categories.clear();
@@ -126,11 +136,50 @@ impl<'a> Planner<'a> {
         } else {
             self.by_organization()
         };
-        if self.visible.len() > 1 && sources.len() > MAX_SOURCES {
+        let (settings, settings_residual) = self.settings()?;
+        let workspaces = self.visible.len() + self.settings.len();
+        if workspaces > 1 && sources.len() + settings.len() > MAX_SOURCES {
             return Err(Error::Query(QueryError::TooManyWorkspaces));
         }
         let is_wide = sources.iter().any(|source| source.partition.workspace().is_none());
-        Ok(Plan { sources, residual, sift, window, is_wide })
+        Ok(Plan { sources, residual, settings, settings_residual, sift, window, is_wide })
+    }
+
+    /// The partitions of the changes of settings where nothing else is shown, and the filters that they do not fulfil.
+    fn settings(&self) -> Result<(Vec<Source>, Residual)> {
+        let Query { scope, filter, since, until, sort, .. } = self.query;
+        let action = Action::parse("action", SETTINGS_UPDATED)?;
+        let mut residual = Residual { filter: filter.clone(), ..Residual::default() };
+        if !filter.actions.is_empty() && !filter.actions.contains(&action) {
+            return Ok((Vec::new(), residual));
+        }
+        let workspaces = self.settings.iter().map(|visible| &visible.workspace);
+        if let Scope::Issue(workspace, issue) = scope {
+            residual.filter.actions = vec![action];
+            let issue = |_| self.by_time(Partition::Issue(workspace.clone(), issue.clone()));
+            return Ok((workspaces.map(issue).collect(), residual));
+        }
+        residual.filter.actions.clear();
+        residual.filter.categories.clear();
+        if *sort == Sort::Category {
+            (residual.since, residual.until) = (*since, *until);
+        }
+        let is_wanted =
+            |category: &&str| filter.categories.is_empty() || filter.categories.contains(category);
+        let categories: Vec<_> =
+            categories_of(&action).map(|(category, _)| category).filter(is_wanted).collect();
+        let source = |workspace: &WorkspaceId, category| match sort {
+            Sort::Category => self.by_category(workspace, &Range::Action(category, &action)),
+            Sort::Time => self.by_time(Partition::Action {
+                workspace: workspace.clone(),
+                category,
+                action: action.clone(),
+            }),
+        };
+        let sources = workspaces
+            .flat_map(|workspace| categories.iter().map(move |category| (workspace, *category)))
+            .map(|(workspace, category)| source(workspace, category));
+        Ok((sources.collect(), residual))
     }
 
     /// Whether so many partitions of each workspace are no more than `most`, or those of a single workspace.
@@ -207,14 +256,14 @@ impl<'a> Planner<'a> {
     /// workspaces.
     fn by_organization(&self) -> Vec<Source> {
         let mut sizes: HashMap<&OrganizationId, usize> = HashMap::new();
-        for organization in self.visible.iter().filter_map(VisibleWorkspace::shared_with) {
+        for organization in self.visible.iter().filter_map(|visible| visible.shared_with()) {
             *sizes.entry(organization).or_default() += 1;
         }
         sizes.retain(|_, workspaces| *workspaces > FEW_WORKSPACES);
         let is_alone = |visible: &&VisibleWorkspace| {
             !visible.shared_with().is_some_and(|shared| sizes.contains_key(shared))
         };
-        let alone = self.visible.iter().filter(is_alone);
+        let alone = self.visible.iter().copied().filter(is_alone);
         let mut sources: Vec<Source> =
             alone.map(|visible| self.by_time(Partition::Workspace(visible.workspace.clone()))).collect();
         let organizations = sizes.into_keys();
@@ -243,7 +292,6 @@ pub(crate) fn in_time(query: &Query) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::access::View;
     use domain::filter::{Filter, Order};
     use domain::ids::ActorId;
 

@@ -17,15 +17,62 @@ use store::{Days, Partition, Residual, Source, Span, Store};
 
 use crate::budget::Budget;
 use crate::count::count;
-use crate::query::Query;
+use crate::plan::Plan;
+use crate::query::{Query, Scope};
+use crate::window::Window;
 
 /// How many activities the reader sees of each slot of a day.
 type Slots = [u64; SLOTS_A_DAY as usize];
 
+/// What the reader sees of a workspace: how many activities each day, or the times of the few.
+#[derive(Debug)]
+pub(crate) enum Counts {
+    /// The counters of the days.
+    Days(Days),
+    /// The times of the changes of settings, if nothing else is shown.
+    Settings(Vec<Timestamp>),
+}
+
+impl Counts {
+    /// Reads those of a workspace.
+    ///
+    /// # Errors
+    /// [`QueryError::TotalTooLarge`] when the settings changed more often than a request may read.
+    pub(crate) async fn read(store: &Store, visible: &VisibleWorkspace, budget: &Budget) -> Result<Self> {
+        if visible.view != View::Settings {
+            return store.days(&visible.workspace).await.map(Self::Days);
+        }
+        let window = Window { order: Order::Ascending, start: None, end: None };
+        let query = Query::new(Scope::Workspace(visible.workspace.clone()), 0);
+        let Plan { settings, settings_residual, .. } =
+            Plan::of(&query, std::slice::from_ref(visible), window)?;
+        let mut times = Vec::new();
+        for source in settings {
+            let mut start = None;
+            loop {
+                if !budget.take_count_request() {
+                    return Err(QueryError::TotalTooLarge.into());
+                }
+                let all = (usize::MAX, usize::MAX);
+                let chunk = store.chunk(&source, Order::Ascending, &settings_residual, all, start).await?;
+                times.extend(chunk.rows.iter().map(|row| row.activity().created_at));
+                start = chunk.next;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(Self::Settings(times))
+    }
+}
+
 /// The ranks of activities among those that the reader sees of some workspaces.
 pub(crate) struct Ranks<'a> {
     store: &'a Store,
+    /// The workspaces whose counters are used.
     visible: Vec<(&'a VisibleWorkspace, &'a Days)>,
+    /// The times of the activities of all others.
+    settings: Vec<Timestamp>,
     /// How many activities the reader sees of each day.
     days: BTreeMap<NaiveDate, u64>,
     budget: &'a Budget,
@@ -36,17 +83,25 @@ impl<'a> Ranks<'a> {
     pub(crate) fn new(
         store: &'a Store,
         visible: &'a [VisibleWorkspace],
-        days: &'a [Days],
+        counts: &'a [Counts],
         budget: &'a Budget,
     ) -> Self {
-        let visible: Vec<_> = visible.iter().zip(days).collect();
-        let mut sums = BTreeMap::new();
-        for (visible, days) in &visible {
-            for (day, tally) in *days {
-                *sums.entry(*day).or_default() += tally.visible(visible.view);
+        let (mut counted, mut settings, mut sums) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (visible, counts) in visible.iter().zip(counts) {
+            match counts {
+                Counts::Days(days) => {
+                    for (day, tally) in days {
+                        *sums.entry(*day).or_default() += tally.visible(visible.view);
+                    }
+                    counted.push((visible, days));
+                }
+                Counts::Settings(times) => {
+                    times.iter().for_each(|time| *sums.entry(time.day()).or_default() += 1);
+                    settings.extend(times);
+                }
             }
         }
-        Self { store, visible, days: sums, budget }
+        Self { store, visible: counted, settings, days: sums, budget }
     }
 
     /// How many activities lie within the bounds.
@@ -139,6 +194,11 @@ impl<'a> Ranks<'a> {
         for slots in self.budget.read_all(slots.collect()).await? {
             sums.iter_mut().zip(slots).for_each(|(sum, count)| *sum += count);
         }
+        for time in self.settings.iter().filter(|time| time.day() == day) {
+            if let Some(sum) = sums.get_mut(usize::from(time.slot())) {
+                *sum += 1;
+            }
+        }
         Ok(sums)
     }
 
@@ -156,6 +216,8 @@ impl<'a> Ranks<'a> {
             count(self.store, &source, &residual, self.budget).await
         });
         let parts = self.budget.read_all(parts.collect()).await?;
-        parts.into_iter().sum::<Option<u64>>().ok_or(Error::Query(QueryError::SkipWithinSlot))
+        let settings = self.settings.iter().filter(|at| (start..time).contains(*at)).count() as u64;
+        let counted = parts.into_iter().sum::<Option<u64>>();
+        Ok(settings + counted.ok_or(Error::Query(QueryError::SkipWithinSlot))?)
     }
 }

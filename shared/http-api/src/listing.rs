@@ -83,7 +83,9 @@ pub async fn show(
     if found.is_some() && row.is_none() {
         return Err(Error::internal(format!("id item without its activity: {workspace} {id}")));
     }
-    let row = row.filter(|row| visible.view.shows(row.staff)).ok_or(Error::NotFound(Missing::Activity))?;
+    let row = row
+        .filter(|row| visible.view.shows(&row.activity.action, row.staff))
+        .ok_or(Error::NotFound(Missing::Activity))?;
     tagged(Response::new(serialize(row.activity)?.0), if_none_match)
 }
 

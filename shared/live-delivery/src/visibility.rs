@@ -68,7 +68,7 @@ impl DirectorySnapshot {
                     view
                 }
             };
-            if view.shows(row.staff) {
+            if view.shows(&row.activity.action, row.staff) {
                 visible.push(index);
             }
         }

@@ -24,12 +24,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many activities `view` shows.
+    /// How many activities `view` shows. No counter counts the changes of settings apart, so that it is none for their view.
     pub fn visible(self, view: View) -> u64 {
         match view {
             View::All => self.all,
             View::Client => self.all.saturating_sub(self.staff),
-            View::Nothing => 0,
+            View::Settings | View::Nothing => 0,
         }
     }
 

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::{data, refusal, workspace_events};
 
-/// The categories of the reference, each with an event, and whether it is for staff only.
+/// The category that owners and admins see while tracking is off.
+const SETTINGS: &str = "UPDATE_PROJECT_SETTINGS";
+
+/// The categories of the reference and that of settings, each with an event, and whether it is for staff only.
 fn categories() -> Vec<(&'static str, Value, bool)> {
     let event = |action: &str, details: Value| json!({ "action": action, "details": details });
     vec![
@@ -34,6 +37,7 @@ fn categories() -> Vec<(&'static str, Value, bool)> {
         ("CREATE_INVITATION", event("invitation.created", json!({})), true),
         ("ACCEPT_INVITATION", event("invitation.accepted", json!({})), true),
         ("CREATE_CUSTOM_FIELD", event("custom_field.created", json!({})), true),
+        (SETTINGS, event("workspace.settings_updated", json!({})), true),
         ("RECEIVE_FORM", event("form.received", json!({ "form": "f-1" })), false),
         ("OTHER", event("deploy.finished", json!({})), false),
     ]
@@ -61,9 +65,12 @@ async fn world() -> World {
         let settings = json!({ "privacy": privacy, "activity_enabled": tracked });
         events.push(json!({
             "id": "settings", "workspace_id": ws, "actor_type": "user", "actor_id": "maker",
-            "action": "workspace.settings_updated", "details": settings, "created_at": "2020-01-02T00:00:00Z"
+            "action": "workspace.settings_updated", "details": settings.clone(), "created_at": "2020-01-02T00:00:00Z"
         }));
         for (category, mut event, _) in categories() {
+            if category == SETTINGS {
+                event["details"] = settings.clone();
+            }
             event["id"] = json!(category);
             event["workspace_id"] = json!(ws);
             event["issue_id"] = json!("issue-1");
@@ -98,9 +105,9 @@ async fn listed_uids(world: &World, sub: &str, scope: &str, arguments: &str) -> 
 }
 
 /// The workspaces in which a role may see a category.
-fn visible(role: &str, staff: bool) -> Vec<&'static str> {
+fn visible(role: &str, category: &str, staff: bool) -> Vec<&'static str> {
     let sees = |(_, privacy, tracked): &&(&str, &str, bool)| {
-        *tracked
+        (*tracked || category == SETTINGS && matches!(role, "owner" | "admin"))
             && match role {
                 "owner" | "admin" => true,
                 "member" => *privacy == "members",
@@ -116,10 +123,15 @@ async fn role_privacy_and_tracking_decide_visibility() {
     let world = world().await;
     for (category, _, staff) in categories() {
         let uid = |ws: &str| format!("{ws}/{category}");
+        // Activities of one time and id are in the order of their workspaces.
+        let in_order = |mut workspaces: Vec<&str>| -> Vec<String> {
+            workspaces.sort_unstable();
+            workspaces.into_iter().map(uid).collect()
+        };
         for (user, role) in ROLES {
             for (ws, privacy, _) in WORKSPACES {
                 let may = privacy == "members" || matches!(role, "owner" | "admin");
-                let expected = match (may, visible(role, staff).contains(&ws)) {
+                let expected = match (may, visible(role, category, staff).contains(&ws)) {
                     (false, _) => Err("FORBIDDEN".to_owned()),
                     (true, true) => Ok(vec![uid(ws)]),
                     (true, false) => Ok(vec![]),
@@ -130,8 +142,7 @@ async fn role_privacy_and_tracking_decide_visibility() {
                     assert_eq!(listed, expected, "{role}: {category} in {name}");
                 }
             }
-            let mut all: Vec<String> = visible(role, staff).into_iter().map(uid).collect();
-            all.sort();
+            let all = in_order(visible(role, category, staff));
             for scope in ["companyId: \"org\", ", ""] {
                 for order in ["createdAt_ASC", "category_ASC"] {
                     let arguments = format!("{scope}categories: [{category}], orderBy: {order}");
@@ -143,10 +154,9 @@ async fn role_privacy_and_tracking_decide_visibility() {
                 }
             }
         }
-        let mut tracked: Vec<String> = visible("owner", staff).into_iter().map(uid).collect();
-        tracked.sort();
+        let all = in_order(WORKSPACES.map(|(ws, ..)| ws).into());
         let arguments = format!("companyId: \"org\", categories: [{category}], orderBy: createdAt_ASC");
-        assert_eq!(listed_uids(&world, "service", "activity:read", &arguments).await, Ok(tracked));
+        assert_eq!(listed_uids(&world, "service", "activity:read", &arguments).await, Ok(all));
         assert_eq!(listed_uids(&world, "stranger", "", &arguments).await, Err("FORBIDDEN".into()));
         let nothing = format!("categories: [{category}]");
         assert_eq!(listed_uids(&world, "stranger", "", &nothing).await, Ok(vec![]));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::workspace_events;
 
 /// The workspaces, each with its organization and the reader's role. The reader has more than four in `org-1`, so that
-/// the organization's partition is read, and no role in the fourth.
+/// the organization's partition is read, and no role in the fourth. Tracking is off in the last ones.
 const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
     ("w0", Some("org-1"), Some("owner")),
     ("w1", Some("org-1"), Some("client")),
@@ -20,7 +20,12 @@ const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
     ("w5", Some("org-1"), Some("member")),
     ("w6", Some("org-2"), Some("member")),
     ("w7", None, Some("client")),
+    ("w8", Some("org-1"), Some("owner")),
+    ("w9", Some("org-2"), Some("admin")),
+    ("wa", Some("org-1"), Some("member")),
 ];
+/// The first workspace whose tracking is off.
+const FIRST_OFF: usize = 8;
 /// The actions, each with its category, and whether it is for staff. The last two only create workspaces.
 const ACTIONS: &[(&str, &str, bool)] = &[
     ("issue.reopened", "MARK_TODO_AS_INCOMPLETE", false),
@@ -28,11 +33,13 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("deploy.started", "OTHER", false),
     ("deploy.finished", "OTHER", false),
     ("invitation.created", "CREATE_INVITATION", true),
+    (SETTINGS, "UPDATE_PROJECT_SETTINGS", true),
     ("workspace.created", "CREATE_PROJECT", false),
     ("member.added", "ADD_USER_TO_PROJECT", true),
 ];
+const SETTINGS: &str = "workspace.settings_updated";
 /// The number of actions that random activities and queries use.
-const RANDOM_ACTIONS: usize = 5;
+const RANDOM_ACTIONS: usize = 6;
 /// The times. They are few, so that many activities share one.
 const TIMES: &[&str] = &[
     "2023-12-31T23:59:59.999999Z",
@@ -66,6 +73,7 @@ impl Entry {
         json!({
             "id": self.id, "workspace_id": WORKSPACES[self.workspace].0, "issue_id": "issue-1", "actor_type": "user",
             "actor_id": format!("actor-{}", self.actor), "action": ACTIONS[self.action].0, "tags": tags,
+            "details": if ACTIONS[self.action].0 == SETTINGS { json!({ "privacy": "members" }) } else { json!({}) },
             "created_at": self.at
         })
     }
@@ -158,7 +166,8 @@ fn query() -> impl Strategy<Value = ModelQuery> {
 impl ModelQuery {
     fn shows(&self, entry: &Entry) -> bool {
         let (name, organization, role) = WORKSPACES[entry.workspace];
-        let (_, category, staff) = ACTIONS[entry.action];
+        let (action, category, staff) = ACTIONS[entry.action];
+        let is_tracked = entry.workspace < FIRST_OFF;
         let in_scope = match self.scope {
             Scope::Project(workspace) => name == WORKSPACES[workspace].0,
             Scope::Company(company) => organization == Some(company),
@@ -166,6 +175,7 @@ impl ModelQuery {
         };
         in_scope
             && role.is_some_and(|role| role != "client" || !staff)
+            && (is_tracked || action == SETTINGS && matches!(role, Some("owner" | "admin")))
             && (self.actors.is_empty() || self.actors.contains(&entry.actor))
             && (self.categories.is_empty() || self.categories.contains(category))
             && (self.tags.is_empty() || !self.tags.is_disjoint(&entry.tags))
@@ -338,7 +348,13 @@ async fn check_history(history: Vec<Entry>, late: usize, queries: Vec<ModelQuery
             None => json!({ "name": name, "slug": format!("slug-of-{name}") }),
         };
         let members: Vec<(&str, &str)> = role.iter().map(|role| ("reader", *role)).collect();
-        let events = workspace_events(name, details, &members);
+        let mut events = workspace_events(name, details, &members);
+        if workspace >= FIRST_OFF {
+            events.push(json!({
+                "id": "off", "workspace_id": name, "actor_type": "user", "actor_id": "maker", "action": SETTINGS,
+                "details": { "activity_enabled": false }, "created_at": WORKSPACES_CREATED_AT
+            }));
+        }
         let of = |event: &Value| Entry {
             workspace,
             id: event["id"].as_str().unwrap().to_owned(),

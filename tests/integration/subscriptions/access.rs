@@ -101,8 +101,9 @@ async fn privacy_and_tracking_apply_at_once() {
         .given([settings("ws-1", "c", json!({ "activity_enabled": false })), comment("ws-1", "d")])
         .await;
     world.broadcast().await;
-    assert_eq!(admin.take_received(&world), [""; 0]);
-    assert_eq!(service.take_received(&world), [""; 0]);
+    assert_eq!(admin.take_received(&world), ["ws-1/c"]);
+    assert_eq!(service.take_received(&world), ["ws-1/c", "ws-1/d"]);
+    assert_eq!(of_company.take_received(&world), [""; 0]);
     // Within the tolerance, what hides would still hold.
     world.log.advance(Duration::from_secs(6));
     let open = json!({ "activity_enabled": true, "privacy": "members" });
