@@ -95,7 +95,14 @@ async fn refused_request_reads_no_more_than_a_first_page() {
             world.transport.take_metered();
             refused(&world, path).await;
             let metered = world.transport.take_metered();
-            assert_eq!((metered.sent, metered.total(), metered.units), (sent, sent, units), "{path}");
+            assert_eq!((metered.sent, metered.total()), (sent, sent), "{path}");
+            // DynamoDB Local counts a little less for an item than the embedded engine.
+            let is_local = std::env::var("DYNAMODB_ENDPOINT").is_ok();
+            assert!(
+                metered.units == units || is_local && metered.units <= units,
+                "{path}: {}",
+                metered.units
+            );
         }
     }
     harness::check(&world.client, &world.table).await;
