@@ -57,8 +57,8 @@ def main(build, local, endpoint, work):
     settings.write_text("version = 0.1\n")
     boto3.client("s3").create_bucket(Bucket="artifacts")
 
-    def token(sub, scope, has_times=False):
-        return issuer.token(AUDIENCE, sub, scope, has_times)
+    def token(sub, scope, has_times=False, **more):
+        return issuer.token(AUDIENCE, sub, scope, has_times, **more)
 
     stack = Stack("activity-log-dev")
     status = deploy(stack, template, settings, issuer)
@@ -68,6 +68,10 @@ def main(build, local, endpoint, work):
     run.all()
     check("an outsider does not read", stack.call(run.feed, token("eve", ""))[0] == 403)
     check("an auditor reads", stack.call(run.feed, token("audit", "activity:read"))[0] == 200)
+    for organization, status in (("another", 403), (run.workspace, 201)):
+        narrowed = token("narrowed", "activity:write", organizations=organization)
+        found = run.post(run.event(f"of-{organization}"), token=narrowed)[0]
+        check(f"a service for {organization} gets {status}", found == status, found)
     stray = run.event("stray", workspace_id="typo")
     status, body = stack.call("/api/v1/workspaces/typo/activity", writer, stray)
     check("an unknown workspace takes nothing", status == 404, body)

@@ -42,9 +42,9 @@ class Issuer:
         self.url = f"http://localhost:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def token(self, audience, sub, scope, has_times=True):
-        """A token for an hour, or one for ever without times."""
-        claims = {"iss": self.url, "aud": audience, "sub": sub, "scope": scope}
+    def token(self, audience, sub, scope, has_times=True, **more):
+        """A token with more claims; for an hour, or for ever without times."""
+        claims = {"iss": self.url, "aud": audience, "sub": sub, "scope": scope} | more
         if has_times:
             claims |= {"iat": int(time.time()), "exp": int(time.time()) + 3600}
         parts = [encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "key-1", "typ": "JWT"}, claims)]
