@@ -1,5 +1,6 @@
 //! Costs of operations, in DynamoDB requests and units. They are exact.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{Metered, World};
 use serde_json::{Value, json};
 
@@ -137,6 +138,63 @@ async fn transaction_holds_49_events() {
         let metered = world.transport.take_metered();
         assert_eq!(metered.requests["TransactWriteItems"], transactions, "{n}: {metered:?}");
     }
+    harness::check(&world.client, &world.table).await;
+}
+
+/// An event of so many bytes, as compact JSON. Everything but its details is as short as [`event`] has it.
+fn sized_event(id: &str, bytes: usize) -> Value {
+    let mut event = event(id, "2025-01-01T00:00:00Z");
+    event["details"]["text"] = json!("");
+    let missing = bytes - event.to_string().len();
+    event["details"]["text"] = json!("x".repeat(missing));
+    event
+}
+
+/// The size of the stored item of an activity, as DynamoDB counts it: the bytes of names and values.
+async fn stored_size(world: &World, id: &str) -> (usize, usize) {
+    let key = |name: &str, value: String| (name.to_owned(), AttributeValue::S(value));
+    let key = [key("pk", "WS#ws".into()), key("sk", format!("AT#2025-01-01T00:00:00.000000#{id}"))];
+    let get = world.client.get_item().table_name(&world.table).set_key(Some(key.into()));
+    let item = get.send().await.unwrap().item.unwrap();
+    let size = |(name, value): (&String, &AttributeValue)| {
+        name.len()
+            + match value {
+                AttributeValue::S(text) => text.len(),
+                AttributeValue::Bool(_) => 1,
+                other => panic!("{name}: {other:?}"),
+            }
+    };
+    let recorded = size(item.get_key_value("recorded").unwrap());
+    (item.iter().map(size).sum(), recorded)
+}
+
+#[tokio::test]
+async fn units_of_events_with_the_longest_principal() {
+    // DynamoDB Local charges index entries twice in a transaction, like items. DynamoDB charges them once.
+    if std::env::var("DYNAMODB_ENDPOINT").is_ok() {
+        return;
+    }
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let sub = "s".repeat(200);
+    let post = async |body: Value| {
+        world.transport.take_metered();
+        let claims = harness::token_claims(&sub, "activity:write");
+        let reply = world.send("POST", PAGE, Some(claims), &[], Some(&body.to_string())).await;
+        assert!(reply.status < 207, "{:?}", reply.body);
+        world.transport.take_metered().units_of["TransactWriteItems"]
+    };
+    post(event("first", "2025-01-01T00:00:00Z")).await;
+    let mut measured = Vec::new();
+    for bytes in [600, 1_000] {
+        let id = format!("alone-{bytes}");
+        let alone = post(sized_event(&id, bytes)).await;
+        let events: Vec<Value> = (0..49).map(|n| sized_event(&format!("b{n:02}-{bytes}"), bytes)).collect();
+        let batch = post(events.into()).await;
+        measured.push((bytes, stored_size(&world, &id).await, alone, batch));
+    }
+    // By the bytes of an event: its item and what provenance takes of it, in bytes; the units alone, and those of 49.
+    assert_eq!(measured, [(600, (791, 105), 12.0, 396.0), (1_000, (1_192, 105), 18.0, 690.0)]);
     harness::check(&world.client, &world.table).await;
 }
 

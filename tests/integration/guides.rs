@@ -32,6 +32,9 @@ fn values(schema: &Value) -> String {
             choices.iter().map(|choice| format!("`{}`", choice.as_str().unwrap())).collect();
         return choices.join(", ");
     }
+    if schema["items"]["enum"].is_array() {
+        return format!("{}, each in a parameter of its own", values(&schema["items"]));
+    }
     match (schema["type"].as_str(), schema["format"].as_str()) {
         (Some("array"), _) => format!("up to {} values, each in a parameter of its own", schema["maxItems"]),
         (Some("integer"), _) => match &schema["maximum"] {

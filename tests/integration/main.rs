@@ -14,6 +14,7 @@ mod listing;
 mod model;
 mod operations;
 mod producers;
+mod provenance;
 mod queue;
 mod recorder_policy;
 mod recording;

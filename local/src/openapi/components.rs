@@ -1,6 +1,7 @@
 //! The schemas that operations refer to.
 
 use domain::activity::Activity;
+use http_api::entry::ActivityEntry;
 use http_api::problem::Problem;
 use record_activity::{BatchResult, KnownAction, RecordedActivity};
 use serde_json::json;
@@ -15,6 +16,7 @@ use super::references::EVENT;
 pub(super) fn components() -> Ordered {
     let mut types = Vec::new();
     add::<Activity>(&mut types);
+    add::<ActivityEntry>(&mut types);
     add::<BatchResult>(&mut types);
     add::<KnownAction>(&mut types);
     add::<Problem>(&mut types);

@@ -1,6 +1,6 @@
 //! The operations of the REST API, each described here alone. The template has their paths, methods and scopes.
 
-use domain::activity::Activity;
+use http_api::entry::ActivityEntry;
 use record_activity::{BatchResult, KnownAction, RecordedActivity};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ static OPERATIONS: &[Operation] = &[
                 status: 200,
                 description: "The activity.",
                 headers: &[ETAG],
-                schema: Some(reference_to::<Activity>),
+                schema: Some(reference_to::<ActivityEntry>),
             },
             NOT_MODIFIED,
         ],
@@ -134,7 +134,7 @@ const PAGE: Response = Response {
             schema: count,
         },
     ],
-    schema: Some(|| array_of(reference_to::<Activity>())),
+    schema: Some(|| array_of(reference_to::<ActivityEntry>())),
 };
 
 const NOT_MODIFIED: Response = Response {

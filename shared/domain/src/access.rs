@@ -128,6 +128,8 @@ pub struct VisibleWorkspace {
     pub organization: Option<OrganizationId>,
     /// Whether its organization's partition may lack some of its activities.
     pub unclaimed: bool,
+    /// Whether the caller sees when and by whom its activities were recorded.
+    pub sees_provenance: bool,
 }
 
 impl VisibleWorkspace {
@@ -147,6 +149,7 @@ impl VisibleWorkspace {
             view,
             organization: workspace.and_then(|workspace| workspace.organization.clone()),
             unclaimed: workspace.is_some_and(|workspace| workspace.unclaimed),
+            sees_provenance: sees_provenance(caller, id, workspace, role),
         })
     }
 
@@ -157,7 +160,8 @@ impl VisibleWorkspace {
 
     /// A workspace of which nothing is known yet. What is read for it must not be returned before access is decided.
     pub fn unchecked(workspace: &WorkspaceId) -> Self {
-        Self { workspace: workspace.clone(), view: View::All, organization: None, unclaimed: false }
+        let (workspace, view, organization) = (workspace.clone(), View::All, None);
+        Self { workspace, view, organization, unclaimed: false, sees_provenance: false }
     }
 }
 
@@ -181,6 +185,17 @@ pub fn decide(
         _ => return Err(Error::Forbidden(Forbidden::ReadWorkspace)),
     };
     Ok(if workspace.activity_enabled { view } else { without_tracking })
+}
+
+/// Whether `caller`, who may read a workspace in this role, also sees when and by whom its activities were recorded.
+pub fn sees_provenance(
+    caller: &Caller,
+    id: &WorkspaceId,
+    workspace: Option<&Workspace>,
+    role: Option<Role>,
+) -> bool {
+    let organization = workspace.and_then(|workspace| workspace.organization.as_ref());
+    caller.reads(id, organization) || matches!(role, Some(Role::Owner | Role::Admin))
 }
 
 #[cfg(test)]
@@ -221,6 +236,10 @@ mod tests {
             {
                 assert_eq!(see(&service, privacy, tracked, role), all, "{role:?}");
             }
+            let is_trusted = matches!(role, Some(Owner | Admin));
+            let workspace = Workspace::named("w");
+            let sees = |caller| sees_provenance(caller, &id(), Some(&workspace), role);
+            assert_eq!((sees(&user), sees(&service)), (is_trusted, true), "{role:?}");
         }
     }
 
@@ -259,6 +278,8 @@ mod tests {
         let other = service.with_grants(grants("org-2"));
         assert_eq!(see(&other, None), None);
         assert_eq!(see(&other, Some(Role::Client)), Some(View::Client), "a member needs no scope");
+        let sees = |caller, role| sees_provenance(caller, &id(), Some(&workspace), role);
+        assert!(sees(&granted, None) && !sees(&other, Some(Role::Member)) && sees(&other, Some(Role::Owner)));
     }
 
     #[test]

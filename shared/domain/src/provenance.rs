@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
 
-/// The longest principal, in bytes. The attribute of an activity's provenance then takes 120 bytes: its name 8, the time
-/// 26, the way in 1, two spaces, and this.
-pub const MAX_PRINCIPAL_LEN: usize = 83;
+/// The longest principal, in bytes. The attribute of an activity's provenance then takes 105 bytes of its item: its name 8,
+/// the time 26, the way in 1, two spaces, and this.
+pub const MAX_PRINCIPAL_LEN: usize = 68;
 /// The characters of the digest that stands at the end of a principal that was too long.
 const DIGEST_LEN: usize = 16;
 
@@ -54,7 +54,7 @@ impl Source {
 pub struct RecordedBy {
     /// The way in.
     pub source: Source,
-    /// The verified sender, at most 83 bytes: over HTTP the token's subject and, after a space, its client; on the bus
+    /// The verified sender, at most 68 bytes: over HTTP the token's subject and, after a space, its client; on the bus
     /// `account/source`; in the queue the id of the sender's role or user. Lambda does not say who invoked.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,8 +123,8 @@ mod tests {
         let long = |last: &str| principal(&[&format!("{}{last}", "é".repeat(60))]).unwrap();
         assert!(long("a").len() <= MAX_PRINCIPAL_LEN && long("a").starts_with("éé"));
         assert_ne!(long("a"), long("b"));
-        assert_eq!(principal(&[&"x".repeat(83)]).unwrap(), "x".repeat(83));
-        assert_eq!(principal(&[&"x".repeat(84)]).unwrap().len(), 83);
+        assert_eq!(principal(&[&"x".repeat(68)]).unwrap(), "x".repeat(68));
+        assert_eq!(principal(&[&"x".repeat(69)]).unwrap().len(), 68);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use rank::{Counts, Ranks};
 use window::Window;
 
 /// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer. An entry should
-/// take little more memory than that.
+/// take little more memory than that. The activity says when and by whom it was recorded only if the reader sees that.
 pub type Render<T> = fn(UnparsedRow) -> Result<(T, usize)>;
 
 /// A page of a feed.

@@ -276,10 +276,13 @@ impl<'a> Merge<'a> {
                     None => Err(out_of_time()),
                 };
             }
-            let Some((position, row)) = self.pop() else { return Ok(Taken { entries, next: None }) };
+            let Some((position, mut row)) = self.pop() else { return Ok(Taken { entries, next: None }) };
             if skip > 0 {
                 skip -= 1;
                 continue;
+            }
+            if !self.sees_provenance(row.activity()) {
+                row.hide_provenance();
             }
             let (entry, size) = render(row)?;
             // The first entry fits always.
@@ -309,6 +312,11 @@ impl<'a> Merge<'a> {
     fn pop(&mut self) -> Option<(Bound, UnparsedRow)> {
         let (index, _) = self.first()?;
         self.streams[index].rows.pop_front()
+    }
+
+    /// Whether the reader sees when and by whom an activity was recorded.
+    fn sees_provenance(&self, activity: &Activity) -> bool {
+        self.by_id.get(&activity.workspace_id).is_some_and(|visible| visible.sees_provenance)
     }
 
     /// How far all streams that are not at their end were read: everything before it was.

@@ -301,6 +301,7 @@ mod tests {
             view: View::All,
             organization: Some(OrganizationId::parse("o", format!("org-{organization}")).unwrap()),
             unclaimed: false,
+            sees_provenance: false,
         }
     }
 

@@ -33,7 +33,7 @@ pub use query::Query;
 pub use request::parse;
 pub use response::respond;
 pub use subscription::{SubscriptionArguments, SubscriptionRoot};
-pub use updates::{GraphqlErrors, GraphqlUpdate, MAX_PAYLOAD, Operation};
+pub use updates::{GraphqlErrors, GraphqlUpdate, MAX_PAYLOAD, Operation, selects_provenance};
 
 /// The schema, and the table behind it.
 #[derive(Clone)]

@@ -93,6 +93,30 @@ pub(crate) struct StatusUpdate {
     text: Option<String>,
 }
 
+/// The ways to record an activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::provenance::Source")]
+pub(crate) enum RecordingSource {
+    /// The REST API.
+    Http,
+    /// The event bus.
+    EventBus,
+    /// The queue of producers.
+    Queue,
+    /// A direct invocation.
+    Invoke,
+}
+
+/// The service that recorded an activity.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct RecordedBy {
+    /// The way on which it did so.
+    pub(crate) source: RecordingSource,
+    /// The verified sender: over HTTP the token's subject and client, on the bus the account and the source, in the queue
+    /// the id of the sender's role. Null for invocations, as Lambda does not say who invoked.
+    pub(crate) principal: Option<String>,
+}
+
 /// The position of a page in its feed.
 #[derive(Debug, SimpleObject)]
 pub(crate) struct PageInfo {

@@ -66,6 +66,8 @@ pub struct GraphqlUpdate {
     pub activity: Activity,
     /// The current entry of its workspace.
     pub workspace: Option<Arc<Workspace>>,
+    /// Whether it goes to subscribers who may see when and by whom the activity was recorded.
+    pub shows_provenance: bool,
     /// The cursor after it.
     pub cursor: String,
 }
@@ -135,14 +137,15 @@ impl App {
     ) -> Result<Vec<String>, GraphqlErrors> {
         let (request, _) = parse(document)?;
         let (mut nodes, mut pending) = (Vec::with_capacity(updates.len()), Vec::with_capacity(updates.len()));
-        for GraphqlUpdate { activity, workspace, cursor } in updates {
+        for GraphqlUpdate { activity, workspace, shows_provenance, cursor } in updates {
             let budget = Arc::<ResponseBudget>::default();
             pending.push(PendingUpdate {
                 reference: listing::path_of(&activity),
                 cursor,
                 budget: Arc::clone(&budget),
             });
-            nodes.push(Node::new(activity, workspace, budget));
+            let node = Node::new(activity, workspace, budget);
+            nodes.push(if shows_provenance { node } else { node.without_provenance() });
         }
         let feed = Arc::new(UpdateFeed::new(nodes));
         let mut answers = self.schema.execute_stream(request.data(feed));
@@ -158,6 +161,11 @@ impl App {
         }
         Ok(payloads)
     }
+}
+
+/// Whether a document may select when and by whom an activity was recorded. It may not if it names neither field.
+pub fn selects_provenance(Document { query, .. }: &Document) -> bool {
+    ["recordedAt", "recordedBy"].iter().any(|field| query.contains(field))
 }
 
 /// An update whose response has not been rendered yet.

@@ -2,6 +2,7 @@
 //!
 //! The GraphQL API shares the limits of a list, the codes of errors and the size of a response.
 
+pub mod entry;
 pub mod listing;
 pub mod params;
 pub mod problem;

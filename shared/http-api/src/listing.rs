@@ -13,8 +13,8 @@ use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use store::{Store, UnparsedRow};
 
+use crate::entry;
 use crate::params::Params;
-use crate::response_size;
 
 /// The header with the number of all entries of a list.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -50,7 +50,8 @@ pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<St
         Some(issue) => Scope::Issue(workspace.clone(), issue),
     })?;
     let access = async { Ok(vec![visible_workspace(store, &caller, &workspace).await?]) };
-    let page = Box::pin(feeds::read(store, &Budget::start(), &query, serialize_row, access)).await?;
+    let render = if params.includes_provenance() { render_with_provenance } else { render_plain };
+    let page = Box::pin(feeds::read(store, &Budget::start(), &query, render, access)).await?;
     let mut response = Response::new(json_array(&page.entries));
     if let Some(next) = &page.next {
         let link = format!("<{path}?{}>; rel=\"next\"", params.next_page(&query, next));
@@ -62,7 +63,7 @@ pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<St
     tagged(response, if_none_match)
 }
 
-/// Answers with one activity.
+/// Answers with one activity, and with when and by whom it was recorded if the caller may see that.
 ///
 /// # Errors
 /// Those of access; [`Error::NotFound`] when no activity that the caller may see has the id.
@@ -86,7 +87,8 @@ pub async fn show(
     let row = row
         .filter(|row| visible.view.shows(&row.activity.action, row.staff))
         .ok_or(Error::NotFound(Missing::Activity))?;
-    tagged(Response::new(serialize(row.activity)?.0), if_none_match)
+    let render = if visible.sees_provenance { entry::with_provenance } else { entry::plain };
+    tagged(Response::new(render(row.activity)?.0), if_none_match)
 }
 
 /// The path of a feed.
@@ -107,15 +109,12 @@ async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> 
     VisibleWorkspace::of(caller, id, workspace.as_ref(), role)
 }
 
-fn serialize_row(row: UnparsedRow) -> Result<(String, usize)> {
-    serialize(row.parse()?)
+fn render_plain(row: UnparsedRow) -> Result<(String, usize)> {
+    entry::plain(row.parse()?)
 }
 
-/// The JSON of an activity, and its size in a response.
-fn serialize(activity: Activity) -> Result<(String, usize)> {
-    let text = serde_json::to_string(&activity).map_err(Error::internal)?;
-    let size = response_size::of_text(&text);
-    Ok((text, size))
+fn render_with_provenance(row: UnparsedRow) -> Result<(String, usize)> {
+    entry::with_provenance(row.parse()?)
 }
 
 fn json_array(entries: &[String]) -> String {

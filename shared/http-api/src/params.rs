@@ -11,7 +11,7 @@ use domain::{Error, Result};
 use feeds::{Query, Scope, cursor};
 
 use crate::response_size;
-use table::{CURSOR, Kind, OFFSET, Values};
+use table::{CURSOR, INCLUDE, Include, Kind, OFFSET, PROVENANCE, Values};
 
 pub use table::{PARAMETERS, Parameter};
 
@@ -71,8 +71,17 @@ impl Params {
     }
 
     fn read(&self, Parameter { name, kind, .. }: &Parameter, query: &mut Query) -> Result<()> {
-        if let Kind::Filter(filter, Values::AnyOf, _) = kind {
-            return add_values(&mut query.filter, *filter, name, self.values(name));
+        match kind {
+            Kind::Filter(filter, Values::AnyOf, _) => {
+                return add_values(&mut query.filter, *filter, name, self.values(name));
+            }
+            Kind::Include(choices) => {
+                for text in self.values(name) {
+                    query.total |= choose(name, text, choices)? == Include::Total;
+                }
+                return Ok(());
+            }
+            _ => {}
         }
         let Some(text) = self.single(name)? else { return Ok(()) };
         match kind {
@@ -83,12 +92,16 @@ impl Params {
             Kind::Order(choices) => query.order = choose(name, text, choices)?,
             Kind::Since => query.since = Some(Timestamp::parse(name, text)?),
             Kind::Until => query.until = Some(Timestamp::parse(name, text)?),
-            Kind::Include(choices) => query.total = choose(name, text, choices)?,
             Kind::Filter(filter, ..) => query.filter.add(*filter, name, [text])?,
             // A cursor is decoded after all other parameters, because it is bound to their values.
-            Kind::Cursor => {}
+            Kind::Include(_) | Kind::Cursor => {}
         }
         Ok(())
+    }
+
+    /// Whether the entries are to say when and by whom they were recorded.
+    pub fn includes_provenance(&self) -> bool {
+        self.values(INCLUDE).any(|text| text == PROVENANCE)
     }
 
     /// The same query string, for the page that begins at `next`.
@@ -190,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn includes_are_independent_of_each_other() {
+        for (text, total, provenance) in [
+            ("", false, false),
+            ("include=provenance", false, true),
+            ("include=total&include=provenance", true, true),
+            ("include=provenance&include=total&include=total", true, true),
+        ] {
+            let params = Params::parse(text).unwrap();
+            let found = (params.query(scope()).unwrap().total, params.includes_provenance());
+            assert_eq!(found, (total, provenance), "{text}");
+        }
+    }
+
+    #[test]
     fn error_names_the_parameter_at_fault() {
         let many: String = (0..21).map(|n| format!("tag=t{n}&")).collect();
         for (text, start) in [
@@ -203,7 +230,9 @@ mod tests {
             ("offset=1.5", "offset: "),
             ("offset=18446744073709551616", "offset: "),
             ("order=DESC", "order: must be desc or asc"),
-            ("include=all", "include: must be total"),
+            ("include=all", "include: must be total or provenance"),
+            ("include=total,provenance", "include: must be total or provenance"),
+            ("include=total&include=", "include: must be total or provenance"),
             ("actor_type=bot", "actor_type: must be user or agent"),
             ("actor_type=user&actor_type=agent", "actor_type: must be given once"),
             ("actor_id=a%23b", "actor_id: "),

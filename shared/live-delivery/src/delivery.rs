@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use crate::dispatcher::{DeliveryOutcome, Dispatcher, Update};
 use crate::message;
 use crate::sender::{DeliveryError, RetryBudget};
-use crate::visibility::DirectorySnapshot;
+use crate::visibility::{DirectorySnapshot, VisibleUpdate};
 
 /// Documents whose messages are in memory at once. A batch of a hundred activities makes at most 12.7 MB of messages for
 /// each document.
 const MAX_CONCURRENT_DOCUMENTS: usize = 16;
 
-/// Subscriptions with equal keys get equal messages.
+/// Subscriptions with equal keys get equal messages, except for provenance.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct GroupKey<'a> {
     query: &'a str,
@@ -29,10 +29,11 @@ struct GroupKey<'a> {
     switches: String,
 }
 
-/// A subscription of a group, by its index, and the indexes of the updates that it may see.
+/// A subscription of a group, by its index, and the updates that it may see. An update is rendered once for all that may
+/// see its provenance and once for all others, or once altogether if the document does not select that.
 struct Recipient {
     subscription: usize,
-    updates: Vec<usize>,
+    updates: Vec<VisibleUpdate>,
 }
 
 /// Why a subscription gets no updates any more.
@@ -100,11 +101,11 @@ impl Delivery<'_> {
         outcomes.into_iter().collect()
     }
 
-    /// Groups the subscriptions that get equal messages, and finds those that get no updates any more.
+    /// Groups the subscriptions that get equal messages, except for provenance, and finds those that get no updates any more.
     fn group(&self) -> (Vec<Vec<Recipient>>, Vec<(usize, Rejection)>) {
         let now = self.dispatcher.now();
         let mut groups: BTreeMap<GroupKey<'_>, Vec<Recipient>> = BTreeMap::new();
-        let mut visible_by_session: HashMap<&Session, Result<Vec<usize>, Error>> = HashMap::new();
+        let mut visible_by_session: HashMap<&Session, Result<Vec<VisibleUpdate>, Error>> = HashMap::new();
         let mut rejected = Vec::new();
         for (index, subscription) in self.subscriptions.iter().enumerate() {
             let session = &subscription.session;
@@ -115,7 +116,12 @@ impl Delivery<'_> {
                 Ok(visible) if visible.is_empty() => {}
                 _ if session.is_expired(now) => rejected.push((index, Rejection::TokenExpired)),
                 Ok(visible) => {
-                    let recipient = Recipient { subscription: index, updates: visible.clone() };
+                    let selects = graphql_api::selects_provenance(&subscription.document);
+                    let updates = visible.iter().map(|update| VisibleUpdate {
+                        shows_provenance: update.shows_provenance && selects,
+                        ..*update
+                    });
+                    let recipient = Recipient { subscription: index, updates: updates.collect() };
                     groups.entry(GroupKey::of(&subscription.document)).or_default().push(recipient);
                 }
                 Err(error) => {
@@ -126,7 +132,7 @@ impl Delivery<'_> {
         (groups.into_values().collect(), rejected)
     }
 
-    /// Delivers to subscriptions that get equal messages.
+    /// Delivers to the subscriptions of a group.
     async fn deliver_to_group(&self, recipients: Vec<Recipient>) -> Outcomes {
         let Some(first) = recipients.first() else { return Vec::new() };
         if Instant::now() >= self.deadline {
@@ -139,7 +145,7 @@ impl Delivery<'_> {
             return future::join_all(disconnected).await;
         }
         let document = &self.subscriptions[first.subscription].document;
-        let wanted: BTreeSet<usize> =
+        let wanted: BTreeSet<VisibleUpdate> =
             recipients.iter().flat_map(|recipient| recipient.updates.iter().copied()).collect();
         let payloads = self.render(document, &wanted).await;
         let payloads = &payloads;
@@ -147,7 +153,7 @@ impl Delivery<'_> {
             let subscription = &self.subscriptions[recipient.subscription];
             let outcome = match payloads {
                 Ok(payloads) => {
-                    let payloads = recipient.updates.iter().filter_map(|index| payloads.get(index));
+                    let payloads = recipient.updates.iter().filter_map(|update| payloads.get(update));
                     self.send_all(subscription, payloads).await
                 }
                 Err(errors) => self.end_with_errors(subscription, errors).await,
@@ -157,16 +163,17 @@ impl Delivery<'_> {
         future::join_all(delivered).await
     }
 
-    /// The payloads of some updates, by their indexes, as a document selects them.
+    /// The payloads of some updates, as a document selects them.
     async fn render(
         &self,
         document: &Document,
-        wanted: &BTreeSet<usize>,
-    ) -> Result<BTreeMap<usize, String>, GraphqlErrors> {
-        let updates = wanted.iter().map(|&index| {
+        wanted: &BTreeSet<VisibleUpdate>,
+    ) -> Result<BTreeMap<VisibleUpdate, String>, GraphqlErrors> {
+        let updates = wanted.iter().map(|&VisibleUpdate { index, shows_provenance }| {
             let Update { row, resume_at } = &self.updates[index];
             let workspace = self.directory.workspace(&row.activity.workspace_id);
-            GraphqlUpdate { activity: row.activity.clone(), workspace, cursor: resume_at.cursor(self.topic) }
+            let (activity, cursor) = (row.activity.clone(), resume_at.cursor(self.topic));
+            GraphqlUpdate { activity, workspace, shows_provenance, cursor }
         });
         let payloads = self.dispatcher.graphql.render_updates(document, updates.collect()).await?;
         Ok(wanted.iter().copied().zip(payloads).collect())

@@ -18,6 +18,15 @@ pub(crate) struct DirectorySnapshot {
     roles: HashMap<(ActorId, WorkspaceId), Role>,
 }
 
+/// An update that a subscriber may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VisibleUpdate {
+    /// Its index.
+    pub(crate) index: usize,
+    /// Whether they may see when and by whom it was recorded.
+    pub(crate) shows_provenance: bool,
+}
+
 impl DirectorySnapshot {
     /// Reads the roles of all subscribers in the workspaces of all updates; `workspaces` has those that exist.
     pub(crate) async fn read(
@@ -45,7 +54,7 @@ impl DirectorySnapshot {
         self.workspaces.get(id).cloned()
     }
 
-    /// The indexes of the updates that a subscriber to `topic` may see.
+    /// The updates that a subscriber to `topic` may see.
     ///
     /// # Errors
     /// Those of [`access::decide`], when the topic is a workspace.
@@ -54,39 +63,42 @@ impl DirectorySnapshot {
         topic: &Topic,
         session: &Session,
         updates: &[Update],
-    ) -> Result<Vec<usize>> {
+    ) -> Result<Vec<VisibleUpdate>> {
         let caller = session.caller();
-        let mut views: HashMap<&WorkspaceId, View> = HashMap::new();
+        let mut views: HashMap<&WorkspaceId, (View, bool)> = HashMap::new();
         let mut visible = Vec::new();
         for (index, Update { row, .. }) in updates.iter().enumerate() {
             let workspace = &row.activity.workspace_id;
-            let view = match views.get(workspace) {
-                Some(view) => *view,
+            let (view, shows_provenance) = match views.get(workspace) {
+                Some(seen) => *seen,
                 None => {
-                    let view = self.view(topic, &caller, workspace)?;
-                    views.insert(workspace, view);
-                    view
+                    let seen = self.view(topic, &caller, workspace)?;
+                    views.insert(workspace, seen);
+                    seen
                 }
             };
             if view.shows(&row.activity.action, row.staff) {
-                visible.push(index);
+                visible.push(VisibleUpdate { index, shows_provenance });
             }
         }
         Ok(visible)
     }
 
-    fn view(&self, topic: &Topic, caller: &Caller, workspace: &WorkspaceId) -> Result<View> {
+    /// How much of a workspace a subscriber sees, and whether of that also when and by whom it was recorded.
+    fn view(&self, topic: &Topic, caller: &Caller, workspace: &WorkspaceId) -> Result<(View, bool)> {
         let entry = self.workspaces.get(workspace).map(Arc::as_ref);
         let role = caller.user.as_ref().and_then(|user| self.roles.get(&(user.clone(), workspace.clone())));
-        let decided = access::decide(caller, workspace, entry, role.copied());
-        match topic {
-            Topic::Workspace(_) => decided,
+        let role = role.copied();
+        let decided = access::decide(caller, workspace, entry, role);
+        let view = match topic {
+            Topic::Workspace(_) => decided?,
             // A subscriber to an organization sees those of its workspaces that they may read. The workspace may have left
             // the organization since the batch was listed.
             Topic::Organization(organization) => {
                 let belongs = entry.is_some_and(|entry| entry.organization.as_ref() == Some(organization));
-                Ok(decided.ok().filter(|_| belongs).unwrap_or(View::Nothing))
+                decided.ok().filter(|_| belongs).unwrap_or(View::Nothing)
             }
-        }
+        };
+        Ok((view, access::sees_provenance(caller, workspace, entry, role)))
     }
 }

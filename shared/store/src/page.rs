@@ -156,6 +156,11 @@ impl UnparsedRow {
         self.row.staff
     }
 
+    /// Leaves out when and by whom it was recorded.
+    pub fn hide_provenance(&mut self) {
+        self.row.activity.recorded = None;
+    }
+
     /// The activity without its details, and those as JSON.
     pub fn into_parts(self) -> (Activity, String) {
         (self.row.activity, self.details)

@@ -191,3 +191,84 @@ async fn moved_workspace_updates_its_new_company_only() {
     assert_eq!(first.take_received(&world), [""; 0]);
     assert_eq!(second.take_received(&world), ["ws-1/c"]);
 }
+
+/// Subscribers whose documents select provenance, and one whose document does not: each reads it only where it may.
+#[tokio::test]
+async fn provenance_goes_to_those_who_may_see_it() {
+    const SELECTED: &str = "subscription($projectId: String, $companyId: String, $after: String) {
+        subscribeToActivity(projectId: $projectId, companyId: $companyId, after: $after) {
+            node { uid recordedAt by: recordedBy { source principal } }
+        }
+    }";
+    let world = subscriber_world().await;
+    world.log.advance(Duration::from_secs(9));
+    let changed = json!({ "user": "admin", "role": "member" });
+    world
+        .log
+        .given([json!({
+            "id": "demoted", "workspace_id": "ws-2", "actor_type": "user", "actor_id": "owner",
+            "action": "member.role_changed", "details": changed
+        })])
+        .await;
+    world.stream_records().await;
+    let (ws, company) = (json!({ "projectId": "ws-1" }), json!({ "companyId": "org-1" }));
+    let mut subscribers = Vec::new();
+    for (sub, scope, variables, sees) in [
+        ("client", "", &ws, ["ws-1"; 0].as_slice()),
+        ("owner", "", &ws, &["ws-1"]),
+        ("member", "", &ws, &[]),
+        ("service", "activity:read", &ws, &["ws-1"]),
+        ("member", "", &company, &[]),
+        ("admin", "", &company, &["ws-1"]),
+        ("client", "", &company, &[]),
+        ("owner", "", &company, &["ws-1", "ws-2"]),
+        ("service", "activity:read", &company, &["ws-1", "ws-2"]),
+    ] {
+        let variables = variables.clone();
+        let mut subscriber = Subscriber { sub, query: SELECTED, variables, ..Subscriber::default() };
+        subscriber.connection = world.connect_as(sub, scope).await;
+        subscriber.subscribe(&world).await;
+        subscribers.push((subscriber, scope, sees));
+    }
+    let mut plain = Subscriber::to_workspace(&world, "owner", "ws-1").await;
+    let check_nodes = |subscriber: &mut Subscriber, sees: &[&str], expected: usize| {
+        let messages = subscriber.read(&world);
+        let nodes: Vec<&Value> = messages
+            .iter()
+            .map(|message| &message["payload"]["data"]["subscribeToActivity"]["node"])
+            .collect();
+        let nodes: Vec<&Value> = nodes.into_iter().filter(|node| node.is_object()).collect();
+        assert_eq!(nodes.len(), expected, "{}: {messages:?}", subscriber.sub);
+        for node in nodes {
+            let (ws, _) = node["uid"].as_str().unwrap().split_once('/').unwrap();
+            let (at, by) = match sees.contains(&ws) {
+                true => {
+                    ("2026-11-23T00:00:09.000Z".into(), json!({ "source": "HTTP", "principal": "harness" }))
+                }
+                false => (Value::Null, Value::Null),
+            };
+            assert_eq!((&node["recordedAt"], &node["by"]), (&at, &by), "{}: {node}", subscriber.sub);
+        }
+    };
+    world.log.given([comment("ws-1", "a"), comment("ws-2", "b"), comment("ws-1", "c")]).await;
+    world.broadcast().await;
+    let count = |subscriber: &Subscriber| if subscriber.variables == ws { 2 } else { 3 };
+    for (subscriber, _, sees) in &mut subscribers {
+        let expected = count(subscriber);
+        check_nodes(subscriber, sees, expected);
+    }
+    assert_eq!(plain.take_received(&world), ["ws-1/a", "ws-1/c"]);
+    // A replay shows no more than a delivery.
+    for (subscriber, scope, sees) in &mut subscribers {
+        subscriber.lose_connection(&world);
+        let id = subscriber.connection.trim_end_matches('=').to_owned();
+        world.log.given([comment("ws-1", &id)]).await;
+        world.broadcast().await;
+        subscriber.connection = world.connect_as(subscriber.sub, scope).await;
+        let mut variables = subscriber.variables.clone();
+        variables["after"] = subscriber.cursor.clone().into();
+        world.subscribe(&subscriber.connection, "1", subscriber.query, variables).await;
+        check_nodes(subscriber, sees, 1);
+    }
+    world.check().await;
+}

@@ -7,10 +7,13 @@ use async_graphql::{ID, Object};
 use domain::activity::{Activity, ActorType, Party};
 use domain::catalog;
 use domain::directory::Workspace;
+use domain::provenance::{self, Provenance};
 use serde_json::{Map, Value};
 
 use super::unparsed::Unparsed;
-use super::{Comment, Company, Discussion, Project, StatusUpdate, Todo, TodoList, User, UserType};
+use super::{
+    Comment, Company, Discussion, Project, RecordedBy, StatusUpdate, Todo, TodoList, User, UserType,
+};
 use crate::category::Category;
 use crate::date_time::DateTime;
 use crate::limits::ResponseBudget;
@@ -22,6 +25,8 @@ pub(crate) struct Node {
     /// The details, if the activity itself is without them.
     details: Option<Unparsed>,
     workspace: Option<Arc<Workspace>>,
+    /// Whether its readers may see when and by whom it was recorded.
+    shows_provenance: bool,
     /// The budget of the texts. A text that does not fit becomes null, in a response that is not sent.
     response_budget: Arc<ResponseBudget>,
     /// The sentences, rendered once however often a document selects them.
@@ -162,17 +167,31 @@ impl Node {
             None => (!details.is_empty()).then(|| serde_json::to_string(details).ok())?,
         })
     }
+
+    /// When it was recorded, by the server's clock. Null for readers who are neither owners nor admins of the project nor
+    /// have the scope `activity:read`, and for activities from before this was kept.
+    async fn recorded_at(&self) -> Option<DateTime> {
+        Some(DateTime(self.provenance()?.recorded_at))
+    }
+
+    /// The service that recorded it. Null where `recordedAt` is.
+    async fn recorded_by(&self) -> Option<RecordedBy> {
+        let provenance::RecordedBy { source, principal } = &self.provenance()?.recorded_by;
+        let principal = self.fitting(|| principal.clone());
+        Some(RecordedBy { source: (*source).into(), principal })
+    }
 }
 
 impl Node {
-    /// A node whose texts use up `response_budget`.
+    /// A node whose texts use up `response_budget`. The activity says when and by whom it was recorded only if its readers
+    /// may see that, unless [`Node::without_provenance`] follows.
     pub(crate) fn new(
         activity: Activity,
         workspace: Option<Arc<Workspace>>,
         response_budget: Arc<ResponseBudget>,
     ) -> Self {
         let (html, text) = (OnceLock::new(), OnceLock::new());
-        Self { activity, details: None, workspace, response_budget, html, text }
+        Self { activity, details: None, workspace, shows_provenance: true, response_budget, html, text }
     }
 
     /// A node of an activity without its details, which are the JSON `details`. It parses them only for fields that need
@@ -198,6 +217,15 @@ impl Node {
             Some(unparsed) => unparsed.has(name),
             None => self.activity.details.contains_key(name),
         }
+    }
+
+    /// The same node for readers who may not see when and by whom the activity was recorded.
+    pub(crate) fn without_provenance(self) -> Self {
+        Self { shows_provenance: false, ..self }
+    }
+
+    fn provenance(&self) -> Option<&Provenance> {
+        self.activity.recorded.as_ref().filter(|_| self.shows_provenance)
     }
 
     /// The first word of the action, which names the thing that the activity is about.

@@ -34,10 +34,19 @@ pub(super) enum Kind {
     Since,
     /// The time before which entries lie.
     Until,
-    /// Whether to count all entries, by its name.
-    Include(&'static [(&'static str, bool)]),
+    /// What else to answer, each by its name, any of which may be given.
+    Include(&'static [(&'static str, Include)]),
     /// The values of a filter, with their JSON Schema.
     Filter(FilterKind, Values, fn() -> Value),
+}
+
+/// Something that an answer has only if it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Include {
+    /// The number of all entries.
+    Total,
+    /// When and by whom each entry was recorded.
+    Provenance,
 }
 
 /// How many values of a filter a request may name.
@@ -50,6 +59,9 @@ pub(super) enum Values {
 
 pub(super) const OFFSET: &str = "offset";
 pub(super) const CURSOR: &str = "cursor";
+pub(super) const INCLUDE: &str = "include";
+/// The value of [`INCLUDE`] that asks for provenance.
+pub(super) const PROVENANCE: &str = "provenance";
 
 /// The parameters of a list, each defined here alone. [`super::Params`] reads them, and the OpenAPI document lists
 /// them, both in this order.
@@ -89,9 +101,10 @@ pub static PARAMETERS: &[Parameter] = &[
     ),
     Parameter::new("until", "Before this time.", Kind::Until),
     Parameter::new(
-        "include",
-        "`total` counts the entries into `X-Total-Count`.",
-        Kind::Include(&[("total", true)]),
+        INCLUDE,
+        "`total` counts the entries into `X-Total-Count`. `provenance` adds when and by whom each entry was recorded, for \
+         owners, admins and tokens with `activity:read`.",
+        Kind::Include(&[("total", Include::Total), (PROVENANCE, Include::Provenance)]),
     ),
 ];
 
@@ -116,7 +129,9 @@ impl Parameter {
                 json!({ "type": "string", "enum": names(choices), "default": names(choices)[0] })
             }
             Kind::Since | Kind::Until => json!({ "type": "string", "format": "date-time" }),
-            Kind::Include(choices) => json!({ "type": "string", "enum": names(choices) }),
+            Kind::Include(choices) => {
+                json!({ "type": "array", "items": { "type": "string", "enum": names(choices) } })
+            }
             Kind::Filter(_, Values::One, value) => value(),
             Kind::Filter(_, Values::AnyOf, value) => {
                 json!({ "type": "array", "items": value(), "maxItems": MAX_VALUES })
