@@ -8,6 +8,7 @@ mod batches;
 mod cases;
 mod data;
 mod documents;
+mod fairness;
 mod graphql;
 mod lambda;
 mod load;
@@ -52,6 +53,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::of_this_machine()?;
     if let Some(gateway) = &args.live {
+        Box::pin(fairness::measure(gateway, &mut report)).await?;
         Box::pin(subscribers::measure(gateway, &mut report)).await?;
         return Ok(report);
     }

@@ -38,7 +38,12 @@ const MAX_CONCURRENT_CONNECTS: usize = 20;
 /// The time limit of each step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-type Socket = WebSocketStream<TcpStream>;
+/// What subscribers select.
+pub(crate) const QUERY: &str = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) {
+    mutation node { id category html createdAt createdBy { id name email } project { id name } }
+} }";
+
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// Measures the gateway at this path, in a process of its own.
 pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
@@ -69,15 +74,9 @@ pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
 /// MB.
 async fn deliver_to(gateway: &Path, subscribers: usize) -> Result<(Times, f64)> {
     let (mut process, address) = start(gateway).await?;
-    let write = token(address, "service", "activity:write").await?;
+    let write = service_token(address).await?;
     for ws in ["subscribed", "other"] {
-        let event = |id: String, action: &str, details: Value| json!({ "id": id, "actor_type": "user", "actor_id": "owner", "action": action, "details": details });
-        let created = event("created".into(), "workspace.created", json!({ "name": ws }));
-        let member = |n: usize| {
-            event(format!("is-{n}"), "member.added", json!({ "user": format!("user-{n}"), "role": "member" }))
-        };
-        let events: Vec<Value> = std::iter::once(created).chain((0..USERS).map(member)).collect();
-        record(address, &write, ws, &events.into()).await?;
+        create_workspace(address, &write, ws, &members(USERS)).await?;
     }
     let (deliveries, mut delivered) = mpsc::unbounded_channel();
     let connections = stream::iter(0..CONNECTIONS).map(|n| {
@@ -116,11 +115,41 @@ async fn deliver_to(gateway: &Path, subscribers: usize) -> Result<(Times, f64)> 
     Ok((times, memory))
 }
 
-async fn start(gateway: &Path) -> Result<(Child, SocketAddr)> {
+/// The members `user-0`, `user-1` and so on.
+pub(crate) fn members(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("user-{n}")).collect()
+}
+
+/// Creates a workspace with members.
+pub(crate) async fn create_workspace(
+    address: SocketAddr,
+    token: &str,
+    ws: &str,
+    members: &[String],
+) -> Result<()> {
+    let event = |id: String, action: &str, details: Value| {
+        json!({
+            "id": id, "actor_type": "user", "actor_id": "owner", "action": action, "details": details
+        })
+    };
+    let created = event("created".into(), "workspace.created", json!({ "name": ws }));
+    let member = |user: &String| {
+        event(format!("is-{user}"), "member.added", json!({ "user": user, "role": "member" }))
+    };
+    let events: Vec<Value> = std::iter::once(created).chain(members.iter().map(member)).collect();
+    record(address, token, ws, &events.into()).await
+}
+
+/// A token of a service that may record everything.
+pub(crate) async fn service_token(address: SocketAddr) -> Result<String> {
+    token(address, "service", "activity:write+activity:admin").await
+}
+
+pub(crate) async fn start(gateway: &Path) -> Result<(Child, SocketAddr)> {
     let mut command = Command::new(gateway);
     command
         .args(["--port", "0", "--no-demo"])
-        .env("RUST_LOG", "warn")
+        .env("RUST_LOG", "error")
         .stdout(Stdio::piped())
         .kill_on_drop(true);
     let mut process = command.spawn()?;
@@ -136,7 +165,7 @@ async fn token(address: SocketAddr, sub: &str, scope: &str) -> Result<String> {
     Ok(reply.body["access_token"].as_str().ok_or("no token")?.to_owned())
 }
 
-async fn record(address: SocketAddr, token: &str, ws: &str, events: &Value) -> Result<()> {
+pub(crate) async fn record(address: SocketAddr, token: &str, ws: &str, events: &Value) -> Result<()> {
     let line = format!("POST /api/v1/workspaces/{ws}/activity HTTP/1.1");
     let bearer = format!("authorization: Bearer {token}");
     let reply = exchange(address, &[&line, "host: localhost", &bearer], events.to_string().as_bytes()).await;
@@ -149,6 +178,18 @@ async fn connect(
     user: &str,
     ws: &str,
 ) -> Result<(SplitSink<Socket, Message>, SplitStream<Socket>)> {
+    let (mut sender, mut receiver) = open(address, user).await?;
+    if subscribe(&mut sender, &mut receiver, "1", QUERY, ws).await? {
+        return Ok((sender, receiver));
+    }
+    Err("the subscription was refused".into())
+}
+
+/// Connects, and returns when the session has begun.
+pub(crate) async fn open(
+    address: SocketAddr,
+    user: &str,
+) -> Result<(SplitSink<Socket, Message>, SplitStream<Socket>)> {
     let token = token(address, user, "").await?;
     let mut request = format!("ws://localhost:{}/graphql", address.port()).into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
@@ -159,23 +200,30 @@ async fn connect(
         json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
     sender.send(Message::text(init.to_string())).await?;
     expect(&mut receiver, "connection_ack").await?;
-    let query = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) {
-        mutation node { id category html createdAt createdBy { id name email } project { id name } }
-    } }";
-    let payload = json!({ "query": query, "variables": { "ws": ws } });
-    let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
-    sender.send(Message::text(subscribe.to_string())).await?;
-    expect(&mut receiver, "pong").await?;
     Ok((sender, receiver))
 }
 
-/// Waits for a message of this kind. Updates may come before it.
-async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<()> {
+/// Subscribes, and returns when the subscription has begun; false when it was refused.
+pub(crate) async fn subscribe(
+    sender: &mut SplitSink<Socket, Message>,
+    receiver: &mut SplitStream<Socket>,
+    id: &str,
+    query: &str,
+    ws: &str,
+) -> Result<bool> {
+    let payload = json!({ "query": query, "variables": { "ws": ws } });
+    let subscribe = json!({ "id": id, "type": "subscribe", "payload": payload });
+    sender.send(Message::text(subscribe.to_string())).await?;
+    Ok(expect(receiver, "pong").await? == "pong")
+}
+
+/// Waits for a message of this kind, or for an error, and returns its kind. Updates may come before it.
+async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<String> {
     loop {
         let message = tokio::time::timeout(TIMEOUT, receiver.next()).await?.ok_or("closed")??;
         let message: Value = serde_json::from_str(message.to_text()?)?;
         match message["type"].as_str() {
-            Some(found) if found == kind => return Ok(()),
+            Some(found) if found == kind || found == "error" => return Ok(found.to_owned()),
             Some("next") => {}
             _ => return Err(format!("not a {kind}: {message}").into()),
         }
@@ -183,7 +231,10 @@ async fn expect(receiver: &mut SplitStream<Socket>, kind: &str) -> Result<()> {
 }
 
 /// Sends the id of each update with the time of its arrival.
-async fn listen(mut receiver: SplitStream<Socket>, deliveries: mpsc::UnboundedSender<(String, Instant)>) {
+pub(crate) async fn listen(
+    mut receiver: SplitStream<Socket>,
+    deliveries: mpsc::UnboundedSender<(String, Instant)>,
+) {
     while let Some(Ok(message)) = receiver.next().await {
         let at = Instant::now();
         let Ok(text) = message.to_text() else { continue };
@@ -196,7 +247,7 @@ async fn listen(mut receiver: SplitStream<Socket>, deliveries: mpsc::UnboundedSe
 }
 
 /// The peak memory of a process, in MB.
-fn peak_memory(process: &Child) -> Result<f64> {
+pub(crate) fn peak_memory(process: &Child) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().ok_or("it has ended")?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)

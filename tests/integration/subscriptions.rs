@@ -5,6 +5,7 @@ mod alterations;
 mod bounds;
 mod costs;
 mod faults;
+mod pages;
 mod protocol;
 mod resume;
 

@@ -1,12 +1,13 @@
 //! Replays the journal to a subscriber that missed updates.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use domain::ids::WorkspaceId;
 use domain::position::TimePosition;
 use domain::subscription::{JournalPosition, Subscription};
 use domain::{Error, Result};
-use live_delivery::{DeliveryOutcome, Update};
+use live_delivery::{DeliveryOutcome, TopicDelivery, Update};
 use store::{Handover, JournalEntry, Row};
 use tokio::time::Instant;
 
@@ -66,10 +67,8 @@ impl App {
         let (rows, workspaces) = tokio::try_join!(store.activities(&positions), store.workspaces(&ids))?;
         let updates = updates(entries, &positions, rows)?;
         let subscriptions = vec![subscription.clone()];
-        let outcomes = self
-            .dispatcher
-            .deliver(&subscription.topic, subscriptions, &updates, workspaces, deadline)
-            .await?;
+        let to = TopicDelivery::new(subscription.topic.clone(), deadline);
+        let outcomes = self.dispatcher.deliver(&to, subscriptions, &updates, workspaces).await?;
         Ok(outcomes.first().copied().unwrap_or(DeliveryOutcome::Delivered))
     }
 }
@@ -81,11 +80,13 @@ fn updates(
     rows: Vec<Row>,
 ) -> Result<Vec<Update>> {
     let position = |row: &Row| (row.activity.workspace_id.clone(), row.activity.position());
-    let rows: BTreeMap<_, Row> = rows.into_iter().map(|row| (position(&row), row)).collect();
+    let rows: BTreeMap<_, _> =
+        rows.into_iter().map(|row| (position(&row), (Arc::new(row.activity), row.staff))).collect();
     let update = |(entry, position): (&JournalEntry, &_)| {
-        let row = rows.get(position).cloned();
-        let row = row.ok_or_else(|| Error::internal("a journal lists an activity that the log lacks"))?;
-        Ok(Update { row, resume_at: entry.resume_at })
+        let row = rows.get(position);
+        let (activity, staff) =
+            row.ok_or_else(|| Error::internal("a journal lists an activity that the log lacks"))?;
+        Ok(Update { activity: Arc::clone(activity), staff: *staff, resume_at: entry.resume_at })
     };
     entries.iter().zip(positions).map(update).collect()
 }

@@ -121,7 +121,7 @@ impl App {
                     (Bound::Topic, Topic::Organization(_)) => (bounds.topic, "organization"),
                 };
                 let (sub, topic) = (&subscription.session.sub, &subscription.topic);
-                tracing::warn!(sub, %topic, holder, "refused subscription, a bound is reached");
+                tracing::info!(sub, %topic, holder, "refused subscription, a bound is reached");
                 reject(id, too_many(most, holder))?
             }
         }))

@@ -62,8 +62,8 @@ impl GraphqlErrors {
 /// An update to render.
 #[derive(Debug, Clone)]
 pub struct GraphqlUpdate {
-    /// The activity.
-    pub activity: Activity,
+    /// The activity, which all documents share.
+    pub activity: Arc<Activity>,
     /// The current entry of its workspace.
     pub workspace: Option<Arc<Workspace>>,
     /// Whether it goes to subscribers who may see when and by whom the activity was recorded.
@@ -125,8 +125,9 @@ impl App {
         feed.arguments().ok_or_else(|| Error::bad_input("query", "must select subscribeToActivity").into())
     }
 
-    /// Renders updates as a subscription's document selects them: a GraphQL response as JSON for each, in their order. A
-    /// response of more than [`MAX_PAYLOAD`] is replaced by one with a reference to the activity.
+    /// Renders the first of some updates as a subscription's document selects them: a GraphQL response as JSON for each, in
+    /// their order, until they have `max_bytes` together. A response of more than [`MAX_PAYLOAD`] is replaced by one with a
+    /// reference to the activity.
     ///
     /// # Errors
     /// The errors of the document, which another version of this program accepted.
@@ -134,6 +135,7 @@ impl App {
         &self,
         document: &Document,
         updates: Vec<GraphqlUpdate>,
+        max_bytes: usize,
     ) -> Result<Vec<String>, GraphqlErrors> {
         let (request, _) = parse(document)?;
         let (mut nodes, mut pending) = (Vec::with_capacity(updates.len()), Vec::with_capacity(updates.len()));
@@ -149,12 +151,19 @@ impl App {
         }
         let feed = Arc::new(UpdateFeed::new(nodes));
         let mut answers = self.schema.execute_stream(request.data(feed));
-        let mut payloads = Vec::with_capacity(pending.len());
+        let (mut payloads, mut bytes) = (Vec::new(), 0);
         for update in pending {
+            if bytes >= max_bytes {
+                break;
+            }
             // Rendering never waits, and would otherwise hold up the messages in flight.
             tokio::task::yield_now().await;
             match answers.next().await {
-                Some(answer) if answer.data != Value::Null => payloads.push(update.payload(answer)),
+                Some(answer) if answer.data != Value::Null => {
+                    let payload = update.payload(answer);
+                    bytes += payload.len();
+                    payloads.push(payload);
+                }
                 Some(answer) => return Err(GraphqlErrors::new(answer.errors)),
                 None => return Err(Error::internal("an update was not rendered").into()),
             }

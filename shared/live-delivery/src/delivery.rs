@@ -1,6 +1,7 @@
 //! Delivers updates to the subscriptions of a topic: to each those that its subscriber may see, in order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use domain::directory::Workspace;
 use domain::ids::WorkspaceId;
@@ -10,16 +11,45 @@ use futures_util::future;
 use futures_util::stream::{self, StreamExt as _};
 use graphql_api::{GraphqlErrors, GraphqlUpdate};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use crate::dispatcher::{DeliveryOutcome, Dispatcher, Update};
+use crate::fair::Lane;
 use crate::message;
 use crate::sender::{DeliveryError, RetryBudget};
 use crate::visibility::{DirectorySnapshot, VisibleUpdate};
 
-/// Documents whose messages are in memory at once. A batch of a hundred activities makes at most 12.7 MB of messages for
-/// each document.
-const MAX_CONCURRENT_DOCUMENTS: usize = 16;
+/// Bytes of messages that a topic has in memory at once, for all its documents.
+const TOPIC_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of messages of one document that are rendered before they are sent. The last one may exceed them.
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// Documents of some subscriptions that are delivered at once.
+const MAX_CONCURRENT_DOCUMENTS: usize = 64;
+
+/// The delivery of updates to one topic, with what all its pages of subscriptions may take together.
+#[derive(Debug)]
+pub struct TopicDelivery {
+    topic: Topic,
+    /// The topic's name, by which it takes turns with others.
+    lane: String,
+    /// KiB of messages that may still be rendered.
+    memory: Semaphore,
+    deadline: Instant,
+}
+
+impl TopicDelivery {
+    /// A delivery that ends by `deadline`.
+    pub fn new(topic: Topic, deadline: Instant) -> Self {
+        let lane = topic.to_string();
+        Self { topic, lane, memory: Semaphore::new(TOPIC_BYTES / 1024), deadline }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}
 
 /// Subscriptions with equal keys get equal messages, except for provenance.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -42,23 +72,37 @@ enum Rejection {
     Errors(GraphqlErrors),
 }
 
+/// Payloads of updates.
+struct RenderedChunk<'a> {
+    payloads: BTreeMap<VisibleUpdate, String>,
+    /// What they take of the topic's memory.
+    _memory: SemaphorePermit<'a>,
+}
+
+/// Why a chunk was not rendered.
+enum ChunkError {
+    /// The document is refused.
+    Errors(GraphqlErrors),
+    /// The topic's time was up.
+    TooLate,
+}
+
 /// The outcomes of some subscriptions, by their indexes.
 type Outcomes = Vec<(usize, Result<DeliveryOutcome>)>;
 
-/// One delivery.
+/// One delivery to some subscriptions.
 struct Delivery<'a> {
     dispatcher: &'a Dispatcher,
-    topic: &'a Topic,
+    to: &'a TopicDelivery,
     subscriptions: &'a [Subscription],
     updates: &'a [Update],
     directory: &'a DirectorySnapshot,
-    deadline: Instant,
 }
 
 impl Dispatcher {
-    /// Delivers `updates` to subscriptions of `topic`, and returns the outcome of each, in their order. `workspaces` has
-    /// the entries of the updates' workspaces. A subscriber that cannot be reached by `deadline` is disconnected. It
-    /// resumes after its last message.
+    /// Delivers `updates` to subscriptions of a topic, and returns the outcome of each, in their order. `workspaces` has the
+    /// entries of the updates' workspaces. A subscriber that cannot be reached in time is disconnected. It resumes after its
+    /// last message.
     ///
     /// # Errors
     /// When the directory could not be read, in which case nothing was delivered; when an ended subscription could not be
@@ -66,21 +110,14 @@ impl Dispatcher {
     /// deliver all of it again.
     pub async fn deliver(
         &self,
-        topic: &Topic,
+        to: &TopicDelivery,
         subscriptions: Vec<Subscription>,
         updates: &[Update],
         workspaces: HashMap<WorkspaceId, Workspace>,
-        deadline: Instant,
     ) -> Result<Vec<DeliveryOutcome>> {
         let directory = DirectorySnapshot::read(&self.store, &subscriptions, updates, workspaces).await?;
-        let delivery = Delivery {
-            dispatcher: self,
-            topic,
-            subscriptions: &subscriptions,
-            updates,
-            directory: &directory,
-            deadline,
-        };
+        let delivery =
+            Delivery { dispatcher: self, to, subscriptions: &subscriptions, updates, directory: &directory };
         delivery.run().await
     }
 }
@@ -111,7 +148,7 @@ impl Delivery<'_> {
             let session = &subscription.session;
             let visible = visible_by_session
                 .entry(session)
-                .or_insert_with(|| self.directory.visible_updates(self.topic, session, self.updates));
+                .or_insert_with(|| self.directory.visible_updates(&self.to.topic, session, self.updates));
             match visible {
                 Ok(visible) if visible.is_empty() => {}
                 _ if session.is_expired(now) => rejected.push((index, Rejection::TokenExpired)),
@@ -132,51 +169,85 @@ impl Delivery<'_> {
         (groups.into_values().collect(), rejected)
     }
 
-    /// Delivers to the subscriptions of a group.
+    /// Delivers to subscriptions that get equal messages. They are rendered in chunks, and every subscriber gets a chunk
+    /// before the next one is rendered.
     async fn deliver_to_group(&self, recipients: Vec<Recipient>) -> Outcomes {
         let Some(first) = recipients.first() else { return Vec::new() };
-        if Instant::now() >= self.deadline {
-            let disconnected = recipients.iter().map(|recipient| async {
-                let subscription = &self.subscriptions[recipient.subscription];
-                let cause = DeliveryError::Refused;
-                let outcome = self.dispatcher.disconnect_subscriber(subscription, cause).await;
-                (recipient.subscription, outcome)
-            });
-            return future::join_all(disconnected).await;
-        }
         let document = &self.subscriptions[first.subscription].document;
         let wanted: BTreeSet<VisibleUpdate> =
             recipients.iter().flat_map(|recipient| recipient.updates.iter().copied()).collect();
-        let payloads = self.render(document, &wanted).await;
-        let payloads = &payloads;
-        let delivered = recipients.into_iter().map(|recipient| async move {
-            let subscription = &self.subscriptions[recipient.subscription];
-            let outcome = match payloads {
-                Ok(payloads) => {
-                    let payloads = recipient.updates.iter().filter_map(|update| payloads.get(update));
-                    self.send_all(subscription, payloads).await
+        let mut wanted: Vec<VisibleUpdate> = wanted.into_iter().collect();
+        let mut ended = Outcomes::new();
+        let mut present: Vec<_> =
+            recipients.into_iter().map(|recipient| (recipient, RetryBudget::default())).collect();
+        while !wanted.is_empty() && !present.is_empty() {
+            let chunk = self.render(document, &wanted).await;
+            let sent = present.into_iter().map(|(recipient, mut budget)| {
+                let chunk = &chunk;
+                async move {
+                    let outcome = self.send_chunk(&recipient, chunk, &mut budget).await;
+                    (recipient, budget, outcome)
                 }
-                Err(errors) => self.end_with_errors(subscription, errors).await,
-            };
-            (recipient.subscription, outcome)
-        });
-        future::join_all(delivered).await
+            });
+            present = Vec::new();
+            for (recipient, budget, outcome) in future::join_all(sent).await {
+                match outcome {
+                    Ok(DeliveryOutcome::Delivered) => present.push((recipient, budget)),
+                    outcome => ended.push((recipient.subscription, outcome)),
+                }
+            }
+            wanted.drain(..chunk.map_or(wanted.len(), |chunk| chunk.payloads.len()));
+        }
+        let delivered = present.into_iter();
+        ended
+            .extend(delivered.map(|(recipient, _)| (recipient.subscription, Ok(DeliveryOutcome::Delivered))));
+        ended
     }
 
-    /// The payloads of some updates, as a document selects them.
+    /// Renders the first of some updates, as a document selects them.
     async fn render(
         &self,
         document: &Document,
-        wanted: &BTreeSet<VisibleUpdate>,
-    ) -> Result<BTreeMap<VisibleUpdate, String>, GraphqlErrors> {
+        wanted: &[VisibleUpdate],
+    ) -> Result<RenderedChunk<'_>, ChunkError> {
+        const MOST: usize = (CHUNK_BYTES + graphql_api::MAX_PAYLOAD) / 1024;
+        let acquired = self.to.memory.acquire_many(u32::try_from(MOST).unwrap_or(u32::MAX));
+        let acquired = timeout_at(self.to.deadline, acquired).await;
+        let Ok(Ok(mut memory)) = acquired else { return Err(ChunkError::TooLate) };
+        if Instant::now() >= self.to.deadline {
+            return Err(ChunkError::TooLate);
+        }
         let updates = wanted.iter().map(|&VisibleUpdate { index, shows_provenance }| {
-            let Update { row, resume_at } = &self.updates[index];
-            let workspace = self.directory.workspace(&row.activity.workspace_id);
-            let (activity, cursor) = (row.activity.clone(), resume_at.cursor(self.topic));
-            GraphqlUpdate { activity, workspace, shows_provenance, cursor }
+            let Update { activity, resume_at, .. } = &self.updates[index];
+            let workspace = self.directory.workspace(&activity.workspace_id);
+            let cursor = resume_at.cursor(&self.to.topic);
+            GraphqlUpdate { activity: Arc::clone(activity), workspace, shows_provenance, cursor }
         });
-        let payloads = self.dispatcher.graphql.render_updates(document, updates.collect()).await?;
-        Ok(wanted.iter().copied().zip(payloads).collect())
+        let rendered = self.dispatcher.graphql.render_updates(document, updates.collect(), CHUNK_BYTES).await;
+        let rendered = rendered.map_err(ChunkError::Errors)?;
+        let kib = rendered.iter().map(String::len).sum::<usize>().div_ceil(1024);
+        drop(memory.split(MOST.saturating_sub(kib)));
+        Ok(RenderedChunk { payloads: wanted.iter().copied().zip(rendered).collect(), _memory: memory })
+    }
+
+    /// Sends a subscriber those updates of a chunk that it may see.
+    async fn send_chunk(
+        &self,
+        recipient: &Recipient,
+        chunk: &Result<RenderedChunk<'_>, ChunkError>,
+        budget: &mut RetryBudget,
+    ) -> Result<DeliveryOutcome> {
+        let subscription = &self.subscriptions[recipient.subscription];
+        match chunk {
+            Ok(chunk) => {
+                let payloads = recipient.updates.iter().filter_map(|update| chunk.payloads.get(update));
+                self.send_all(subscription, payloads, budget).await
+            }
+            Err(ChunkError::Errors(errors)) => self.end_with_errors(subscription, errors).await,
+            Err(ChunkError::TooLate) => {
+                self.dispatcher.disconnect_subscriber(subscription, DeliveryError::Refused).await
+            }
+        }
     }
 
     /// Sends payloads in order, and disconnects the subscriber at the first that does not arrive.
@@ -184,22 +255,35 @@ impl Delivery<'_> {
         &self,
         subscription: &Subscription,
         payloads: impl Iterator<Item = &String>,
+        budget: &mut RetryBudget,
     ) -> Result<DeliveryOutcome> {
-        let (sender, mut budget) = (&self.dispatcher.sender, RetryBudget::default());
         for payload in payloads {
             let message = || message::next(&subscription.id, payload);
-            let sent = sender.send_within(&subscription.connection, message, &mut budget, self.deadline);
-            if let Err(cause) = sent.await {
+            if let Err(cause) = self.send(subscription, message, budget).await {
                 return self.dispatcher.disconnect_subscriber(subscription, cause).await;
             }
         }
         Ok(DeliveryOutcome::Delivered)
     }
 
+    /// Sends a message, when it is the turn of the topic and of the subscriber.
+    async fn send(
+        &self,
+        subscription: &Subscription,
+        message: impl Fn() -> String,
+        budget: &mut RetryBudget,
+    ) -> Result<(), DeliveryError> {
+        let lane = Lane { topic: &self.to.lane, user: &subscription.session.sub };
+        let sender = &self.dispatcher.sender;
+        sender.send_within(lane, &subscription.connection, message, budget, self.to.deadline).await
+    }
+
     async fn reject(&self, index: usize, rejection: Rejection) -> (usize, Result<DeliveryOutcome>) {
         let subscription = &self.subscriptions[index];
         let outcome = match rejection {
-            Rejection::TokenExpired => self.dispatcher.disconnect_expired(subscription, self.deadline).await,
+            Rejection::TokenExpired => {
+                self.dispatcher.disconnect_expired(subscription, self.to.deadline).await
+            }
             Rejection::Errors(errors) => self.end_with_errors(subscription, &errors).await,
         };
         (index, outcome)
@@ -212,7 +296,7 @@ impl Delivery<'_> {
         errors: &GraphqlErrors,
     ) -> Result<DeliveryOutcome> {
         let message = || message::error(&subscription.id, errors.as_json());
-        match self.dispatcher.sender.send(&subscription.connection, message, self.deadline).await {
+        match self.send(subscription, message, &mut RetryBudget::default()).await {
             Ok(()) => self.dispatcher.connections.end(subscription).await.map(|()| DeliveryOutcome::Ended),
             Err(cause) => self.dispatcher.disconnect_subscriber(subscription, cause).await,
         }

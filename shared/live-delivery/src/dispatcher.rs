@@ -1,10 +1,12 @@
 //! The dispatcher, and the updates that it delivers.
 
 use std::env;
+use std::sync::Arc;
 
+use domain::activity::Activity;
 use domain::subscription::JournalPosition;
 use domain::time::{Clock, system_clock};
-use store::{Connections, Row, Store};
+use store::{Connections, Store};
 
 use crate::sender::Sender;
 
@@ -26,8 +28,10 @@ pub struct Dispatcher {
 /// An activity to deliver.
 #[derive(Debug)]
 pub struct Update {
-    /// The activity.
-    pub row: Row,
+    /// The activity, which all topics and documents share.
+    pub activity: Arc<Activity>,
+    /// Whether it is for staff.
+    pub staff: bool,
     /// The position at which a subscriber that got this update resumes.
     pub resume_at: JournalPosition,
 }

@@ -7,9 +7,11 @@
 mod delivery;
 mod disconnect;
 mod dispatcher;
+mod fair;
 pub mod message;
 mod sender;
 mod visibility;
 
+pub use delivery::TopicDelivery;
 pub use dispatcher::{DeliveryOutcome, Dispatcher, Update};
 pub use sender::{DeliveryError, Sender, config};

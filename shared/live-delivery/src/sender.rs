@@ -14,11 +14,14 @@ use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectio
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use domain::subscription::ConnectionId;
 use store::backoff::{Backoff, Jitter};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::fair::{FairLimiter, Lane};
+
 /// Messages in flight, for all connections together. Each takes API Gateway some 10 to 30 ms.
-const MAX_CONCURRENT_MESSAGES: usize = 64;
+const MAX_CONCURRENT_MESSAGES: usize = 128;
+/// Messages of one topic in flight.
+const MAX_CONCURRENT_MESSAGES_OF_TOPIC: usize = 64;
 /// The longest first pause between the attempts to send a message.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between those attempts.
@@ -39,7 +42,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone)]
 pub struct Sender {
     client: Client,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<FairLimiter>,
     jitter: Arc<Jitter>,
 }
 
@@ -95,7 +98,7 @@ pub fn config(endpoint: String) -> Builder {
 impl Sender {
     /// A sender through `client`, which [`config`] configured. `rng` decides its pauses between attempts.
     pub fn new(client: Client, rng: fastrand::Rng) -> Self {
-        let in_flight = Arc::new(Semaphore::new(MAX_CONCURRENT_MESSAGES));
+        let in_flight = FairLimiter::new(MAX_CONCURRENT_MESSAGES, MAX_CONCURRENT_MESSAGES_OF_TOPIC);
         Self { client, in_flight, jitter: Arc::new(Jitter::new(rng)) }
     }
 
@@ -118,12 +121,14 @@ impl Sender {
         message: impl Fn() -> String,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
-        self.send_within(to, message, &mut RetryBudget::default(), deadline).await
+        let lane = Lane { topic: "", user: to.as_str() };
+        self.send_within(lane, to, message, &mut RetryBudget::default(), deadline).await
     }
 
-    /// Sends one of several messages, with the budget that the earlier ones left.
+    /// Sends one of several messages, with the budget that the earlier ones left, when it is the turn of `lane`.
     pub(crate) async fn send_within(
         &self,
+        lane: Lane<'_>,
         to: &ConnectionId,
         message: impl Fn() -> String,
         budget: &mut RetryBudget,
@@ -131,13 +136,13 @@ impl Sender {
     ) -> Result<(), DeliveryError> {
         let mut backoff = Backoff::new(&self.jitter, FIRST_PAUSE, LONGEST_PAUSE);
         while !budget.0.is_zero() {
-            // The message is made under the permit, so that no more messages exist than are in flight.
-            let permit = self.in_flight.acquire().await;
+            // The message is made only then, so that no more messages exist than are in flight.
+            let in_flight = self.in_flight.acquire(lane).await;
             let began = Instant::now();
             let request = self.client.post_to_connection().connection_id(to.as_str());
             let request = request.data(Blob::new(message())).send();
             let answer = timeout_at(deadline, request).await;
-            drop(permit);
+            drop(in_flight);
             match answer {
                 Ok(Ok(_)) => {
                     budget.spend(began.elapsed().saturating_sub(FREE_DURATION));

@@ -35,8 +35,7 @@ impl DirectorySnapshot {
         updates: &[Update],
         workspaces: HashMap<WorkspaceId, Workspace>,
     ) -> Result<Self> {
-        let ids: HashSet<&WorkspaceId> =
-            updates.iter().map(|update| &update.row.activity.workspace_id).collect();
+        let ids: HashSet<&WorkspaceId> = updates.iter().map(|update| &update.activity.workspace_id).collect();
         let sessions: HashSet<&Session> =
             subscriptions.iter().map(|subscription| &subscription.session).collect();
         let users: HashSet<ActorId> = sessions
@@ -67,8 +66,8 @@ impl DirectorySnapshot {
         let caller = session.caller();
         let mut views: HashMap<&WorkspaceId, (View, bool)> = HashMap::new();
         let mut visible = Vec::new();
-        for (index, Update { row, .. }) in updates.iter().enumerate() {
-            let workspace = &row.activity.workspace_id;
+        for (index, update) in updates.iter().enumerate() {
+            let workspace = &update.activity.workspace_id;
             let (view, shows_provenance) = match views.get(workspace) {
                 Some(seen) => *seen,
                 None => {
@@ -77,7 +76,7 @@ impl DirectorySnapshot {
                     seen
                 }
             };
-            if view.shows(&row.activity.action, row.staff) {
+            if view.shows(&update.activity.action, update.staff) {
                 visible.push(VisibleUpdate { index, shows_provenance });
             }
         }

@@ -49,6 +49,9 @@ const COMPLETED_SECONDS: i64 = 30;
 /// Requests in flight for one connection, or one topic.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
+/// The most subscriptions that a page has of each shard. Each takes up to 9 KB.
+const MAX_PAGE_OF_SHARD: i32 = 25;
+
 /// The `connections` table.
 #[derive(Debug, Clone)]
 pub struct Connections(Store, SubscriptionBounds);
@@ -60,6 +63,17 @@ pub struct ConnectionState {
     pub session: Result<Session, String>,
     /// The nonces of its subscriptions, by their ids.
     pub subscriptions: BTreeMap<String, String>,
+}
+
+/// Where a page of a topic's subscriptions begins: the shards that have more, and their last keys.
+#[derive(Debug, Clone)]
+pub struct PageStart(Vec<(u64, Option<Item>)>);
+
+impl Default for PageStart {
+    /// The first page.
+    fn default() -> Self {
+        Self((0..keys::SUBSCRIBER_SHARDS).map(|shard| (shard, None)).collect())
+    }
 }
 
 /// The result of handing a subscription over from its replay to the broadcast.
@@ -204,17 +218,31 @@ impl Connections {
         Ok(found.and_then(|item| integer(&item, SINCE)))
     }
 
-    /// All subscriptions to a topic.
-    pub async fn subscriptions(&self, topic: &Topic, now: i64) -> Result<Vec<Subscription>> {
-        let shards = (0..keys::SUBSCRIBER_SHARDS)
-            .map(|shard| self.0.partition(keys::subscribers(topic, shard), "", None));
-        let items = try_all(MAX_CONCURRENT_REQUESTS, shards.collect()).await?.into_iter().flatten();
-        let subscription = |item| {
-            // An item that another version of this program wrote must not keep updates from the other subscribers.
-            let decoded = decode(topic, item);
-            decoded.inspect_err(|error| tracing::error!(error = error.chain(), "skipped subscription")).ok()
-        };
-        Ok(items.filter(|item| !is_expired(item, now)).filter_map(subscription).collect())
+    /// A page of the subscriptions to a topic, at most 100, and where the next one begins; `None` after the last.
+    pub async fn subscriptions(
+        &self,
+        topic: &Topic,
+        start: PageStart,
+        now: i64,
+    ) -> Result<(Vec<Subscription>, Option<PageStart>)> {
+        let pages = start.0.into_iter().map(|(shard, key)| async move {
+            let query = self.0.query_partition(keys::subscribers(topic, shard), "#sk > :sk", " ");
+            let query = query.limit(MAX_PAGE_OF_SHARD).set_exclusive_start_key(key);
+            let page = query.send().await.map_err(failed)?;
+            Ok((shard, page.items.unwrap_or_default(), page.last_evaluated_key))
+        });
+        let (mut found, mut next) = (Vec::new(), Vec::new());
+        for (shard, items, last) in try_all(MAX_CONCURRENT_REQUESTS, pages.collect()).await? {
+            next.extend(last.map(|last| (shard, Some(last))));
+            found.extend(items.into_iter().filter(|item| !is_expired(item, now)).filter_map(|item| {
+                // An item that another version of this program wrote must not keep updates from the other subscribers.
+                let decoded = decode(topic, item);
+                decoded
+                    .inspect_err(|error| tracing::error!(error = error.chain(), "skipped subscription"))
+                    .ok()
+            }));
+        }
+        Ok((found, (!next.is_empty()).then_some(PageStart(next))))
     }
 
     /// Ends a subscription that began, but not another with its id.

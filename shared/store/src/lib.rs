@@ -29,7 +29,7 @@ use domain::{Error, Result};
 pub use client::{config, connect, https};
 pub use connections::{
     Bound, CheckedPermits, ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead,
-    SubscribeError, new_nonce,
+    PageStart, SubscribeError, new_nonce,
 };
 pub use counters::{Days, Slots, Tally};
 pub use keys::{

@@ -21,7 +21,7 @@ use crate::limits::ResponseBudget;
 /// An activity, with the directory's entry of its workspace.
 #[derive(Debug)]
 pub(crate) struct Node {
-    activity: Activity,
+    activity: Arc<Activity>,
     /// The details, if the activity itself is without them.
     details: Option<Unparsed>,
     workspace: Option<Arc<Workspace>>,
@@ -186,7 +186,7 @@ impl Node {
     /// A node whose texts use up `response_budget`. The activity says when and by whom it was recorded only if its readers
     /// may see that, unless [`Node::without_provenance`] follows.
     pub(crate) fn new(
-        activity: Activity,
+        activity: Arc<Activity>,
         workspace: Option<Arc<Workspace>>,
         response_budget: Arc<ResponseBudget>,
     ) -> Self {
@@ -201,13 +201,18 @@ impl Node {
         workspace: Option<Arc<Workspace>>,
         response_budget: Arc<ResponseBudget>,
     ) -> Self {
-        Self { details: Some(Unparsed::new(details)), ..Self::new(activity, workspace, response_budget) }
+        Self {
+            details: Some(Unparsed::new(details)),
+            ..Self::new(Arc::new(activity), workspace, response_budget)
+        }
     }
 
     /// The activity with its details.
     fn whole(&self) -> Cow<'_, Activity> {
         match &self.details {
-            Some(unparsed) => Cow::Owned(Activity { details: unparsed.parse(), ..self.activity.clone() }),
+            Some(unparsed) => {
+                Cow::Owned(Activity { details: unparsed.parse(), ..Activity::clone(&self.activity) })
+            }
             None => Cow::Borrowed(&self.activity),
         }
     }
