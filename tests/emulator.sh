@@ -64,11 +64,15 @@ passed=0 failed=0
 for folder in "$root"/events/*/; do
   function=$(basename "$folder")
   # The functions that record are one program; the template says which way in each serves.
-  binary=$function source= directory=
+  binary=$function source= directory= sources= forwarding=
   case $function in
     record-http) source=http ;;
     record-queue) source=queue directory=AROAEXAMPLEACCOUNTS00 ;;
     record-bus) source=event_bus directory=123456789012/com.example.accounts ;;
+    record-retry)
+      source=retry directory=AROAEXAMPLEACCOUNTS00 sources=123456789012/com.example.accounts
+      forwarding=AROAEXAMPLERECORDER00,AROAEXAMPLEOPERATOR00
+      ;;
     record-invoke) source=invoke ;;
     record-directory) source=invoke directory='*' ;;
   esac
@@ -80,7 +84,8 @@ for folder in "$root"/events/*/; do
     AWS_ENDPOINT_URL_DYNAMODB="$DYNAMODB_ENDPOINT" LOG_TABLE=activity-log \
     CONNECTIONS_TABLE="activity-log-connections-${issuer##*:}" CONNECTIONS_ENDPOINT="http://127.0.0.1:$api/live" \
     JWT_ISSUER="$issuer" JWT_AUDIENCE=another,activity-log \
-    RECORD_SOURCE="$source" DIRECTORY_PRINCIPALS="$directory" \
+    RECORD_SOURCE="$source" DIRECTORY_PRINCIPALS="$directory" DIRECTORY_SOURCES="$sources" \
+    FORWARDING_PRINCIPALS="$forwarding" \
     AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
     AWS_LAMBDA_FUNCTION_NAME="$function" AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 AWS_LAMBDA_FUNCTION_TIMEOUT=28 \
     AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=TRACE LOG_LEVEL=INFO \

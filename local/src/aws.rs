@@ -35,13 +35,14 @@ pub(crate) struct Aws {
 
 impl Aws {
     /// The APIs of a gateway at `url`, with these queues. The event bus sends to the one named `bus_queue`, and producers
-    /// to the first of the others.
+    /// to the first of the others. The recorders' access key id is `recorder`.
     pub(crate) fn new(
         queues: Vec<FunctionQueue>,
         bus_queue: Option<&str>,
         functions: &Arc<Functions>,
         invocations: AsyncInvocations,
         clock: &Clock,
+        recorder: &str,
         url: &str,
     ) -> Self {
         Self {
@@ -49,7 +50,7 @@ impl Aws {
                 .iter()
                 .find(|queue| Some(queue.source.queue.as_str()) == bus_queue)
                 .map(|queue| Arc::clone(&queue.queue)),
-            sqs: Sqs::new(queues, bus_queue, url),
+            sqs: Sqs::new(queues, bus_queue, recorder, url),
             lambda: Lambda { functions: Arc::clone(functions), invocations },
             clock: Arc::clone(clock),
         }
@@ -82,7 +83,8 @@ async fn put_events(State(aws): State<Aws>, request: Request) -> Response<Body> 
 }
 
 async fn call_sqs(State(aws): State<Aws>, request: Request) -> Response<Body> {
-    let answer = |operation: &str, input: &_| aws.sqs.answer(operation, input);
+    let sender = aws_protocol::access_key_id(request.headers()).unwrap_or_default();
+    let answer = |operation: &str, input: &_| aws.sqs.answer(operation, input, &sender);
     aws_protocol::call("AmazonSQS", "application/x-amz-json-1.0", request, answer).await
 }
 

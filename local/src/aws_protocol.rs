@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, ORIGIN};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::middleware::Next;
 use domain::Error;
 use serde_json::{Value, json};
@@ -97,6 +97,13 @@ pub(crate) async fn call(
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(protocol));
     response
+}
+
+/// The access key id in a request's signature, which is not checked here.
+pub(crate) fn access_key_id(headers: &HeaderMap) -> Option<String> {
+    let signature = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = signature.split_once("Credential=")?;
+    credential.split('/').next().map(str::to_owned)
 }
 
 /// A member that is a string, if it is there.

@@ -11,12 +11,15 @@ use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::{Context, LambdaEvent, Request, Response};
 use live_delivery::Dispatcher;
-use record_activity::{App, Ingress, Principals};
+use record_activity::{App, Forwarded, Ingress, Principals};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use subscriptions::KeySet;
 use tokio::sync::Notify;
+
+/// The function that records what other recorders forward.
+pub(crate) const RETRY: &str = "record-retry";
 
 /// All functions. A new function is a row here and a dependency of this crate, and nothing else in it.
 static FUNCTIONS: &[Function] = &[
@@ -45,6 +48,10 @@ static FUNCTIONS: &[Function] = &[
     Function {
         name: "record-bus",
         handler: |functions, invocation| record(functions, &functions.recorders.bus, invocation),
+    },
+    Function {
+        name: RETRY,
+        handler: |functions, invocation| record(functions, &functions.recorders.retry, invocation),
     },
     Function {
         name: "record-invoke",
@@ -103,17 +110,21 @@ pub struct Recorders {
     http: App,
     queue: App,
     bus: App,
+    retry: App,
     invoke: App,
     directory: App,
 }
 
 impl Recorders {
     /// The recorders, each made by `app` for its way in. On the queue and the bus, `directory` may change the directory.
-    pub fn new(directory: &Principals, mut app: impl FnMut(Ingress) -> App) -> Self {
+    /// What `forwarding` forwards is believed.
+    pub fn new(directory: &Principals, forwarding: &Principals, mut app: impl FnMut(Ingress) -> App) -> Self {
+        let forwarded = Forwarded { senders: forwarding.clone(), bus_directory: directory.clone() };
         Self {
             http: app(Ingress::new(Source::Http)),
             queue: app(Ingress::new(Source::Queue).with_directory(directory.clone())),
             bus: app(Ingress::new(Source::EventBus).with_directory(directory.clone())),
+            retry: app(Ingress::of_forwarded(forwarded).with_directory(directory.clone())),
             invoke: app(Ingress::new(Source::Invoke)),
             directory: app(Ingress::new(Source::Invoke).with_directory(Principals::All)),
         }

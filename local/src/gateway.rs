@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_sqs::config::Credentials;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::extract::ws::WebSocketUpgrade;
@@ -11,7 +12,7 @@ use axum::http::{HeaderMap, Response};
 use domain::time::Clock;
 use domain::{Error, Result};
 use live_delivery::{Dispatcher, Sender};
-use record_activity::{App, Principals, Sink, Summary};
+use record_activity::{App, Forwarder, Principals, Sink, Summary};
 use serde_json::Value;
 use store::{Connections, Store};
 use subscriptions::KeySet;
@@ -106,8 +107,12 @@ impl Gateway {
             clock: Arc::clone(&clock),
         };
         // Nobody's credentials are checked here, so that everybody may change the directory by queue and bus.
-        let recorders = Recorders::new(&Principals::All, |ingress| {
+        // Nobody can guess the recorders' access key id, which stands for their roles.
+        let recorder = format!("AROA{}", uuid::Uuid::new_v4().simple());
+        let forwarder = template.forwarding_queues().map(|queues| forwarder(&domain, &recorder, queues));
+        let recorders = Recorders::new(&Principals::All, &Principals::parse(&recorder), |ingress| {
             App::new(ingress, store.clone(), Arc::clone(&clock), jitter.fork(), log_summaries())
+                .with_forwarder(forwarder.clone())
         });
         let functions = Arc::new(Functions::new(dispatcher, KeySet::fixed(verifier()), recorders));
         let web_socket_function = template.web_socket_function().and_then(|name| known(&name));
@@ -117,7 +122,7 @@ impl Gateway {
             http_api: HttpApi::new(template),
             web_sockets,
             stream,
-            producers: Producers::new(queues, template.bus_queue(), &functions, &clock, &url),
+            producers: Producers::new(queues, template.bus_queue(), &functions, &clock, (&recorder, &url)),
             cors: template.cors.clone(),
             verifier: verifier(),
             tokens: TokenIssuer { issuer, clock: Arc::clone(&clock) },
@@ -256,13 +261,14 @@ impl Inner {
 }
 
 impl Producers {
-    /// The ways in through those of `sources` that feed a known function. The event bus sends to `bus_queue`.
+    /// The ways in through those of `sources` that feed a known function. The event bus sends to `bus_queue`, and the
+    /// recorders have the access key id `recorder`.
     fn new(
         sources: Vec<QueueSource>,
         bus_queue: Option<&str>,
         functions: &Arc<Functions>,
         clock: &Clock,
-        url: &str,
+        (recorder, url): (&str, &str),
     ) -> Self {
         let queue = |source: QueueSource| {
             let function = known(&source.function)?;
@@ -273,7 +279,7 @@ impl Producers {
         let retry_pause = queues.first().map_or(RETRY_PAUSE, |(queue, _)| queue.source.visibility);
         let invocations = AsyncInvocations::new(retry_pause);
         let served = queues.iter().map(|(queue, _)| queue.clone()).collect();
-        let aws = Aws::new(served, bus_queue, functions, invocations.clone(), clock, url);
+        let aws = Aws::new(served, bus_queue, functions, invocations.clone(), clock, recorder, url);
         Self { aws, invocations, queues }
     }
 }
@@ -297,11 +303,25 @@ fn sender(domain: &str, jitter: fastrand::Rng) -> Sender {
     Sender::new(aws_sdk_apigatewaymanagement::Client::from_conf(config.build()), jitter)
 }
 
+/// Forwards to two queues of a gateway, through its own SQS API.
+fn forwarder(domain: &str, recorder: &str, (retry_queue, refused_queue): (&str, &str)) -> Forwarder {
+    // As above.
+    let endpoint = format!("http://{}/dev/queue", domain.replace("localhost", "127.0.0.1"));
+    let config = record_activity::config()
+        .endpoint_url(endpoint)
+        .region(aws_sdk_sqs::config::Region::new(engine::CLIENT_REGION))
+        .credentials_provider(Credentials::new(recorder, "local", None, None, "local"));
+    Forwarder {
+        client: aws_sdk_sqs::Client::from_conf(config.build()),
+        retry_queue: retry_queue.to_owned(),
+        refused_queue: refused_queue.to_owned(),
+    }
+}
+
 /// Logs the summary of each invocation that records.
 fn log_summaries() -> Sink {
     Box::new(|summary: &Summary| {
         let Summary { source, recorded, duplicates, conflicts, rejected, failed, retries, .. } = summary;
-        let source = source.as_str();
         tracing::info!(source, recorded, duplicates, conflicts, rejected, failed, retries, "recorded events");
     })
 }

@@ -33,6 +33,8 @@ pub(crate) struct Message {
     pub(crate) id: String,
     /// The text that was sent.
     pub(crate) body: String,
+    /// Its sender and its attributes.
+    pub(crate) label: Label,
     /// When it was sent.
     pub(crate) sent: Timestamp,
     /// When it was first received.
@@ -41,6 +43,15 @@ pub(crate) struct Message {
     pub(crate) last_received: Timestamp,
     /// How often it was received.
     pub(crate) receives: u64,
+}
+
+/// What a message has besides its text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Label {
+    /// The access key id of its sender, or nothing.
+    pub(crate) sender: String,
+    /// The texts of its message attributes.
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// A queue that feeds a function.
@@ -100,13 +111,34 @@ impl Queue {
     /// # Errors
     /// Past [`MAX_MESSAGES`] or [`MAX_BYTES`].
     pub(crate) fn send(&self, body: String, delay: Duration) -> Result<String, QueueFull> {
+        self.send_labelled(body, Label::default(), delay)
+    }
+
+    /// Sends a message with a label.
+    ///
+    /// # Errors
+    /// As [`Queue::send`].
+    pub(crate) fn send_labelled(
+        &self,
+        body: String,
+        label: Label,
+        delay: Duration,
+    ) -> Result<String, QueueFull> {
         let mut state = self.lock();
         if !state.has_room(&body) {
             return Err(QueueFull);
         }
-        let id = state.enqueue(body, (self.clock)(), Instant::now() + delay);
+        let id = state.enqueue(body, label, (self.clock)(), Instant::now() + delay);
         self.notify(&state);
         Ok(id)
+    }
+
+    /// Sends a message to the dead letters, and returns its id.
+    pub(crate) fn send_dead(&self, body: String, label: Label) -> String {
+        let message = Message::new(body, label, (self.clock)());
+        let id = message.id.clone();
+        self.lock().add_dead_letter(message);
+        id
     }
 
     /// Waits for messages and receives up to `limit` of them, fewer if they are large. The caller hands each to
@@ -170,7 +202,7 @@ impl Queue {
                 break;
             }
             state.dead_letter_bytes -= letter.body.len();
-            state.enqueue(letter.body, (self.clock)(), Instant::now());
+            state.enqueue(letter.body, letter.label, (self.clock)(), Instant::now());
             sent += 1;
         }
         self.notify(&state);
@@ -203,12 +235,11 @@ impl State {
         self.count < MAX_MESSAGES && self.bytes + body.len() <= MAX_BYTES
     }
 
-    fn enqueue(&mut self, body: String, sent: Timestamp, visible: Instant) -> String {
+    fn enqueue(&mut self, body: String, label: Label, sent: Timestamp, visible: Instant) -> String {
         self.count += 1;
         self.bytes += body.len();
-        let id = Uuid::new_v4().to_string();
-        let (first_received, last_received) = (sent, sent);
-        let message = Message { id: id.clone(), body, sent, first_received, last_received, receives: 0 };
+        let message = Message::new(body, label, sent);
+        let id = message.id.clone();
         self.wait(message, visible);
         id
     }
@@ -254,6 +285,11 @@ impl State {
 }
 
 impl Message {
+    fn new(body: String, label: Label, sent: Timestamp) -> Self {
+        let (id, first_received, last_received) = (Uuid::new_v4().to_string(), sent, sent);
+        Self { id, body, label, sent, first_received, last_received, receives: 0 }
+    }
+
     /// The bytes that it takes of a batch.
     fn batch_bytes(&self) -> usize {
         let escaped =

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use domain::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use crate::functions::{Function, Functions};
@@ -60,6 +60,12 @@ impl QueuePoller {
 
     /// A message as a member of an event's `Records`.
     fn event_record(&self, message: &Message) -> Value {
+        let sender = Some(message.label.sender.as_str()).filter(|sender| !sender.is_empty());
+        let attribute = |(name, value): (&String, &String)| {
+            let value = json!({ "stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String" });
+            (name.clone(), value)
+        };
+        let attributes: Map<String, Value> = message.label.attributes.iter().map(attribute).collect();
         let millis = |time: Timestamp| time.utc().timestamp_millis().to_string();
         json!({
             "messageId": message.id,
@@ -68,10 +74,10 @@ impl QueuePoller {
             "attributes": {
                 "ApproximateReceiveCount": message.receives.to_string(),
                 "SentTimestamp": millis(message.sent),
-                "SenderId": ACCOUNT,
+                "SenderId": sender.unwrap_or(ACCOUNT),
                 "ApproximateFirstReceiveTimestamp": millis(message.first_received),
             },
-            "messageAttributes": {},
+            "messageAttributes": attributes,
             "md5OfBody": body_md5(&message.body),
             "eventSource": "aws:sqs",
             "eventSourceARN": arn("sqs", &self.source.queue),
@@ -102,11 +108,20 @@ fn reported_failures(answer: &Value, batch: &[Message]) -> Option<HashSet<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Label;
 
     fn message(id: &str) -> Message {
         let sent = Timestamp::parse("now", "2026-11-20T09:30:00.25Z").unwrap();
         let (first_received, last_received) = (sent, sent);
-        Message { id: id.into(), body: "{}".into(), sent, first_received, last_received, receives: 1 }
+        Message {
+            id: id.into(),
+            body: "{}".into(),
+            label: Label::default(),
+            sent,
+            first_received,
+            last_received,
+            receives: 1,
+        }
     }
 
     #[test]

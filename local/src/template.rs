@@ -5,6 +5,8 @@ mod yaml;
 
 use yaml_serde::{Mapping, Value};
 
+use crate::functions::RETRY;
+
 use sources::{Scope, function_name};
 use yaml::{at, list, map, strings, text, when_true};
 
@@ -129,6 +131,14 @@ impl Template {
     pub fn bus_queue(&self) -> Option<&str> {
         let (_, rule) = self.resources("AWS::Events::Rule").next()?;
         target(list(at(rule, &["Properties", "Targets"])).next()?.get("Arn")?)
+    }
+
+    /// The logical ids of the queues to which the recorders forward: of what is tried later, and of what is not.
+    pub fn forwarding_queues(&self) -> Option<(&str, &str)> {
+        let (_, recorder) = self.functions().find(|(name, _)| name == RETRY)?;
+        let variables = at(recorder, &["Properties", "Environment", "Variables"])?;
+        let queue = |name| target(variables.get(name)?);
+        Some((queue("RETRY_QUEUE_URL")?, queue("REFUSED_QUEUE_URL")?))
     }
 
     /// The resources of a type, such as `AWS::SQS::Queue`, by their logical ids.

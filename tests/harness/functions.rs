@@ -15,7 +15,7 @@ use store::{Connections, Store};
 use subscriptions::KeySet;
 use subscriptions::verify::Verifier;
 
-use crate::{Message, Sockets};
+use crate::{Forwards, Message, OPERATOR, RECORDER, Sockets};
 
 /// Those who may change the directory by queue and bus: the senders of the samples that do, and of [`Message`].
 pub const DIRECTORY_PRINCIPALS: &str =
@@ -29,6 +29,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) seed: u64,
     /// Whether it records activities of unknown workspaces.
     pub(crate) allows_unknown_workspaces: bool,
+    /// The queues to which its recorders forward, if they do.
+    pub(crate) forwards: Option<&'a Forwards>,
     /// Where the summaries of what it records go.
     pub(crate) summaries: &'a Arc<Mutex<Vec<Summary>>>,
 }
@@ -40,7 +42,7 @@ pub(crate) fn functions(
     sockets: &Sockets,
     issuer: &Issuer,
 ) -> (Functions, Dispatcher) {
-    let &Surroundings { store, clock, seed, allows_unknown_workspaces, summaries } = surroundings;
+    let &Surroundings { store, clock, seed, allows_unknown_workspaces, forwards, summaries } = surroundings;
     let dispatcher = Dispatcher {
         graphql: graphql_api::App::new(store.clone()),
         connections: Connections::beside(store, connections).with_bounds(bounds),
@@ -50,11 +52,13 @@ pub(crate) fn functions(
     };
     let verifier = Verifier::new(issuer.url(), vec![AUDIENCE.into()], &issuer.keys());
     let mut jitter = fastrand::Rng::with_seed(seed);
-    let recorders = Recorders::new(&Principals::parse(DIRECTORY_PRINCIPALS), |ingress| {
+    let forwarding = Principals::parse(&format!("{RECORDER},{OPERATOR}"));
+    let recorders = Recorders::new(&Principals::parse(DIRECTORY_PRINCIPALS), &forwarding, |ingress| {
         let summaries = Arc::clone(summaries);
         let keep = move |summary: &Summary| summaries.lock().unwrap().push(summary.clone());
         let ingress = ingress.with_unknown_workspaces(allows_unknown_workspaces);
         App::new(ingress, store.clone(), Arc::clone(clock), jitter.fork(), Box::new(keep))
+            .with_forwarder(forwards.map(Forwards::forwarder))
     });
     (Functions::new(dispatcher.clone(), KeySet::fixed(verifier), recorders), dispatcher)
 }
@@ -82,14 +86,22 @@ pub(crate) async fn deliver(functions: &Functions, messages: &[Message], timeout
     let mut failures = Vec::new();
     for (recorder, batch) in [("record-bus", envelopes), ("record-queue", events)] {
         if !batch.is_empty() {
-            let payload = Message::batch(&batch).to_string().into_bytes();
-            let recorder = function(recorder);
-            let response =
-                functions.invoke_in_place(recorder, payload, "invocation-1", timeout).await.unwrap();
+            let response = deliver_to(functions, recorder, &batch, timeout).await;
             failures.extend(response["batchItemFailures"].as_array().unwrap().iter().cloned());
         }
     }
     json!({ "batchItemFailures": failures })
+}
+
+/// Invokes the recorder of this name with a batch of messages, and returns its response.
+pub(crate) async fn deliver_to(
+    functions: &Functions,
+    recorder: &str,
+    batch: &[Message],
+    timeout: Duration,
+) -> Value {
+    let payload = Message::batch(batch).to_string().into_bytes();
+    functions.invoke_in_place(function(recorder), payload, "invocation-1", timeout).await.unwrap()
 }
 
 /// The outcome of an invocation, in the words of the sample events' names, and the response.

@@ -2,6 +2,7 @@
 //! on demand, and a check of the whole table.
 
 mod check;
+mod forwards;
 mod functions;
 mod http_client;
 mod queue;
@@ -10,6 +11,7 @@ mod transport;
 mod world;
 
 pub use check::{Contents, check};
+pub use forwards::{ForwardFault, Forwards, OPERATOR, RECORDER};
 pub use http_client::exchange;
 pub use queue::{Message, Queue, reported_failures};
 pub use subscribers::{PostOutcome, Sockets, SubscriberWorld};

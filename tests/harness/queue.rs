@@ -1,7 +1,9 @@
 //! An SQS standard queue at its worst: it delivers in any order, some messages to two consumers at once, and a message
 //! again until a consumer succeeds.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 /// A message, with the number of times it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,26 +16,47 @@ pub struct Message {
     pub sent: i64,
     /// How often it was received.
     pub receive_count: u32,
+    /// Its `SenderId`.
+    pub sender: String,
+    /// The texts of its message attributes.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Message {
     /// A message that nobody received yet, sent at the start of every world.
     pub fn new(id: impl Into<String>, body: impl Into<String>) -> Self {
-        Self { id: id.into(), body: body.into(), sent: crate::world::START / 1000, receive_count: 0 }
+        Self {
+            id: id.into(),
+            body: body.into(),
+            sent: crate::world::START / 1000,
+            receive_count: 0,
+            sender: "AIDAEXAMPLE".into(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// The same message, sent by a session of this role.
+    #[must_use]
+    pub fn from_role(self, role: &str) -> Self {
+        Self { sender: format!("{role}:session"), ..self }
     }
 
     /// The payload with which Lambda's poller invokes a function for a batch.
     pub fn batch(messages: &[Self]) -> Value {
         let record = |message: &Self| {
+            let attribute = |(name, value): (&String, &String)| {
+                (name.clone(), json!({ "stringValue": value, "dataType": "String" }))
+            };
+            let attributes: Map<String, Value> = message.attributes.iter().map(attribute).collect();
             json!({
                 "messageId": message.id, "receiptHandle": format!("{}-{}", message.id, message.receive_count),
                 "body": message.body,
                 "attributes": {
-                    "ApproximateReceiveCount": message.receive_count.to_string(), "SenderId": "AIDAEXAMPLE",
+                    "ApproximateReceiveCount": message.receive_count.to_string(), "SenderId": message.sender,
                     "SentTimestamp": message.sent.to_string(),
                     "ApproximateFirstReceiveTimestamp": message.sent.to_string()
                 },
-                "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs",
+                "messageAttributes": attributes, "md5OfBody": "", "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:record", "awsRegion": "us-east-1"
             })
         };

@@ -228,6 +228,7 @@ impl SubscriberWorld {
             clock: &log.clock(),
             seed: 1,
             allows_unknown_workspaces: false,
+            forwards: None,
             summaries: &Arc::default(),
         };
         let (functions, dispatcher) = functions(&surroundings, (&table, bounds), &sockets, &issuer);

@@ -27,9 +27,9 @@ use recording::{Recorder, WriteOutcome};
 use serde_json::{Value, json};
 use store::Store;
 
-use crate::functions::{Surroundings, deliver, function, functions, outcome};
+use crate::functions::{Surroundings, deliver, deliver_to, function, functions, outcome};
 use crate::transport::Transport;
-use crate::{Message, Sockets};
+use crate::{Forwards, Message, Sockets};
 
 /// The time at which every world starts, in microseconds: 2026-11-23T00:00:00Z, after the times of the sample events.
 pub(crate) const START: i64 = 1_795_392_000_000_000;
@@ -53,6 +53,7 @@ pub struct World {
     pub recorder: Recorder,
     functions: Functions,
     allows_unknown_workspaces: bool,
+    forwards: Option<Forwards>,
     api: HttpApi,
     now: Arc<AtomicI64>,
     endpoint: String,
@@ -167,6 +168,7 @@ impl World {
             clock: &clock(&now),
             seed: 1,
             allows_unknown_workspaces: false,
+            forwards: None,
             summaries: &summaries,
         });
         let recorder = Recorder::new(store.clone(), fastrand::Rng::with_seed(2));
@@ -181,6 +183,7 @@ impl World {
             recorder,
             functions,
             allows_unknown_workspaces: false,
+            forwards: None,
             api,
             now,
             endpoint,
@@ -198,12 +201,28 @@ impl World {
         self
     }
 
+    /// The same world, whose recorders forward messages to the queues that come back with it. Otherwise they report them as
+    /// failed, as when SQS is out of reach.
+    #[must_use]
+    pub fn forwarding(mut self) -> (Self, Forwards) {
+        let forwards = Forwards::default();
+        self.forwards = Some(forwards.clone());
+        self.functions = self.start_functions();
+        (self, forwards)
+    }
+
+    /// Invokes the recorder of this name with a batch of messages, and returns its response.
+    pub async fn deliver_to(&self, recorder: &str, batch: &[Message], timeout: Duration) -> Value {
+        deliver_to(&self.functions, recorder, batch, timeout).await
+    }
+
     fn start_functions(&self) -> Functions {
         log_functions(&Surroundings {
             store: &self.store,
             clock: &self.clock(),
             seed: 1,
             allows_unknown_workspaces: self.allows_unknown_workspaces,
+            forwards: self.forwards.as_ref(),
             summaries: &self.summaries,
         })
     }
@@ -232,6 +251,7 @@ impl World {
             clock: &self.clock(),
             seed,
             allows_unknown_workspaces: self.allows_unknown_workspaces,
+            forwards: self.forwards.as_ref(),
             summaries: &Arc::default(),
         });
         RecorderProcess { transport, functions }

@@ -5,6 +5,7 @@ mod costs;
 mod directory;
 mod earlier_build;
 mod faults;
+mod forwarding;
 mod gateway;
 mod grants;
 mod graphql;

@@ -137,20 +137,71 @@ async fn poison_message_alone_becomes_a_dead_letter() {
     assert_eq!(successful[4]["MD5OfMessageBody"], "f5f745c515b26d100be372ca89be9fe5");
     gateway.recorded(9).await;
     let letters = gateway.wait_for_dead_letters(1).await;
-    assert_eq!(letters[0]["message_id"], successful[4]["MessageId"]);
-    assert_eq!((&letters[0]["body"], &letters[0]["receive_count"]), (&json!(poison), &json!(20)));
+    assert_eq!(letters[0]["attributes"]["first-message-id"], successful[4]["MessageId"]);
+    assert_eq!((&letters[0]["body"], &letters[0]["receive_count"]), (&json!(poison), &json!(0)));
+    assert_eq!(letters[0]["attributes"]["code"], "BAD_USER_INPUT");
 
-    let look = json!({ "QueueUrl": "/dev/dead-letters", "MaxNumberOfMessages": 10, "VisibilityTimeout": 0 });
+    let look = json!({
+        "QueueUrl": "/dev/RefusedQueue", "MaxNumberOfMessages": 10, "VisibilityTimeout": 0,
+        "MessageAttributeNames": ["All"]
+    });
     let looked = gateway.call("/dev/queue", "AmazonSQS.ReceiveMessage", &look).await;
     assert_eq!(looked.body["Messages"][0]["Body"], poison);
-    let source = json!({ "SourceArn": "arn:aws:sqs:local:000000000000:RecordDeadLetterQueue" });
-    let moved = gateway.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &source).await;
+    assert_eq!(looked.body["Messages"][0]["MessageAttributes"]["code"]["StringValue"], "BAD_USER_INPUT");
+    let arn = |queue: &str| format!("arn:aws:sqs:local:000000000000:{queue}");
+    let mut task = json!({ "SourceArn": arn("RefusedQueue") });
+    let unnamed = gateway.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &task).await;
+    assert_eq!(unnamed.body["__type"], "InvalidParameterValue");
+    task["DestinationArn"] = json!(arn("RetryQueue"));
+    let moved = gateway.call("/dev/queue", "AmazonSQS.StartMessageMoveTask", &task).await;
     assert!(moved.body["TaskHandle"].is_string(), "{moved:?}");
-    // The event fails again, in a new message, as in SQS.
-    let again = gateway.wait_for_dead_letters(1).await;
-    assert_ne!(again[0]["message_id"], letters[0]["message_id"]);
-    assert_eq!((&again[0]["body"], &again[0]["receive_count"]), (&json!(poison), &json!(20)));
+    // The event is refused again, in a new message, and still knows the first one.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let again = gateway.wait_for_dead_letters(1).await;
+        if again[0]["message_id"] != letters[0]["message_id"] {
+            assert_eq!(
+                (&again[0]["body"], &again[0]["attributes"]),
+                (&json!(poison), &letters[0]["attributes"])
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{again:?}");
+    }
     check(&gateway.world.client, &gateway.world.table).await;
+}
+
+#[tokio::test]
+async fn event_before_its_workspace_waits_in_the_gateway() {
+    let gateway = RunningGateway::new().await;
+    let mut early = event("early");
+    early["workspace_id"] = json!("ws-later");
+    let sent = gateway.queue(SEND, json!({ "MessageBody": early.to_string() })).await;
+    assert_eq!(sent.status, 200);
+    gateway.world.given_workspace("ws-later").await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !check(&gateway.world.client, &gateway.world.table).await.activities["ws-later"]
+        .contains(&"early".to_owned())
+    {
+        assert!(Instant::now() < deadline, "not recorded");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(gateway.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn producers_cannot_send_to_the_recorders_queues() {
+    let gateway = RunningGateway::new().await;
+    for (queue, code) in [("RetryQueue", "AccessDenied"), ("RefusedQueue", "UnsupportedOperation")] {
+        for (operation, mut input) in [
+            (SEND, json!({ "MessageBody": "{}" })),
+            (SEND_BATCH, json!({ "Entries": [{ "Id": "a", "MessageBody": "{}" }] })),
+        ] {
+            input["QueueUrl"] = json!(format!("/dev/{queue}"));
+            let refused = gateway.call("/dev/queue", operation, &input).await;
+            assert_eq!(refused.body["__type"], code, "{operation} to {queue}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::provenance::Source;
 use harness::{Fault, Message, World, check, reported_failures};
 use record_activity::Summary;
 use serde_json::{Value, json};
@@ -63,7 +62,7 @@ async fn only_bad_messages_are_reported_as_failed() {
         assert_eq!((summary.request_id.as_str(), *failed, *retries), ("invocation-1", 0, 0));
         (*source, *recorded, *duplicates, *conflicts, *rejected)
     });
-    assert_eq!(counts.collect::<Vec<_>>(), [(Source::EventBus, 1, 0, 0, 1), (Source::Queue, 1, 1, 1, 6)]);
+    assert_eq!(counts.collect::<Vec<_>>(), [("event_bus", 1, 0, 0, 1), ("queue", 1, 1, 1, 6)]);
 }
 
 #[tokio::test]
@@ -180,7 +179,7 @@ async fn batch_takes_one_transaction_per_workspace() {
 #[test]
 fn summary_line_is_in_embedded_metric_format() {
     let summary = Summary {
-        source: Source::Queue,
+        source: "queue",
         request_id: "request-1".into(),
         recorded: 7,
         duplicates: 2,

@@ -18,7 +18,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const READS: &[&str] = &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"];
 /// The writes that are allowed in the table of connections.
 const WRITES: &[&str] = &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
-/// The actions that Lambda itself takes with a function's role: it polls, and sends failures to a queue.
+/// The actions that Lambda itself takes with a function's role: it polls, and sends failures to a queue. The recorders of
+/// queues also forward messages, which `forwarding.rs` covers.
 const LAMBDA_ACTIONS: &[(&str, &str, &str)] = &[
     ("record-invoke", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
     ("record-directory", "sqs:SendMessage", "RecordFailuresQueue.Arn"),
@@ -28,6 +29,15 @@ const LAMBDA_ACTIONS: &[(&str, &str, &str)] = &[
     ("record-bus", "sqs:DeleteMessage", "BusQueue.Arn"),
     ("record-bus", "sqs:GetQueueAttributes", "BusQueue.Arn"),
     ("record-bus", "sqs:ReceiveMessage", "BusQueue.Arn"),
+    ("record-queue", "sqs:SendMessage", "RefusedQueue.Arn"),
+    ("record-queue", "sqs:SendMessage", "RetryQueue.Arn"),
+    ("record-bus", "sqs:SendMessage", "RefusedQueue.Arn"),
+    ("record-bus", "sqs:SendMessage", "RetryQueue.Arn"),
+    ("record-retry", "sqs:SendMessage", "RefusedQueue.Arn"),
+    ("record-retry", "sqs:SendMessage", "RetryQueue.Arn"),
+    ("record-retry", "sqs:DeleteMessage", "RetryQueue.Arn"),
+    ("record-retry", "sqs:GetQueueAttributes", "RetryQueue.Arn"),
+    ("record-retry", "sqs:ReceiveMessage", "RetryQueue.Arn"),
     ("broadcast", "sqs:SendMessage", "BroadcastFailuresQueue.Arn"),
     ("broadcast", "dynamodb:DescribeStream", "LogTable.StreamArn"),
     ("broadcast", "dynamodb:GetRecords", "LogTable.StreamArn"),
@@ -196,23 +206,25 @@ fn every_recorder_serves_one_way_in() {
     };
     let by_invocation = "*";
     for (function, source, directory) in [
-        ("record-http", Source::Http, None),
-        ("record-queue", Source::Queue, Some("DirectoryPrincipals")),
-        ("record-bus", Source::EventBus, Some("DirectorySources")),
-        ("record-invoke", Source::Invoke, None),
-        ("record-directory", Source::Invoke, Some(by_invocation)),
+        ("record-http", Source::Http.as_str(), None),
+        ("record-queue", Source::Queue.as_str(), Some("DirectoryPrincipals")),
+        ("record-bus", Source::EventBus.as_str(), Some("DirectorySources")),
+        ("record-retry", "retry", Some("DirectoryPrincipals")),
+        ("record-invoke", Source::Invoke.as_str(), None),
+        ("record-directory", Source::Invoke.as_str(), Some(by_invocation)),
     ] {
         let found = variables(function);
-        assert_eq!(found["RECORD_SOURCE"], source.as_str(), "{function}");
+        assert_eq!(found["RECORD_SOURCE"], source, "{function}");
         assert_eq!(target(&found["ALLOW_UNKNOWN_WORKSPACES"]), Some("AllowUnknownWorkspaces"), "{function}");
         let principals = &found["DIRECTORY_PRINCIPALS"];
         assert_eq!(target(principals).or(principals.as_str()), directory, "{function}");
     }
     let recorders = functions().into_iter().filter(|name| name.starts_with("record-")).count();
-    assert_eq!(recorders, 5);
+    assert_eq!(recorders, 6);
     // A queue feeds the function of its own way, and nothing else does.
     let fed = template.queue_sources().into_iter().map(|source| (source.queue, source.function));
-    let expected = [("BusQueue", "record-bus"), ("RecordQueue", "record-queue")];
+    let expected =
+        [("BusQueue", "record-bus"), ("RecordQueue", "record-queue"), ("RetryQueue", "record-retry")];
     let expected = expected.map(|(queue, function)| (queue.to_owned(), function.to_owned()));
     assert_eq!(fed.collect::<BTreeSet<_>>(), expected.into());
     assert_eq!(template.bus_queue(), Some("BusQueue"));
@@ -254,7 +266,7 @@ fn every_queue_has_dead_letters_encryption_and_alarm() {
             .iter()
             .filter_map(|(_, to)| to["DeadLetterConfig"].get("Arn").and_then(target).map(str::to_owned)),
     );
-    assert_eq!(dead_letters.len(), 4, "{dead_letters:?}");
+    assert_eq!(dead_letters.len(), 5, "{dead_letters:?}");
     for (id, queue) in queues {
         let properties = &queue["Properties"];
         let alarm = if dead_letters.contains(id) {

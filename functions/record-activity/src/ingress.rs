@@ -12,11 +12,18 @@ use domain::grants::Grants;
 use domain::provenance::{RecordedBy, Source};
 use domain::{Error, Result, directory};
 
-/// The variable that names the way in: `http`, `event_bus`, `queue` or `invoke`.
+/// The variable that names the way in: `http`, `event_bus`, `queue` or `invoke`; or `retry`, for what other recorders
+/// forward.
 const RECORD_SOURCE: &str = "RECORD_SOURCE";
 /// The variable with the principals that may record what changes the directory, separated by commas; `*` for all of them.
 /// Over HTTP a scope decides it instead.
 const DIRECTORY_PRINCIPALS: &str = "DIRECTORY_PRINCIPALS";
+/// The same for what came over the bus, of the function that serves `retry`.
+const DIRECTORY_SOURCES: &str = "DIRECTORY_SOURCES";
+/// The variable with the principals that may forward messages, separated by commas.
+const FORWARDING_PRINCIPALS: &str = "FORWARDING_PRINCIPALS";
+/// The name of the way in of what other recorders forward.
+const RETRY: &str = "retry";
 /// The variable that says whether activities of unknown workspaces are recorded: `true` or `false`, which is also meant
 /// when there is none.
 const ALLOW_UNKNOWN_WORKSPACES: &str = "ALLOW_UNKNOWN_WORKSPACES";
@@ -30,6 +37,18 @@ pub struct Ingress {
     pub directory: Principals,
     /// Whether activities of unknown workspaces are recorded.
     pub allows_unknown_workspaces: bool,
+    /// Set when messages come from other recorders, which say where each came from first.
+    pub forwarded: Option<Forwarded>,
+}
+
+/// The rights on the way in of what other recorders forward.
+#[derive(Debug, Clone)]
+pub struct Forwarded {
+    /// The principals whose word counts for where a message came from: the recorders, and whoever moves refused messages
+    /// back.
+    pub senders: Principals,
+    /// The sources on the bus that may record what changes the directory.
+    pub bus_directory: Principals,
 }
 
 /// A set of principals.
@@ -58,7 +77,7 @@ impl Principals {
         }
     }
 
-    fn contains(&self, principal: Option<&str>) -> bool {
+    pub(crate) fn contains(&self, principal: Option<&str>) -> bool {
         match self {
             Self::All => true,
             Self::Named(names) => principal.is_some_and(|principal| names.contains(principal)),
@@ -70,7 +89,7 @@ impl Ingress {
     /// A way in where nobody may change the directory, nor record activities of unknown workspaces. Over HTTP a scope lets
     /// a caller change the directory all the same.
     pub fn new(source: Source) -> Self {
-        Self { source, directory: Principals::none(), allows_unknown_workspaces: false }
+        Self { source, directory: Principals::none(), allows_unknown_workspaces: false, forwarded: None }
     }
 
     /// The same way in, where these may change the directory.
@@ -85,21 +104,51 @@ impl Ingress {
         Self { allows_unknown_workspaces: allows, ..self }
     }
 
+    /// The way in of what other recorders forward. The principals that may change the directory are those of the queue.
+    #[must_use]
+    pub fn of_forwarded(forwarded: Forwarded) -> Self {
+        Self { forwarded: Some(forwarded), ..Self::new(Source::Queue) }
+    }
+
+    /// Its name, as the environment has it.
+    pub(crate) fn name(&self) -> &'static str {
+        if self.forwarded.is_some() { RETRY } else { self.source.as_str() }
+    }
+
+    /// The way in on which a forwarded message came first.
+    pub(crate) fn first(&self, source: Source) -> Self {
+        match &self.forwarded {
+            Some(forwarded) if source == Source::EventBus => {
+                Self { source, directory: forwarded.bus_directory.clone(), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// The way in that the environment names.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn from_environment() -> Result<Self, String> {
-        let source = env::var(RECORD_SOURCE).ok().and_then(|name| Source::parse(&name));
-        let names = Source::ALL.map(Source::as_str).join(", ");
-        let source = source.ok_or_else(|| format!("{RECORD_SOURCE} must be one of {names}"))?;
-        let listed = env::var(DIRECTORY_PRINCIPALS).unwrap_or_default();
+        let name = env::var(RECORD_SOURCE).unwrap_or_default();
+        let principals = |name| Principals::parse(&env::var(name).unwrap_or_default());
+        let ingress = match Source::parse(&name) {
+            Some(source) => Self::new(source),
+            None if name == RETRY => Self::of_forwarded(Forwarded {
+                senders: principals(FORWARDING_PRINCIPALS),
+                bus_directory: principals(DIRECTORY_SOURCES),
+            }),
+            None => {
+                let names = Source::ALL.map(Source::as_str).join(", ");
+                return Err(format!("{RECORD_SOURCE} must be one of {names}, {RETRY}"));
+            }
+        };
         let allows_unknown = match env::var(ALLOW_UNKNOWN_WORKSPACES).unwrap_or_default().as_str() {
             "true" => true,
             "" | "false" => false,
             _ => return Err(format!("{ALLOW_UNKNOWN_WORKSPACES} must be true or false")),
         };
-        let ingress = Self::new(source).with_directory(Principals::parse(&listed));
+        let ingress = ingress.with_directory(principals(DIRECTORY_PRINCIPALS));
         Ok(ingress.with_unknown_workspaces(allows_unknown))
     }
 

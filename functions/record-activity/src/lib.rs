@@ -8,8 +8,10 @@
 mod actions;
 mod direct;
 mod envelope;
+mod forward;
 mod http;
 mod ingress;
+mod origin;
 mod queue;
 mod summary;
 
@@ -28,8 +30,9 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 pub use actions::KnownAction;
+pub use forward::{Forwarder, LAST_RECEIVES, config};
 pub use http::{BatchResult, RecordedActivity, handle};
-pub use ingress::{Ingress, Principals};
+pub use ingress::{Forwarded, Ingress, Principals};
 pub use summary::{Sink, Summary, to_stdout};
 
 /// Everything that lives as long as the process.
@@ -38,6 +41,7 @@ pub struct App {
     recorder: Recorder,
     clock: Clock,
     sink: Sink,
+    forwarder: Option<Forwarder>,
 }
 
 impl App {
@@ -46,7 +50,14 @@ impl App {
     pub fn new(ingress: Ingress, store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
         let recorder =
             Recorder::new(store, jitter).with_unknown_workspaces(ingress.allows_unknown_workspaces);
-        Self { ingress, recorder, clock, sink }
+        Self { ingress, recorder, clock, sink, forwarder: None }
+    }
+
+    /// The same, which hands messages that need not be tried again here to other queues. Without a forwarder they are
+    /// reported as failed, as are those that cannot be forwarded.
+    #[must_use]
+    pub fn with_forwarder(self, forwarder: Option<Forwarder>) -> Self {
+        Self { forwarder, ..self }
     }
 
     /// The values that stand in for absent members of an event from `sender` whose way in gives only an id. Errors call
@@ -75,7 +86,7 @@ impl App {
             .into_iter()
             .map(|parsed| parsed.and_then(|()| recorded.next().unwrap_or_else(missing)))
             .collect();
-        let source = self.ingress.source;
+        let source = self.ingress.name();
         (self.sink)(&Summary::of(source, request_id, &results, report.retries, began.elapsed()));
         results
     }

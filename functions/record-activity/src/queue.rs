@@ -2,27 +2,31 @@
 //! one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use chrono::DateTime;
 use domain::activity::Activity;
 use domain::directory::Superseded;
 use domain::event::{Defaults, InputEvent};
 use domain::provenance::Source;
-use domain::time::Timestamp;
 use domain::{Error, Result, json as strict};
 use lambda_runtime::{Context, Diagnostic};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::forward::{Fate, Forward, LAST_RECEIVES};
+use crate::origin::Origin;
 use crate::{App, envelope};
 
 const SQS: &str = "aws:sqs";
-const SENT_TIMESTAMP: &str = "SentTimestamp";
-/// The attribute with the sender: the id of a user, or of a role and, after a colon, the name of its session.
-const SENDER_ID: &str = "SenderId";
+/// Time kept at the end of an invocation with messages that only an outage keeps from being recorded, to forward them.
+const FORWARDING_TIME: Duration = Duration::from_secs(3);
 
-/// Records a batch of messages, and reports those whose events are not in the log. SQS delivers these again, and moves them
-/// to the dead-letter queue in the end. It deletes the others.
+/// Records a batch of messages, and reports those whose events are neither in the log nor forwarded. SQS delivers these
+/// again, and moves them to a dead-letter queue in the end. It deletes the others.
+///
+/// A message may be forwarded more than once, when the function ends before SQS deletes it. Its event is recorded once all
+/// the same, because a forwarded message keeps the first one's id.
 ///
 /// # Errors
 /// When the records are not SQS's, or one has no id to report it by; nothing is recorded then.
@@ -42,28 +46,44 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
             }
         }
     }
-    let parsed = messages.iter().map(|(id, message)| parse(app, id, message)).collect();
+    let origins: Vec<Result<Origin>> =
+        messages.iter().map(|(id, message)| origin(app, id, message)).collect();
+    let parsed = messages.iter().zip(&origins);
+    let parsed = parsed.map(|((_, message), origin)| match origin {
+        Ok(origin) => parse(app, origin, message),
+        Err(error) => Err(error.duplicate()),
+    });
+    let parsed = parsed.collect();
     let deadline = lambda_support::deadline(Some(context));
-    let results = app.record(&context.request_id, parsed, deadline).await;
-    let (mut response, mut unavailable) =
-        (SqsBatchResponse::default(), BTreeMap::<String, Vec<String>>::new());
-    for ((message_id, message), result) in messages.into_iter().zip(results) {
-        let error = match result {
-            Err(error) => error,
+    let is_last = messages.iter().any(|(_, message)| receives(message) >= LAST_RECEIVES);
+    let until = if is_last && app.forwarder.is_some() { deadline - FORWARDING_TIME } else { deadline };
+    let results = app.record(&context.request_id, parsed, until).await;
+    let mut failed = Vec::new();
+    for (index, result) in results.into_iter().enumerate() {
+        match result {
+            Err(error) => failed.push((index, error)),
             Ok(outcome) => {
                 if let Some(superseded) = outcome.superseded() {
-                    log_superseded(&message_id, outcome.activity(), superseded);
+                    log_superseded(&messages[index].0, outcome.activity(), superseded);
                 }
-                continue;
             }
-        };
-        response.add_failure(&message_id);
-        // The dead-letter queue keeps the message, but not the reason, so the log has it.
+        }
+    }
+    let forwarded = forward(app, &messages, &origins, &failed, deadline).await;
+    let (mut response, mut unavailable) = (SqsBatchResponse::default(), BTreeMap::<String, Vec<&str>>::new());
+    for ((index, error), fate) in failed.into_iter().zip(forwarded) {
+        let (message_id, message) = &messages[index];
+        if fate.is_none() {
+            response.add_failure(message_id);
+        }
+        // SQS keeps the message, but not the reason, so the log has it.
         if error.is_ours() {
             // An unavailable table fails many messages, which share a line.
             unavailable.entry(error.chain()).or_default().push(message_id);
+        } else if let Some(Fate::Park(delay, _)) = fate {
+            tracing::info!(message_id, delay, reason = error.chain(), "parked message");
         } else {
-            let receives = message.attributes.get("ApproximateReceiveCount");
+            let receives = receives(message);
             tracing::warn!(message_id, receives, reason = error.chain(), "refused message");
         }
     }
@@ -73,22 +93,62 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
     serde_json::to_value(response).map_err(lambda_support::invalid_event)
 }
 
-fn parse(app: &App, id: &str, message: &SqsMessage) -> Result<InputEvent> {
-    let sent = message.attributes.get(SENT_TIMESTAMP).and_then(|sent| sent.parse().ok());
-    let sent = sent.and_then(DateTime::from_timestamp_millis);
-    let sent = sent.ok_or_else(|| Error::bad_input(SENT_TIMESTAMP, "must be milliseconds since 1970"))?;
+/// Forwards those of the failed messages that need not be tried again here, and returns for each of `failed` where it
+/// went; `None` for those that stay.
+async fn forward(
+    app: &App,
+    messages: &[(String, SqsMessage)],
+    origins: &[Result<Origin>],
+    failed: &[(usize, Error)],
+    deadline: Instant,
+) -> Vec<Option<Fate>> {
+    let mut forwarded = vec![None; failed.len()];
+    let Some(forwarder) = &app.forwarder else { return forwarded };
+    let now = (app.clock)();
+    let (mut positions, mut firsts) = (Vec::new(), Vec::new());
+    for (position, (index, error)) in failed.iter().enumerate() {
+        let (id, message) = &messages[*index];
+        // What claims to be forwarded and is not is refused under its own name.
+        let origin = match &origins[*index] {
+            Ok(origin) => Ok(origin.clone()),
+            Err(_) => Origin::of(id, message, Source::Queue),
+        };
+        let Ok(origin) = origin else { continue };
+        let fate = Fate::of(error, origin.parked, receives(message), now);
+        if let Some(body) = message.body.as_deref().filter(|body| !body.is_empty() && fate != Fate::Stay) {
+            firsts.push((origin, body, fate, error));
+            positions.push(position);
+        }
+    }
+    let forwards: Vec<Forward<'_>> = firsts
+        .iter()
+        .map(|(origin, body, fate, error)| Forward { origin, body, fate: fate.clone(), error })
+        .collect();
+    let sent = forwarder.send(&forwards, deadline).await;
+    for ((position, forward), sent) in positions.into_iter().zip(forwards).zip(sent) {
+        forwarded[position] = sent.then_some(forward.fate);
+    }
+    forwarded
+}
+
+/// The origin of a message in the queue of this function.
+fn origin(app: &App, id: &str, message: &SqsMessage) -> Result<Origin> {
+    match &app.ingress.forwarded {
+        Some(forwarded) => Origin::forwarded(message, forwarded),
+        None => Origin::of(id, message, app.ingress.source),
+    }
+}
+
+fn parse(app: &App, origin: &Origin, message: &SqsMessage) -> Result<InputEvent> {
     let body = message.body.as_deref().ok_or_else(|| Error::bad_input("body", "is required"))?;
-    // Whoever assumes the role names its session, so that only the role counts.
-    let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
-    let role = sender.split(':').next().filter(|role| !role.is_empty());
-    let sender = app.ingress.sender(role.as_slice());
-    let defaults = Defaults {
-        created_at: Timestamp::truncate(sent),
-        ..app.defaults(&sender, id.to_owned(), "messageId")
-    };
+    let ingress = app.ingress.first(origin.source);
+    let role = Some(origin.sender.as_str()).filter(|sender| !sender.is_empty());
+    let sender = ingress.sender(role.as_slice());
+    let defaults =
+        Defaults { created_at: origin.sent, ..app.defaults(&sender, origin.id.clone(), "messageId") };
     let value = strict::parse(body.as_bytes())?;
-    if app.ingress.source == Source::EventBus {
-        return envelope::parse(value, defaults, &app.ingress);
+    if origin.source == Source::EventBus {
+        return envelope::parse(value, defaults, &ingress);
     }
     if envelope::is_envelope(&value) {
         let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \
@@ -96,6 +156,12 @@ fn parse(app: &App, id: &str, message: &SqsMessage) -> Result<InputEvent> {
         return Err(Error::bad_input("body", detail));
     }
     sender.admit(InputEvent::parse(value, &defaults)?)
+}
+
+/// How often a message was received, this time included.
+fn receives(message: &SqsMessage) -> u32 {
+    let receives = message.attributes.get("ApproximateReceiveCount");
+    receives.and_then(|receives| receives.parse().ok()).unwrap_or_default()
 }
 
 /// Logs that an event of a workspace or a member had no effect.

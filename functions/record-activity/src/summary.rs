@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use domain::provenance::Source;
 use domain::time::Clock;
 use domain::{Error, Result};
 use lambda_support::MetricLine;
@@ -15,8 +14,8 @@ pub type Sink = Box<dyn Fn(&Summary) + Send + Sync>;
 /// The results of one invocation's events. Each event is counted once, under one of the first five counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Their way in.
-    pub source: Source,
+    /// The name of their way in, as the environment has it.
+    pub source: &'static str,
     /// The invocation's request id.
     pub request_id: String,
     /// Events that are new in the log.
@@ -39,7 +38,7 @@ pub struct Summary {
 
 impl Summary {
     pub(crate) fn of(
-        source: Source,
+        source: &'static str,
         request_id: &str,
         results: &[Result<WriteOutcome>],
         retries: u32,
@@ -80,7 +79,7 @@ impl Summary {
         MetricLine {
             level: "INFO",
             message: "recorded events",
-            dimensions: vec![("Source", self.source.as_str())],
+            dimensions: vec![("Source", self.source)],
             counts: vec![
                 ("Recorded", count(self.recorded)),
                 ("Duplicates", count(self.duplicates)),

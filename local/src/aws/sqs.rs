@@ -1,18 +1,20 @@
-//! SQS: sends to the queues, shows its dead letters, and moves them back.
+//! SQS: sends to the queues, shows dead letters, and moves them back.
 //!
-//! Message attributes are accepted and dropped, because no function reads them.
+//! What the recorders forward has message attributes, and the access key id in its signature for a sender. Nobody else may
+//! send to those two queues. Of the others' attributes only texts are kept.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::aws_protocol::{AwsError, list, respond, text};
-use crate::queue::{FunctionQueue, Message, Queue, body_md5};
+use crate::functions::RETRY;
+use crate::queue::{FunctionQueue, Label, Message, Queue, body_md5};
 
 /// The most messages of a request.
 const MAX_ENTRIES: usize = 10;
@@ -36,6 +38,8 @@ pub(super) struct Sqs {
     queues: Arc<[FunctionQueue]>,
     /// The logical id of the queue that only the event bus sends to.
     bus_queue: Option<Arc<str>>,
+    /// The access key id of the recorders.
+    recorder: Arc<str>,
     /// The URL of the gateway.
     url: Arc<str>,
 }
@@ -48,31 +52,59 @@ const DEAD_LETTERS: &str = "dead-letters";
 /// The queue that a call names.
 enum Target<'a> {
     Queue(&'a FunctionQueue),
+    /// The dead letters of all queues.
     DeadLetters,
+    /// The dead-letter queue of this logical id.
+    DeadLetterQueue(&'a str),
 }
 
 impl Sqs {
-    pub(super) fn new(queues: Vec<FunctionQueue>, bus_queue: Option<&str>, url: &str) -> Self {
-        Self { queues: queues.into(), bus_queue: bus_queue.map(Arc::from), url: Arc::from(url) }
+    pub(super) fn new(
+        queues: Vec<FunctionQueue>,
+        bus_queue: Option<&str>,
+        recorder: &str,
+        url: &str,
+    ) -> Self {
+        let (recorder, url) = (Arc::from(recorder), Arc::from(url));
+        Self { queues: queues.into(), bus_queue: bus_queue.map(Arc::from), recorder, url }
     }
 
-    pub(super) fn answer(&self, operation: &str, input: &Value) -> Result<Value, AwsError> {
+    /// Answers a call of `sender`, an access key id.
+    pub(super) fn answer(&self, operation: &str, input: &Value, sender: &str) -> Result<Value, AwsError> {
+        let denied = |detail| Err(AwsError::new("AccessDenied", detail).with_status(StatusCode::FORBIDDEN));
         let unsupported = |detail| Err(AwsError::new("UnsupportedOperation", detail));
         match (operation, self.target(input)?) {
             ("SendMessage" | "SendMessageBatch", Target::Queue(queue)) if self.is_bus_queue(queue) => {
-                let detail = "Only the event bus sends to this queue";
-                Err(AwsError::new("AccessDenied", detail).with_status(StatusCode::FORBIDDEN))
+                denied("Only the event bus sends to this queue")
             }
-            ("SendMessage", Target::Queue(queue)) => send(&queue.queue, input),
-            ("SendMessageBatch", Target::Queue(queue)) => send_batch(&queue.queue, input),
+            ("SendMessage" | "SendMessageBatch", Target::Queue(queue))
+                if is_retry(queue) && *self.recorder != *sender =>
+            {
+                denied("Only the recorders send to this queue")
+            }
+            ("SendMessage", Target::Queue(queue)) => send(&queue.queue, input, sender, false),
+            ("SendMessageBatch", Target::Queue(queue)) => send_batch(&queue.queue, input, sender, false),
+            ("SendMessageBatch", Target::DeadLetterQueue(name)) if *self.recorder == *sender => {
+                let queue = self.queues.iter().find(|queue| queue.source.dead_letters == name);
+                match queue.filter(|queue| is_retry(queue)) {
+                    Some(queue) => send_batch(&queue.queue, input, sender, true),
+                    None => denied("Nobody sends to this queue"),
+                }
+            }
             ("GetQueueUrl", target) => Ok(json!({ "QueueUrl": self.url_of(&target) })),
-            ("ReceiveMessage", Target::DeadLetters) => Ok(self.receive(input)),
-            ("StartMessageMoveTask", Target::DeadLetters) => Ok(self.redrive()),
-            ("SendMessage" | "SendMessageBatch", Target::DeadLetters) => {
-                unsupported("Messages are not sent to the dead-letter queue")
+            ("ReceiveMessage", Target::DeadLetters) => Ok(receive(&self.dead_letters(None), input)),
+            ("ReceiveMessage", Target::DeadLetterQueue(name)) => {
+                Ok(receive(&self.dead_letters(Some(name)), input))
+            }
+            ("StartMessageMoveTask", Target::DeadLetterQueue(name)) => self.redrive(name, input),
+            ("StartMessageMoveTask", Target::DeadLetters) => {
+                unsupported("Name one dead-letter queue to move messages from")
+            }
+            ("SendMessage" | "SendMessageBatch", Target::DeadLetters | Target::DeadLetterQueue(_)) => {
+                unsupported("Messages are not sent to a dead-letter queue")
             }
             ("ReceiveMessage" | "StartMessageMoveTask", Target::Queue(_)) => {
-                unsupported("Messages are received and moved from the dead-letter queue only")
+                unsupported("Messages are received and moved from dead-letter queues only")
             }
             _ => Err(AwsError::unknown_operation(operation, OPERATIONS)),
         }
@@ -84,7 +116,7 @@ impl Sqs {
 
     /// The queue that producers send to.
     fn producers_queue(&self) -> Option<&FunctionQueue> {
-        self.queues.iter().find(|queue| !self.is_bus_queue(queue))
+        self.queues.iter().find(|queue| !self.is_bus_queue(queue) && !is_retry(queue))
     }
 
     /// The queue that a call names by its URL, its ARN or its name, which is the one here or the one in the template.
@@ -99,8 +131,11 @@ impl Sqs {
         if let Some(queue) = named.or_else(|| self.producers_queue().filter(|_| name == QUEUE)) {
             return Ok(Target::Queue(queue));
         }
-        if name == DEAD_LETTERS || self.queues.iter().any(|queue| queue.source.dead_letters == name) {
+        if name == DEAD_LETTERS {
             return Ok(Target::DeadLetters);
+        }
+        if let Some(queue) = self.queues.iter().find(|queue| queue.source.dead_letters == name) {
+            return Ok(Target::DeadLetterQueue(&queue.source.dead_letters));
         }
         let queues = self.queues.iter().map(Target::Queue);
         let known: Vec<String> =
@@ -112,6 +147,7 @@ impl Sqs {
     fn url_of(&self, target: &Target<'_>) -> String {
         let name = match target {
             Target::DeadLetters => DEAD_LETTERS,
+            Target::DeadLetterQueue(name) => name,
             Target::Queue(queue) => match self.producers_queue() {
                 Some(producers) if producers.source.queue == queue.source.queue => QUEUE,
                 _ => &queue.source.queue,
@@ -120,40 +156,38 @@ impl Sqs {
         format!("{}/dev/{name}", self.url)
     }
 
-    /// All dead letters, those of each queue oldest first.
-    fn dead_letters(&self) -> Vec<Message> {
-        self.queues.iter().flat_map(|queue| queue.queue.dead_letters()).collect()
+    /// The dead letters of the dead-letter queue of this name, or of all of them. Those of each queue are oldest first.
+    fn dead_letters(&self, name: Option<&str>) -> Vec<Message> {
+        let is_named = |queue: &&FunctionQueue| name.is_none_or(|name| queue.source.dead_letters == name);
+        self.queues.iter().filter(is_named).flat_map(|queue| queue.queue.dead_letters()).collect()
     }
 
-    /// Receives the first dead letters. The next call gets them again, whatever visibility timeout this one asks for.
-    fn receive(&self, input: &Value) -> Value {
-        let count = input["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, MAX_RECEIVED);
-        let letters = self.dead_letters();
-        let shown = |letter: &Message| {
-            json!({
-                "MessageId": letter.id,
-                "ReceiptHandle": letter.id,
-                "MD5OfBody": body_md5(&letter.body),
-                "Body": letter.body,
-                "Attributes": { "ApproximateReceiveCount": letter.receives.to_string() },
-            })
-        };
-        json!({ "Messages": letters.iter().zip(0..count).map(|(letter, _)| shown(letter)).collect::<Vec<_>>() })
-    }
-
-    fn redrive(&self) -> Value {
-        let messages: usize = self.queues.iter().map(|queue| queue.queue.redrive()).sum();
+    /// Moves the messages of a dead-letter queue to the queues that they come from. Messages that were sent to it come from
+    /// none, so that their destination must be named.
+    fn redrive(&self, name: &str, input: &Value) -> Result<Value, AwsError> {
+        let destination = text(input, "DestinationArn")?.and_then(|arn| arn.rsplit(':').next());
+        let sources: Vec<_> = self.queues.iter().filter(|queue| queue.source.dead_letters == name).collect();
+        let is_named = |queue: &&FunctionQueue| destination == Some(queue.source.queue.as_str());
+        if sources.iter().any(|queue| is_retry(queue) && !is_named(queue))
+            || (destination.is_some() && !sources.iter().any(is_named))
+        {
+            let detail = "Messages of RefusedQueue move to RetryQueue; name it as the DestinationArn. The others go back \
+                          to where they came from.";
+            return Err(AwsError::new("InvalidParameterValue", detail));
+        }
+        let messages: usize = sources.iter().map(|queue| queue.queue.redrive()).sum();
         tracing::info!(messages, "redrove dead letters");
-        json!({ "TaskHandle": Uuid::new_v4().to_string() })
+        Ok(json!({ "TaskHandle": Uuid::new_v4().to_string() }))
     }
 
     /// The response with all dead letters, oldest first.
     pub(super) fn show_dead_letters(&self) -> Response<Body> {
-        let letters = self.dead_letters();
+        let letters = self.dead_letters(None);
         let shown = |letter: &Message| {
             json!({
                 "message_id": letter.id,
                 "body": letter.body,
+                "attributes": letter.label.attributes,
                 "receive_count": letter.receives,
                 "sent_at": letter.sent,
                 "first_received_at": letter.first_received,
@@ -164,7 +198,36 @@ impl Sqs {
     }
 }
 
-fn send(queue: &Queue, input: &Value) -> Result<Value, AwsError> {
+/// Whether the recorders forward to this queue.
+fn is_retry(queue: &FunctionQueue) -> bool {
+    queue.source.function == RETRY
+}
+
+/// Receives the first dead letters. The next call gets them again, whatever visibility timeout this one asks for.
+fn receive(letters: &[Message], input: &Value) -> Value {
+    let count = input["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, MAX_RECEIVED);
+    let shown = |letter: &Message| {
+        let attribute = |(name, value): (&String, &String)| {
+            (name.clone(), json!({ "DataType": "String", "StringValue": value }))
+        };
+        let attributes: Map<String, Value> = letter.label.attributes.iter().map(attribute).collect();
+        let mut shown = json!({
+            "MessageId": letter.id,
+            "ReceiptHandle": letter.id,
+            "MD5OfBody": body_md5(&letter.body),
+            "Body": letter.body,
+            "Attributes": { "ApproximateReceiveCount": letter.receives.to_string() },
+        });
+        if input["MessageAttributeNames"].is_array() {
+            shown["MessageAttributes"] = attributes.into();
+        }
+        shown
+    };
+    json!({ "Messages": letters.iter().zip(0..count).map(|(letter, _)| shown(letter)).collect::<Vec<_>>() })
+}
+
+/// Sends a message to a queue, or to its dead letters.
+fn send(queue: &Queue, input: &Value, sender: &str, is_dead: bool) -> Result<Value, AwsError> {
     let body = text(input, "MessageBody")?.filter(|body| !body.is_empty()).ok_or_else(|| {
         AwsError::new("MissingParameter", "The request must contain the parameter MessageBody.")
     })?;
@@ -181,17 +244,30 @@ fn send(queue: &Queue, input: &Value) -> Result<Value, AwsError> {
         delay => delay.as_u64().filter(|delay| *delay <= MAX_DELAY_SECONDS),
     };
     let delay = delay.ok_or_else(|| invalid(format!("DelaySeconds must be 0 to {MAX_DELAY_SECONDS}.")))?;
-    let id = queue.send(body.to_owned(), Duration::from_secs(delay));
+    let label = Label { sender: sender.to_owned(), attributes: attributes(input) };
+    if is_dead {
+        let id = queue.send_dead(body.to_owned(), label);
+        return Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }));
+    }
+    let id = queue.send_labelled(body.to_owned(), label, Duration::from_secs(delay));
     let id = id.map_err(|full| AwsError::new(THROTTLED, full.to_string()))?;
     Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }))
 }
 
-fn send_batch(queue: &Queue, input: &Value) -> Result<Value, AwsError> {
+/// The message attributes that are texts.
+fn attributes(input: &Value) -> BTreeMap<String, String> {
+    let attributes = input["MessageAttributes"].as_object();
+    let text =
+        |(name, value): (&String, &Value)| Some((name.clone(), value["StringValue"].as_str()?.to_owned()));
+    attributes.into_iter().flatten().filter_map(text).collect()
+}
+
+fn send_batch(queue: &Queue, input: &Value, sender: &str, is_dead: bool) -> Result<Value, AwsError> {
     let entries = list(input, "Entries")?;
     check_batch(entries)?;
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in entries {
-        match send(queue, entry) {
+        match send(queue, entry, sender, is_dead) {
             Ok(mut sent) => {
                 sent["Id"] = entry["Id"].clone();
                 successful.push(sent);

@@ -78,6 +78,9 @@ pub enum Missing {
 /// Something that a caller may not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
+    /// Sending to the queue of what the recorders forward.
+    #[error("not allowed to forward")]
+    Forward,
     /// Read the feed of a workspace.
     #[error("the caller may not read this workspace")]
     ReadWorkspace,

@@ -82,6 +82,7 @@ impl Problem {
                     Forbidden::ReadOrganization => {
                         "You do not have permission to view activities for this organization"
                     }
+                    Forbidden::Forward => "Only the recorders send to this queue",
                     Forbidden::Record => "Recording needs the scope activity:write",
                     Forbidden::RecordThere => {
                         "This token may not record for this workspace: its claims narrow it to others"
