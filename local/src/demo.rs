@@ -41,7 +41,7 @@ pub async fn record(store: Store, jitter: fastrand::Rng, now: Timestamp) -> Resu
     for result in Recorder::new(store, jitter).record(events, deadline).await.results {
         match result {
             // The demo workspace of another version of this program serves as well.
-            Err(Error::Conflict { detail, .. }) => {
+            Err(Error::Conflict { detail, .. } | Error::IdTaken { detail, .. }) => {
                 tracing::warn!(detail, "kept another version of the demo workspace");
             }
             Err(error) => return Err(failed(&error)),

@@ -26,6 +26,7 @@ mod removals;
 mod samples;
 mod simulation;
 mod subscriptions;
+mod taken_ids;
 mod template;
 mod unknown_workspaces;
 mod verify;

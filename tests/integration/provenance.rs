@@ -38,7 +38,7 @@ async fn given(world: &World, ws: &str, id: &str) {
 }
 
 /// Takes the provenance away from an activity, as of one that was recorded before it was kept.
-async fn forget_provenance(world: &World, id: &str) {
+pub(crate) async fn forget_provenance(world: &World, id: &str) {
     let sk = format!("AT#2025-01-01T00:00:00.000000#{id}");
     let update = world.client.update_item().table_name(&world.table);
     let update = update.key("pk", AttributeValue::S("WS#ws".into())).key("sk", AttributeValue::S(sk));

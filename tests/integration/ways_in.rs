@@ -28,7 +28,7 @@ pub(crate) async fn provenance(world: &World, id: &str) -> String {
     item["recorded"].as_s().unwrap().clone()
 }
 
-fn batch_from(sender: &str, body: &Value) -> Value {
+pub(crate) fn batch_from(sender: &str, body: &Value) -> Value {
     let mut batch = Message::batch(&[Message::new("m-1", body.to_string())]);
     batch["Records"][0]["attributes"]["SenderId"] = json!(sender);
     batch

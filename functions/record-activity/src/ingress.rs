@@ -177,7 +177,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Lets an event in that this sender may record, and notes what the sender was granted, which the recorder judges.
+    /// Lets an event in that this sender may record, and notes what the sender was granted, which the recorder judges,
+    /// and whether they may know who recorded another activity.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for an event about the directory, when the sender may not change it.
@@ -194,6 +195,7 @@ impl Sender {
             return Err(Error::bad_input("created_at", detail));
         }
         event.grants = Arc::clone(&self.grants);
+        event.sees_principals = self.may_change_directory;
         Ok(event)
     }
 }

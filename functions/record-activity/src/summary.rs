@@ -30,6 +30,8 @@ pub struct Summary {
     pub failed: usize,
     /// Events among them that are new in the log and had no effect on workspaces and members, because something else holds.
     pub superseded: usize,
+    /// Conflicts among them with an activity that another principal recorded.
+    pub ids_taken: usize,
     /// How often a request was retried.
     pub retries: u32,
     /// How long recording took.
@@ -54,6 +56,7 @@ impl Summary {
             rejected: 0,
             failed: 0,
             superseded: 0,
+            ids_taken: 0,
             retries,
             took,
         };
@@ -61,10 +64,11 @@ impl Summary {
             if let Ok(WriteOutcome::New(recorded)) = result {
                 summary.superseded += usize::from(recorded.superseded.is_some());
             }
+            summary.ids_taken += usize::from(matches!(result, Err(Error::IdTaken { .. })));
             let count = match result {
                 Ok(WriteOutcome::New(_)) => &mut summary.recorded,
                 Ok(WriteOutcome::Repeat(_)) => &mut summary.duplicates,
-                Err(Error::Conflict { .. }) => &mut summary.conflicts,
+                Err(Error::Conflict { .. } | Error::IdTaken { .. }) => &mut summary.conflicts,
                 Err(error) if error.is_ours() => &mut summary.failed,
                 Err(_) => &mut summary.rejected,
             };
@@ -87,6 +91,7 @@ impl Summary {
                 ("Rejected", count(self.rejected)),
                 ("Failed", count(self.failed)),
                 ("Superseded", count(self.superseded)),
+                ("IdsTaken", count(self.ids_taken)),
                 ("Retries", u64::from(self.retries)),
             ],
             fields: Map::from_iter([

@@ -1,5 +1,8 @@
 //! Everything that can go wrong, in the domain's words. Each API turns these into its own words and statuses.
 
+use crate::ids::ActivityId;
+use crate::provenance::RecordedBy;
+
 /// A result of this project's libraries.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -37,6 +40,14 @@ pub enum Error {
         /// The member at fault, always `id`.
         field: &'static str,
         /// Which id, and what to do.
+        detail: String,
+    },
+    /// The id names an activity with other content, which another principal recorded.
+    #[error("{field}: {detail}")]
+    IdTaken {
+        /// The member at fault, always `id`.
+        field: &'static str,
+        /// Which id, who has it if the caller may know that, and what to do.
         detail: String,
     },
     /// The body or one of its events exceeds a limit.
@@ -144,6 +155,16 @@ impl Error {
         Self::BadInput { field: field.into(), detail: detail.into() }
     }
 
+    /// A [`Error::IdTaken`], which names the `owner` if there is one.
+    pub fn id_taken(id: &ActivityId, owner: Option<&RecordedBy>) -> Self {
+        let owner = owner.map_or_else(String::new, |owner| format!(" ({owner})"));
+        let detail = format!(
+            "{id} is recorded with other content by another principal{owner}; another event needs another id, one that \
+             others cannot guess"
+        );
+        Self::IdTaken { field: "id", detail }
+    }
+
     /// A [`Error::TooLarge`] of `field`.
     pub fn too_large(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::TooLarge { field: field.into(), detail: detail.into() }
@@ -169,6 +190,7 @@ impl Error {
             Self::Forbidden(forbidden) => Self::Forbidden(*forbidden),
             Self::NotFound(missing) => Self::NotFound(*missing),
             Self::Conflict { field, detail } => Self::Conflict { field, detail: detail.clone() },
+            Self::IdTaken { field, detail } => Self::IdTaken { field, detail: detail.clone() },
             Self::TooLarge { field, detail } => Self::too_large(field, detail),
             Self::Throttled(_) => Self::Throttled(source()),
             Self::Unavailable(_) => Self::Unavailable(source()),

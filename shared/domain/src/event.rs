@@ -135,6 +135,8 @@ pub struct InputEvent {
     pub size: usize,
     /// The organizations and workspaces for which its sender may record. The recorder judges it by the workspace's entry.
     pub grants: Arc<Grants>,
+    /// Whether its sender may know who recorded another activity: that needs the right to change the directory.
+    pub sees_principals: bool,
 }
 
 impl InputEvent {
@@ -195,7 +197,7 @@ impl InputEvent {
             return Err(Error::bad_input("created_at", detail));
         }
         let fingerprint = fingerprint(&activity)?;
-        Ok(Self { activity, timed, fingerprint, size, grants: Arc::default() })
+        Ok(Self { activity, timed, fingerprint, size, grants: Arc::default(), sees_principals: false })
     }
 }
 

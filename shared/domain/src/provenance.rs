@@ -1,5 +1,7 @@
 //! Provenance: when, on which way and by whom an activity was recorded. The recorder sets it, and a producer cannot.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -69,6 +71,13 @@ impl RecordedBy {
         let whole = parts.iter().map(|part| encoded(part)).collect::<Vec<_>>().join(" ");
         let principal = (!whole.is_empty()).then(|| shortened(whole));
         Self { source, principal }
+    }
+}
+
+impl fmt::Display for RecordedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.source.as_str())?;
+        self.principal.iter().try_for_each(|principal| write!(f, " {principal}"))
     }
 }
 

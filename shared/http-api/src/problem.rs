@@ -48,6 +48,8 @@ pub enum Code {
     NotFound,
     /// Use another id.
     Conflict,
+    /// Use another id: somebody else has this one.
+    IdTaken,
     /// Send less.
     PayloadTooLarge,
     /// Send it again later, more slowly.
@@ -107,6 +109,9 @@ impl Problem {
             }
             Error::Conflict { field, detail } => {
                 (StatusCode::CONFLICT, Code::Conflict, (Some((*field).to_owned()), detail.clone()))
+            }
+            Error::IdTaken { field, detail } => {
+                (StatusCode::CONFLICT, Code::IdTaken, (Some((*field).to_owned()), detail.clone()))
             }
             Error::TooLarge { field, detail } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, of_field(field, detail))

@@ -2,6 +2,7 @@
 
 mod batch;
 mod effect;
+mod taken;
 mod writer;
 
 use std::collections::HashMap;
@@ -114,8 +115,8 @@ impl Recorder {
     /// the log or not; sent again, it is there once.
     ///
     /// # Errors
-    /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content, and
-    /// [`Error::NotFound`] when its workspace is unknown and no event of the call creates it.
+    /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content, or
+    /// [`Error::IdTaken`] if another principal recorded that; and [`Error::NotFound`] when its workspace is unknown and no event of the call creates it.
     pub async fn record(&self, events: Vec<InputEvent>, deadline: Instant) -> Report {
         let call = Call { deadline, retries: AtomicU32::new(0) };
         let mut by_workspace: HashMap<WorkspaceId, Vec<(Index, InputEvent)>> = HashMap::new();

@@ -3,17 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use domain::activity::Activity;
 use domain::directory::{self, EntryKey, Superseded, creates_workspace, organization_of};
 use domain::error::{Forbidden, Missing};
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
+use domain::position::TimePosition;
 use domain::{Error, Result};
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use store::{COUNTER_SHARDS, OrgPartition, PreparedEvent, StoredId, Transaction, TransactionOutcome};
 use uuid::Uuid;
 
 use crate::batch::{Batch, Index, Placement, Queue};
-use crate::{Call, Recorded, Recorder, WriteOutcome, effect, locked};
+use crate::{Call, Recorded, Recorder, WriteOutcome, effect, locked, taken};
+
+/// Activities that are read at once to find out who recorded them.
+const MAX_CONCURRENT_LOOKUPS: usize = 8;
 
 const NOT_GRANTED: Error = Error::Forbidden(Forbidden::RecordThere);
 
@@ -233,13 +239,12 @@ impl<'a> Writer<'a> {
 
     /// The results of events, and of their duplicates, given what is in the log under their ids.
     async fn finish(&self, events: Vec<(Index, InputEvent, StoredId)>, is_new: bool) {
-        let mut outcomes = Vec::with_capacity(events.len());
-        for (index, event, stored) in events {
-            let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
-            outcomes.push((index, outcome(event, is_new, &stored)));
-            outcomes
-                .extend(duplicates.into_iter().map(|(index, event)| (index, outcome(event, false, &stored))));
-        }
+        let of_ids: Vec<_> = events
+            .into_iter()
+            .map(|(index, event, stored)| self.outcomes(index, event, stored, is_new))
+            .collect();
+        let of_ids = stream::iter(of_ids).buffered(MAX_CONCURRENT_LOOKUPS).collect::<Vec<_>>().await;
+        let outcomes: Vec<(Index, Result<WriteOutcome>)> = of_ids.into_iter().flatten().collect();
         let recorded: Vec<&WriteOutcome> =
             outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
         let effects = effect::superseded(self.recorder, self.call, &recorded).await;
@@ -252,6 +257,36 @@ impl<'a> Writer<'a> {
             });
             self.push(index, outcome);
         }
+    }
+
+    /// The outcomes of an event and of its duplicates, given what is in the log under their id. Only if any of them has
+    /// other content, it reads who recorded that.
+    async fn outcomes(
+        &self,
+        index: Index,
+        event: InputEvent,
+        stored: StoredId,
+        is_new: bool,
+    ) -> Vec<(Index, Result<WriteOutcome>)> {
+        let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
+        let all: Vec<_> = std::iter::once((index, event)).chain(duplicates).collect();
+        let owner = if all.iter().all(|(_, event)| is_same(event, &stored)) {
+            Ok(None)
+        } else if is_new {
+            Ok(all[0].1.activity.recorded.as_ref().map(|recorded| recorded.recorded_by.clone()))
+        } else {
+            let position = TimePosition { created_at: stored.created_at, id: all[0].1.activity.id.clone() };
+            taken::owner(self.recorder, self.call, &self.workspace, &position).await
+        };
+        let outcome = |(at, event): (Index, InputEvent)| {
+            let outcome = match &owner {
+                _ if is_same(&event, &stored) => Ok(recorded(event, is_new && at == index, &stored)),
+                Ok(owner) => Err(taken::conflict(&event, owner.as_ref())),
+                Err(error) => Err(error.duplicate()),
+            };
+            (at, outcome)
+        };
+        all.into_iter().map(outcome).collect()
     }
 
     /// Fails the events that their senders may not record here, and those about the directory that come without a version
@@ -311,19 +346,18 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The outcome of an event, given what is in the log under its id.
-fn outcome(event: InputEvent, is_new: bool, stored: &StoredId) -> Result<WriteOutcome> {
-    let InputEvent { mut activity, timed, fingerprint, .. } = event;
+/// Whether an event says what is in the log under its id.
+fn is_same(event: &InputEvent, stored: &StoredId) -> bool {
     // A time that the producer did not give is ours, and differs from one delivery to the next.
-    let is_same_time = !timed || activity.created_at == stored.created_at;
-    if fingerprint != stored.fingerprint || !is_same_time {
-        let id = &activity.id;
-        let detail = format!("{id} is recorded with other content; another event needs another id");
-        return Err(Error::Conflict { field: "id", detail });
-    }
-    activity.created_at = stored.created_at;
+    let is_same_time = !event.timed || event.activity.created_at == stored.created_at;
+    event.fingerprint == stored.fingerprint && is_same_time
+}
+
+/// The outcome of an event that is in the log.
+fn recorded(event: InputEvent, is_new: bool, stored: &StoredId) -> WriteOutcome {
+    let activity = Activity { created_at: stored.created_at, ..event.activity };
     let recorded = Recorded { activity, superseded: None };
-    Ok(if is_new { WriteOutcome::New(recorded) } else { WriteOutcome::Repeat(recorded) })
+    if is_new { WriteOutcome::New(recorded) } else { WriteOutcome::Repeat(recorded) }
 }
 
 impl WriteOutcome {

@@ -16,6 +16,7 @@ const EVENTS: &[&str] = &[
     "DestinationDeliveryFailures",
     "InvocationsFailedToBeSentToDlq",
     "Superseded",
+    "IdsTaken",
 ];
 
 fn alarms(template: &Template) -> Vec<(&str, &Value)> {
@@ -94,7 +95,7 @@ async fn alarms_watch_metrics_that_the_recorders_write() {
             }
         }
     }
-    for metric in ["Rejected", "Conflicts", "Failed", "Recorded"] {
+    for metric in ["Rejected", "Conflicts", "IdsTaken", "Failed", "Recorded"] {
         for (function, _) in &sources {
             assert!(watched.contains(&(metric, function.as_str())), "{metric} of {function} is not watched");
         }
