@@ -21,7 +21,7 @@ use subscriptions::verify::Verifier;
 use crate::async_invocations::AsyncInvocations;
 use crate::aws::Aws;
 use crate::background::BackgroundWork;
-use crate::functions::{API_TIMEOUT, Function, Functions, Recorders};
+use crate::functions::{API_TIMEOUT, Function, Functions, RETRY, Recorders};
 use crate::http_api::{self, HttpApi, HttpCall, NoRoute, RouteMatch};
 use crate::queue::{FunctionQueue, Queue};
 use crate::queue_poller::QueuePoller;
@@ -109,7 +109,7 @@ impl Gateway {
         // Nobody's credentials are checked here, so that everybody may change the directory by queue and bus.
         // Nobody can guess the recorders' access key id, which stands for their roles.
         let recorder = format!("AROA{}", uuid::Uuid::new_v4().simple());
-        let forwarder = template.forwarding_queues().map(|queues| forwarder(&domain, &recorder, queues));
+        let forwarder = template.forwarding_queues(RETRY).map(|queues| forwarder(&domain, &recorder, queues));
         let recorders = Recorders::new(&Principals::All, &Principals::parse(&recorder), |ingress| {
             App::new(ingress, store.clone(), Arc::clone(&clock), jitter.fork(), log_summaries())
                 .with_forwarder(forwarder.clone())

@@ -5,8 +5,6 @@ mod yaml;
 
 use yaml_serde::{Mapping, Value};
 
-use crate::functions::RETRY;
-
 use sources::{Scope, function_name};
 use yaml::{at, list, map, strings, text, when_true};
 
@@ -133,9 +131,9 @@ impl Template {
         target(list(at(rule, &["Properties", "Targets"])).next()?.get("Arn")?)
     }
 
-    /// The logical ids of the queues to which the recorders forward: of what is tried later, and of what is not.
-    pub fn forwarding_queues(&self) -> Option<(&str, &str)> {
-        let (_, recorder) = self.functions().find(|(name, _)| name == RETRY)?;
+    /// The logical ids of the queues to which a recorder forwards: of what is tried later, and of what is not.
+    pub fn forwarding_queues(&self, recorder: &str) -> Option<(&str, &str)> {
+        let (_, recorder) = self.functions().find(|(name, _)| name == recorder)?;
         let variables = at(recorder, &["Properties", "Environment", "Variables"])?;
         let queue = |name| target(variables.get(name)?);
         Some((queue("RETRY_QUEUE_URL")?, queue("REFUSED_QUEUE_URL")?))
