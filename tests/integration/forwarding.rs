@@ -66,8 +66,11 @@ async fn poison_is_refused_at_once_with_its_reason() {
     let (world, forwards) = World::new().await.forwarding();
     world.given_workspace("ws").await;
     world.given([event("taken", AT)]).await;
-    let mut other = event("taken", AT);
-    other["details"] = json!({ "status": "open" });
+    assert!(failed(&world, QUEUE, &[message("own", &event("own", AT))]).await.is_empty());
+    let [mut taken, mut own] = [event("taken", AT), event("own", AT)];
+    for other in [&mut taken, &mut own] {
+        other["details"] = json!({ "status": "open" });
+    }
     let mut large = event("large", AT);
     large["details"]["x"] = json!("y".repeat(70_000));
     let takeover = change("mallory", "member.added", json!({ "user": "mallory", "role": "owner" }));
@@ -77,7 +80,8 @@ async fn poison_is_refused_at_once_with_its_reason() {
         (QUEUE, Message::new("not-json", "{"), "BAD_USER_INPUT"),
         (QUEUE, message("no-actor", &without(event("a", AT), &["actor_id"])), "BAD_USER_INPUT"),
         (QUEUE, message("envelope", &envelope(&event("a", AT))), "BAD_USER_INPUT"),
-        (QUEUE, message("conflict", &other), "CONFLICT"),
+        (QUEUE, message("conflict", &own), "CONFLICT"),
+        (QUEUE, message("taken", &taken), "ID_TAKEN"),
         (QUEUE, message("large", &large), "PAYLOAD_TOO_LARGE"),
         (QUEUE, message("forbidden", &takeover), "FORBIDDEN"),
         (BUS, message("torn", &torn), "BAD_USER_INPUT"),
@@ -102,7 +106,7 @@ async fn poison_is_refused_at_once_with_its_reason() {
     let contents = check(&world.client, &world.table).await;
     let ours: BTreeSet<&str> = contents.activities["ws"].iter().map(String::as_str).collect();
     assert!(ours.contains("good-record-queue") && ours.contains("good-record-bus"));
-    assert_eq!(ours.len(), 5 + 1 + 2);
+    assert_eq!(ours.len(), 5 + 2 + 2);
 }
 
 #[tokio::test]
