@@ -1,7 +1,6 @@
 //! Everything that can go wrong, in the domain's words. Each API turns these into its own words and statuses.
 
-use crate::ids::ActivityId;
-use crate::provenance::RecordedBy;
+use std::fmt::Display;
 
 /// A result of this project's libraries.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -156,7 +155,7 @@ impl Error {
     }
 
     /// A [`Error::IdTaken`], which names the `owner` if there is one.
-    pub fn id_taken(id: &ActivityId, owner: Option<&RecordedBy>) -> Self {
+    pub fn id_taken(id: impl Display, owner: Option<impl Display>) -> Self {
         let owner = owner.map_or_else(String::new, |owner| format!(" ({owner})"));
         let detail = format!(
             "{id} is recorded with other content by another principal{owner}; another event needs another id, one that \
