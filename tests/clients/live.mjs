@@ -10,7 +10,7 @@ const { ROOT, GATEWAY, TOKEN } = process.env;
 const SOCKET = `${GATEWAY.replace("http", "ws")}/graphql`;
 const read = (path) => readFileSync(`${ROOT}/${path}`, "utf8");
 const token = async (query) => (await (await fetch(`${GATEWAY}/dev/token?${query}`)).json()).access_token;
-const write = await token("sub=service&scope=activity:write");
+const write = await token("sub=service&scope=activity:write+activity:admin");
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function until(what, holds, seconds = 30) {
