@@ -99,6 +99,14 @@ impl Subscriber {
         self.read(world);
     }
 
+    /// Reads its messages, and connects again if it was disconnected.
+    async fn reconnect_if_closed(&mut self, world: &SubscriberWorld) {
+        self.read(world);
+        if !world.sockets.is_open(&self.connection) {
+            self.connect(world).await;
+        }
+    }
+
     /// Loses its connection, without a `$disconnect`.
     fn lose_connection(&mut self, world: &SubscriberWorld) {
         self.read(world);
