@@ -5,8 +5,9 @@
 #
 # The folder is one that `sam build` made for this machine. deploy.py creates a stack, records over HTTP, queue, bus and
 # invocations, reads back, and subscribes, as smoke.py does on a real stack. Then come a second environment, an update and a
-# delete; the gateway's program verifies each log. deploy_template.py says what the emulator needs otherwise, and docs/operating.md what it cannot show. Needs what
-# .ci/requirements.txt lists, in the environment of the python3 on the path.
+# delete; the gateway's program verifies each log. deploy_template.py says what the emulator needs otherwise, and
+# docs/operating.md what it cannot show. Needs what .ci/requirements.txt lists, in the environment of the python3 on the
+# path.
 set -euo pipefail
 
 # shellcheck source=tests/common.sh

@@ -1,7 +1,7 @@
 """Makes a copy of the built template that the emulator ministack can deploy; see deploy.sh.
 
-The copy keeps the transform, the resources, their properties and the policies. What it changes lets the emulator run what AWS
-runs, and each change says why. Nothing here may hide a fault of the template.
+The copy keeps the transform, the resources, their properties and the policies. Each change lets the emulator run what AWS
+runs, and says why. Nothing here may hide a fault of the template.
 """
 
 import copy

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -14,7 +14,8 @@ use crate::Result;
 use crate::report::Report;
 use crate::stats::Times;
 use crate::subscribers::{
-    QUERY, create_workspace, listen, members, open, peak_memory, record, service_token, start, subscribe,
+    QUERY, comment, create_workspace, listen, members, open, peak_memory, record, service_token, start,
+    subscribe,
 };
 
 /// Subscriptions that the other tenant asks for.
@@ -37,15 +38,14 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// Measures the gateway at this path, in processes of its own.
 pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
     let (alone, _) = quiet_tenant(gateway, 0).await?;
-    let times = |times: &Times| format!("{:.1} ms, 99% within {:.1} ms", times.median(), times.p99());
-    report.note("update of a quiet tenant alone, median", times(&alone));
+    report.note("update of a quiet tenant alone, median", alone.to_string());
     for users in [1, 10] {
         let (beside, begun) = quiet_tenant(gateway, users).await?;
         let factor = beside.median() / alone.median();
         let what = format!(
             "… beside {begun} subscriptions of another tenant's {users} users, of {SUBSCRIPTIONS} asked for"
         );
-        let figures = format!("{}: {factor:.1} times", times(&beside));
+        let figures = format!("{beside}: {factor:.1} times");
         // Many users may have as much as they need, and a batch of theirs takes its time.
         if users > 1 {
             report.note(what, figures);
@@ -157,11 +157,4 @@ async fn many_documents(gateway: &Path) -> Result<(f64, f64, usize)> {
     let memory = peak_memory(&process)?;
     process.kill().await?;
     Ok((before, memory, received))
-}
-
-fn comment(n: usize, text: &str) -> Value {
-    json!({
-        "id": format!("n-{n}"), "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
-        "action": "comment.created", "details": { "text": text }
-    })
 }

@@ -1,5 +1,6 @@
 //! Medians and percentiles.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The times of one measurement.
@@ -26,5 +27,12 @@ impl Times {
         sorted.sort_unstable();
         let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
         sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    }
+}
+
+/// The median and the 99th percentile.
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} ms, 99% within {:.1} ms", self.median(), self.p99())
     }
 }

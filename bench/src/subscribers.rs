@@ -38,7 +38,7 @@ const MAX_CONCURRENT_CONNECTS: usize = 20;
 /// The time limit of each step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What subscribers select.
+/// The document of the subscribers.
 pub(crate) const QUERY: &str = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) {
     mutation node { id category html createdAt createdBy { id name email } project { id name } }
 } }";
@@ -49,15 +49,14 @@ pub(crate) type Socket = WebSocketStream<TcpStream>;
 pub(crate) async fn measure(gateway: &Path, report: &mut Report) -> Result<()> {
     let (single, _) = deliver_to(gateway, 1).await?;
     let (crowd, memory) = deliver_to(gateway, SUBSCRIBERS).await?;
-    let times = |times: &Times| format!("{:.1} ms, 99% within {:.1} ms", times.median(), times.p99());
     report.note(
         format!("from recording to the one subscriber among {CONNECTIONS} connections, median"),
-        times(&single),
+        single.to_string(),
     );
     let (median, p99) = (crowd.median() - single.median(), crowd.p99() - single.p99());
     report.check(
         format!("… to each of {SUBSCRIBERS} subscribers among {CONNECTIONS} connections"),
-        format!("{}: {median:.1} and {p99:.1} ms more", times(&crowd)),
+        format!("{crowd}: {median:.1} and {p99:.1} ms more"),
         "< 50 and < 250 ms more",
         median < 50.0 && p99 < 250.0,
     );
@@ -94,11 +93,7 @@ async fn deliver_to(gateway: &Path, subscribers: usize) -> Result<(Times, f64)> 
     let mut times = Times::default();
     for n in 0..ACTIVITIES {
         let began = Instant::now();
-        let event = json!({
-            "id": format!("n-{n}"), "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
-            "action": "comment.created", "details": { "text": "Soon." }
-        });
-        record(address, &write, "subscribed", &event).await?;
+        record(address, &write, "subscribed", &comment(n, "Soon.")).await?;
         for _ in 0..subscribers {
             let (id, at): (String, Instant) =
                 tokio::time::timeout(TIMEOUT, delivered.recv()).await?.ok_or("all connections closed")?;
@@ -113,6 +108,14 @@ async fn deliver_to(gateway: &Path, subscribers: usize) -> Result<(Times, f64)> 
     drop(connections);
     process.kill().await?;
     Ok((times, memory))
+}
+
+/// The event of a comment.
+pub(crate) fn comment(n: usize, text: &str) -> Value {
+    json!({
+        "id": format!("n-{n}"), "issue_id": "issue-1", "actor_type": "user", "actor_id": "owner",
+        "action": "comment.created", "details": { "text": text }
+    })
 }
 
 /// The members `user-0`, `user-1` and so on.

@@ -117,7 +117,7 @@ pub struct Recorders {
 
 impl Recorders {
     /// The recorders, each made by `app` for its way in. On the queue and the bus, `directory` may change the directory.
-    /// What `forwarding` forwards is believed.
+    /// Messages that `forwarding` forwards are believed.
     pub fn new(directory: &Principals, forwarding: &Principals, mut app: impl FnMut(Ingress) -> App) -> Self {
         let forwarded = Forwarded { senders: forwarding.clone(), bus_directory: directory.clone() };
         Self {

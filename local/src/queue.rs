@@ -45,7 +45,7 @@ pub(crate) struct Message {
     pub(crate) receives: u64,
 }
 
-/// What a message has besides its text.
+/// The sender and the attributes of a message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Label {
     /// The access key id of its sender, or nothing.

@@ -192,7 +192,7 @@ pub struct SubscriberWorld {
     pub transport: Transport,
     /// The dispatcher of the functions.
     pub dispatcher: Dispatcher,
-    /// What the stream's function reported of altered items.
+    /// The altered items that the stream's function reported.
     pub alterations: Arc<Mutex<Vec<Alteration>>>,
     /// The name of the table of connections.
     pub table: String,

@@ -193,7 +193,7 @@ async fn units_of_events_with_the_longest_principal() {
         let batch = post(events.into()).await;
         measured.push((bytes, stored_size(&world, &id).await, alone, batch));
     }
-    // By the bytes of an event: its item and what provenance takes of it, in bytes; the units alone, and those of 49.
+    // The size of an event; its item and the provenance in it, in bytes; the units alone, and those of 49.
     assert_eq!(measured, [(600, (791, 105), 12.0, 396.0), (1_000, (1_192, 105), 18.0, 690.0)]);
     harness::check(&world.client, &world.table).await;
 }

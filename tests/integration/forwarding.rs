@@ -145,7 +145,7 @@ async fn parked_event_is_recorded_as_it_came_first() {
     let bare = without(event("", ""), &["id", "created_at"]);
     let mut first = message("m-1", &bare);
     first.sent -= 90_000;
-    // What a sender claims to be forwarded is not believed.
+    // A sender who claims to forward is not believed.
     first.attributes.insert("first-message-id".into(), "forged".into());
     first.attributes.insert("first-sender".into(), "AROAEXAMPLEACCOUNTS00".into());
     assert!(failed(&world, QUEUE, &[first]).await.is_empty());

@@ -101,7 +101,7 @@ async fn nobody_takes_over_a_workspace_of_another_tenant() {
     let own = json!({ "organizations": ["org-1"], "workspaces": ["new", "ws-1"] });
     assert_eq!(post(&world, "new", &own, created("created", Some("org-1"))).await.status, 201);
     assert_eq!(post(&world, "new", &own, of("new", event("first", AT))).await.status, 201);
-    // Who is granted both organizations may move it.
+    // A token for both organizations may move it.
     let mut moved = created("moved", Some("org-2"));
     moved["created_at"] = json!("2025-01-02T00:00:00Z");
     assert_eq!(post(&world, "new", &both, moved).await.status, 201);

@@ -64,7 +64,7 @@ fn recorders_may_write_no_item_without_its_key() {
     for function in recorders() {
         for statement in write_statements(&function) {
             let [action] = statement.actions.as_slice() else { panic!("{statement:?}") };
-            // What may be put may not be updated, and nothing may be deleted.
+            // Items that may be put may not be updated, and none may be deleted.
             let expected: &[&str] = match action.as_str() {
                 "dynamodb:PutItem" => &["WS#*", "ID#*"],
                 "dynamodb:UpdateItem" => &["COUNT#*", "DIR#*"],

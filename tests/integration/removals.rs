@@ -134,7 +134,7 @@ async fn event_without_effect_says_so_on_every_way() {
     let told: usize = world.summaries.lock().unwrap().iter().map(|summary| summary.superseded).sum();
     assert_eq!(told, 4);
     assert!(!reads(&world).await);
-    // What the answer says is true.
+    // The answer is right.
     world.advance(Duration::from_secs(4));
     let mut later = membership("again-5", Some("member"));
     later["created_at"] = json!(instant(15_001));
@@ -220,7 +220,7 @@ async fn simulation_never_lets_a_removed_member_read() {
         let world = World::new().await;
         world.given_workspace("ws").await;
         let mut now = 0;
-        // What truly happened, and when it arrives.
+        // The changes as they truly happened, and when they arrive.
         let (mut truth, mut arrivals, mut at) = (Vec::new(), Vec::new(), 20_000);
         for n in 0..2 + random.usize(..5) {
             let most = if random.bool() { 3_000 } else { 30_000 };

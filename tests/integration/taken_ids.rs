@@ -156,7 +156,7 @@ async fn messages_of_two_senders_in_one_batch_are_told_apart() {
     }
     world.transport.take_metered();
     assert_eq!(world.invoke("record-queue", &batch).await.0, "failed-2");
-    // Who recorded the first one is known without a read.
+    // The sender of the first one is known without a read.
     let metered = world.transport.take_metered();
     assert_eq!((metered.requests["GetItem"], metered.total()), (1, 2), "{metered:?}");
     let summary = world.summaries.lock().unwrap()[0].clone();

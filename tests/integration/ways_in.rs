@@ -119,7 +119,7 @@ async fn directory_needs_its_own_scope_over_http() {
     for scope in ["activity:write", "activity:write foo,activity:admin", "activity:write xactivity:admin"] {
         let refused = post(scope, takeover("a")).await;
         assert_eq!((refused.status, &refused.body["code"]), (403, &json!("FORBIDDEN")), "{scope}");
-        // Of several, only the event about the directory is refused.
+        // Only the event about the directory is refused, if there are several.
         let mut invited = takeover("b");
         invited["action"] = json!("member.promoted");
         let id = format!("fine-{}", scope.len());

@@ -23,7 +23,7 @@ pub(crate) async fn invoke(app: &App, payload: Value, context: &Context) -> Resu
     let (values, is_array) = crate::events(payload).map_err(|error| failure(&error, error.to_string()))?;
     let request = &context.request_id;
     // Lambda does not say who invoked.
-    let sender = app.ingress.sender(&[]);
+    let sender = app.ingress.sender(app.ingress.source, &[]);
     let parse = |(index, value)| {
         let id = if is_array { format!("{request}.{index}") } else { request.clone() };
         sender.admit(InputEvent::parse(value, &app.defaults(&sender, id, "id"))?)

@@ -4,6 +4,7 @@
 use domain::event::{Defaults, InputEvent, MAX_TIME_LEN};
 use domain::ids::MAX_ID_LEN;
 use domain::json::Members;
+use domain::provenance::Source;
 use domain::time::Timestamp;
 use domain::{Error, Result};
 use serde_json::Value;
@@ -54,7 +55,7 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> 
             return Err(Error::bad_input(ACTION, allowed));
         }
     }
-    let sender = ingress.sender(&[&format!("{account}/{source}")]);
+    let sender = ingress.sender(Source::EventBus, &[&format!("{account}/{source}")]);
     defaults.recorded_by = sender.recorded_by.clone();
     sender.admit(InputEvent::parse(Value::Object(detail), &defaults)?)
 }
@@ -62,7 +63,7 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::provenance::{RecordedBy, Source};
+    use domain::provenance::RecordedBy;
     use serde_json::json;
 
     fn defaults() -> Defaults {

@@ -53,38 +53,42 @@ pub struct Forwarder {
     pub refused_queue: String,
 }
 
-/// What is to become of a message that was not recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It stays in its queue and comes again.
-    Stay,
-    /// It is tried again after some seconds, and was parked since then.
-    Park(i64, Timestamp),
-    /// It is not tried again.
-    Refuse,
+/// The queue that a message is forwarded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// `RetryQueue`. The message is tried again after so many seconds, and was parked since then.
+    Retry(i64, Timestamp),
+    /// `RefusedQueue`. The message is not tried again.
+    Refused,
 }
 
-impl Fate {
-    /// The fate of a message whose recording ended in `error`, at `now`, when it was received for the `receives`th time.
-    pub(crate) fn of(error: &Error, parked: Option<Timestamp>, receives: u32, now: Timestamp) -> Self {
+impl Destination {
+    /// The destination of a message whose recording ended in `error`, at `now`, when it was received for the `receives`th
+    /// time; `None` if it stays in its queue and comes again.
+    pub(crate) fn of(
+        error: &Error,
+        parked: Option<Timestamp>,
+        receives: u32,
+        now: Timestamp,
+    ) -> Option<Self> {
         let since = parked.unwrap_or(now);
         let spent = now.utc() - since.utc();
         match error {
             Error::NotFound(Missing::RecordedWorkspace) if spent < PARKING_TIME => {
                 let left = (PARKING_TIME - spent).num_milliseconds().div_euclid(1000) + 1;
-                Self::Park(spent.num_seconds().clamp(DELAYS.0, DELAYS.1).min(left), since)
+                Some(Self::Retry(spent.num_seconds().clamp(DELAYS.0, DELAYS.1).min(left), since))
             }
-            error if error.is_ours() && receives < LAST_RECEIVES => Self::Stay,
-            _ => Self::Refuse,
+            error if error.is_ours() && receives < LAST_RECEIVES => None,
+            _ => Some(Self::Refused),
         }
     }
 }
 
 /// A message to forward.
 pub(crate) struct Forward<'a> {
-    pub(crate) origin: &'a Origin,
+    pub(crate) origin: Origin,
     pub(crate) body: &'a str,
-    pub(crate) fate: Fate,
+    pub(crate) destination: Destination,
     pub(crate) error: &'a Error,
 }
 
@@ -93,21 +97,20 @@ impl Forwarder {
     pub async fn from_environment() -> Option<Self> {
         let queue = |name| env::var(name).ok().filter(|url| !url.is_empty());
         let (retry_queue, refused_queue) = (queue(RETRY_QUEUE_URL)?, queue(REFUSED_QUEUE_URL)?);
-        let mut endpoints = ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"].into_iter().flat_map(env::var);
         let mut config = config().credentials_provider(EnvironmentVariableCredentialsProvider::new());
         config.set_region(EnvironmentVariableRegionProvider::new().region().await);
-        config.set_endpoint_url(endpoints.find(|url| !url.is_empty()));
+        config.set_endpoint_url(store::endpoint_url("AWS_ENDPOINT_URL_SQS"));
         Some(Self { client: Client::from_conf(config.build()), retry_queue, refused_queue })
     }
 
-    /// Sends the messages, and returns for each whether the other queue has it. What began is not waited for longer than
+    /// Sends the messages, and returns for each whether the other queue has it. It waits for no request longer than until
     /// `deadline`, so that a message may be there although it is not known to be.
     pub(crate) async fn send(&self, messages: &[Forward<'_>], deadline: Instant) -> Vec<bool> {
         let mut requests: Vec<(&str, Vec<usize>)> = Vec::new();
         for queue in [&self.retry_queue, &self.refused_queue] {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             for (index, message) in messages.iter().enumerate() {
-                if self.queue_of(&message.fate) != Some(queue) {
+                if self.queue_of(message.destination) != queue {
                     continue;
                 }
                 let size = message.body.len() + ATTRIBUTE_BYTES;
@@ -137,11 +140,10 @@ impl Forwarder {
         sent
     }
 
-    fn queue_of(&self, fate: &Fate) -> Option<&String> {
-        match fate {
-            Fate::Stay => None,
-            Fate::Park(..) => Some(&self.retry_queue),
-            Fate::Refuse => Some(&self.refused_queue),
+    fn queue_of(&self, destination: Destination) -> &String {
+        match destination {
+            Destination::Retry(..) => &self.retry_queue,
+            Destination::Refused => &self.refused_queue,
         }
     }
 
@@ -163,12 +165,12 @@ fn entry(index: usize, message: &Forward<'_>) -> Result<SendMessageBatchRequestE
     let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(message.body);
     let mut origin = message.origin.clone();
     let (mut delay, mut said) = (0, Vec::new());
-    match message.fate {
-        Fate::Park(seconds, since) => {
+    match message.destination {
+        Destination::Retry(seconds, since) => {
             origin.parked = Some(since);
             delay = i32::try_from(seconds).unwrap_or_default();
         }
-        Fate::Refuse | Fate::Stay => {
+        Destination::Refused => {
             // Sent again by an operator, it has all the time once more.
             origin.parked = None;
             let Problem { code, detail, .. } = Problem::new(message.error, None);
@@ -215,7 +217,7 @@ mod tests {
         let start = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
         let unknown = Error::NotFound(Missing::RecordedWorkspace);
         let (mut now, mut parked, mut tries) = (start, None, 0);
-        while let Fate::Park(delay, since) = Fate::of(&unknown, parked, 1, now) {
+        while let Some(Destination::Retry(delay, since)) = Destination::of(&unknown, parked, 1, now) {
             assert!((1..=120).contains(&delay) && since == start, "{delay}");
             (now, parked, tries) = (now.plus(TimeDelta::seconds(delay)), Some(since), tries + 1);
         }
@@ -227,9 +229,10 @@ mod tests {
     fn only_what_may_succeed_stays() {
         let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
         let outage = Error::Unavailable("away".into());
-        assert_eq!(Fate::of(&outage, None, LAST_RECEIVES - 1, now), Fate::Stay);
-        assert_eq!(Fate::of(&outage, None, LAST_RECEIVES, now), Fate::Refuse);
-        assert_eq!(Fate::of(&Error::bad_input("id", "is bad"), None, 1, now), Fate::Refuse);
+        let refused = Some(Destination::Refused);
+        assert_eq!(Destination::of(&outage, None, LAST_RECEIVES - 1, now), None);
+        assert_eq!(Destination::of(&outage, None, LAST_RECEIVES, now), refused);
+        assert_eq!(Destination::of(&Error::bad_input("id", "is bad"), None, 1, now), refused);
         assert_eq!(reason("a\u{1}b"), "a\u{fffd}b");
     }
 }

@@ -115,20 +115,10 @@ impl Ingress {
         if self.forwarded.is_some() { RETRY } else { self.source.as_str() }
     }
 
-    /// The way in on which a forwarded message came first.
-    pub(crate) fn first(&self, source: Source) -> Self {
-        match &self.forwarded {
-            Some(forwarded) if source == Source::EventBus => {
-                Self { source, directory: forwarded.bus_directory.clone(), ..self.clone() }
-            }
-            _ => self.clone(),
-        }
-    }
-
     /// The way in that the environment names.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// For an unknown way in, and for a setting that cannot be read.
     pub fn from_environment() -> Result<Self, String> {
         let name = env::var(RECORD_SOURCE).unwrap_or_default();
         let principals = |name| Principals::parse(&env::var(name).unwrap_or_default());
@@ -152,10 +142,15 @@ impl Ingress {
         Ok(ingress.with_unknown_workspaces(allows_unknown))
     }
 
-    /// The sender whom the parts of `principal` identify.
-    pub(crate) fn sender(&self, principal: &[&str]) -> Sender {
-        let recorded_by = RecordedBy::new(self.source, principal);
-        let may_change_directory = self.directory.contains(recorded_by.principal.as_deref());
+    /// The sender whom the parts of `principal` identify, of an event that came first on the way `source`. That is this
+    /// way, unless it was forwarded.
+    pub(crate) fn sender(&self, source: Source, principal: &[&str]) -> Sender {
+        let recorded_by = RecordedBy::new(source, principal);
+        let directory = match &self.forwarded {
+            Some(forwarded) if source == Source::EventBus => &forwarded.bus_directory,
+            _ => &self.directory,
+        };
+        let may_change_directory = directory.contains(recorded_by.principal.as_deref());
         Sender { recorded_by, may_change_directory, grants: Arc::default() }
     }
 

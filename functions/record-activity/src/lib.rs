@@ -15,7 +15,6 @@ mod origin;
 mod queue;
 mod summary;
 
-use crate::ingress::Sender;
 use domain::event::{Defaults, InputEvent, MAX_BATCH};
 use domain::json::Exact;
 use domain::provenance::Source;
@@ -28,6 +27,8 @@ use serde_json::Value;
 use store::Store;
 use tokio::time::Instant;
 use tracing::Instrument as _;
+
+use crate::ingress::Sender;
 
 pub use actions::KnownAction;
 pub use forward::{Forwarder, LAST_RECEIVES, config};

@@ -94,7 +94,7 @@ pub(crate) fn attribute(value: &str) -> Result<MessageAttributeValue> {
     attribute.build().map_err(Error::internal)
 }
 
-/// The role or user that sent a message. Whoever assumes the role names its session, so that only the role counts.
+/// The role or user that sent a message. Anyone who assumes the role names its session, so that only the role counts.
 fn role(message: &SqsMessage) -> &str {
     let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
     sender.split(':').next().unwrap_or_default()

@@ -14,7 +14,7 @@ use lambda_runtime::{Context, Diagnostic};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::forward::{Fate, Forward, LAST_RECEIVES};
+use crate::forward::{Destination, Forward, LAST_RECEIVES};
 use crate::origin::Origin;
 use crate::{App, envelope};
 
@@ -71,16 +71,16 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
     }
     let forwarded = forward(app, &messages, &origins, &failed, deadline).await;
     let (mut response, mut unavailable) = (SqsBatchResponse::default(), BTreeMap::<String, Vec<&str>>::new());
-    for ((index, error), fate) in failed.into_iter().zip(forwarded) {
+    for ((index, error), destination) in failed.into_iter().zip(forwarded) {
         let (message_id, message) = &messages[index];
-        if fate.is_none() {
+        if destination.is_none() {
             response.add_failure(message_id);
         }
         // SQS keeps the message, but not the reason, so the log has it.
         if error.is_ours() {
             // An unavailable table fails many messages, which share a line.
             unavailable.entry(error.chain()).or_default().push(message_id);
-        } else if let Some(Fate::Park(delay, _)) = fate {
+        } else if let Some(Destination::Retry(delay, _)) = destination {
             tracing::info!(message_id, delay, reason = error.chain(), "parked message");
         } else {
             let receives = receives(message);
@@ -101,32 +101,27 @@ async fn forward(
     origins: &[Result<Origin>],
     failed: &[(usize, Error)],
     deadline: Instant,
-) -> Vec<Option<Fate>> {
+) -> Vec<Option<Destination>> {
     let mut forwarded = vec![None; failed.len()];
     let Some(forwarder) = &app.forwarder else { return forwarded };
     let now = (app.clock)();
-    let (mut positions, mut firsts) = (Vec::new(), Vec::new());
+    let (mut positions, mut forwards) = (Vec::new(), Vec::new());
     for (position, (index, error)) in failed.iter().enumerate() {
         let (id, message) = &messages[*index];
-        // What claims to be forwarded and is not is refused under its own name.
-        let origin = match &origins[*index] {
-            Ok(origin) => Ok(origin.clone()),
-            Err(_) => Origin::of(id, message, Source::Queue),
-        };
-        let Ok(origin) = origin else { continue };
-        let fate = Fate::of(error, origin.parked, receives(message), now);
-        if let Some(body) = message.body.as_deref().filter(|body| !body.is_empty() && fate != Fate::Stay) {
-            firsts.push((origin, body, fate, error));
+        // A message that claims to be forwarded and is not is refused under its own name.
+        let origin = origins[*index].as_ref().ok().cloned();
+        let Some(origin) = origin.or_else(|| Origin::of(id, message, Source::Queue).ok()) else { continue };
+        let destination = Destination::of(error, origin.parked, receives(message), now);
+        // SQS takes no empty body.
+        let body = message.body.as_deref().filter(|body| !body.is_empty());
+        if let (Some(destination), Some(body)) = (destination, body) {
+            forwards.push(Forward { origin, body, destination, error });
             positions.push(position);
         }
     }
-    let forwards: Vec<Forward<'_>> = firsts
-        .iter()
-        .map(|(origin, body, fate, error)| Forward { origin, body, fate: fate.clone(), error })
-        .collect();
     let sent = forwarder.send(&forwards, deadline).await;
     for ((position, forward), sent) in positions.into_iter().zip(forwards).zip(sent) {
-        forwarded[position] = sent.then_some(forward.fate);
+        forwarded[position] = sent.then_some(forward.destination);
     }
     forwarded
 }
@@ -141,14 +136,13 @@ fn origin(app: &App, id: &str, message: &SqsMessage) -> Result<Origin> {
 
 fn parse(app: &App, origin: &Origin, message: &SqsMessage) -> Result<InputEvent> {
     let body = message.body.as_deref().ok_or_else(|| Error::bad_input("body", "is required"))?;
-    let ingress = app.ingress.first(origin.source);
     let role = Some(origin.sender.as_str()).filter(|sender| !sender.is_empty());
-    let sender = ingress.sender(role.as_slice());
+    let sender = app.ingress.sender(origin.source, role.as_slice());
     let defaults =
         Defaults { created_at: origin.sent, ..app.defaults(&sender, origin.id.clone(), "messageId") };
     let value = strict::parse(body.as_bytes())?;
     if origin.source == Source::EventBus {
-        return envelope::parse(value, defaults, &ingress);
+        return envelope::parse(value, defaults, &app.ingress);
     }
     if envelope::is_envelope(&value) {
         let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \

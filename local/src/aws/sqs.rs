@@ -1,7 +1,7 @@
 //! SQS: sends to the queues, shows dead letters, and moves them back.
 //!
-//! What the recorders forward has message attributes, and the access key id in its signature for a sender. Nobody else may
-//! send to those two queues. Of the others' attributes only texts are kept.
+//! A message has the access key id of its signature for a sender, and keeps those of its attributes that are texts. Only the
+//! recorders send to the two queues that they forward to.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -245,12 +245,12 @@ fn send(queue: &Queue, input: &Value, sender: &str, is_dead: bool) -> Result<Val
     };
     let delay = delay.ok_or_else(|| invalid(format!("DelaySeconds must be 0 to {MAX_DELAY_SECONDS}.")))?;
     let label = Label { sender: sender.to_owned(), attributes: attributes(input) };
-    if is_dead {
-        let id = queue.send_dead(body.to_owned(), label);
-        return Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }));
-    }
-    let id = queue.send_labelled(body.to_owned(), label, Duration::from_secs(delay));
-    let id = id.map_err(|full| AwsError::new(THROTTLED, full.to_string()))?;
+    let id = if is_dead {
+        queue.send_dead(body.to_owned(), label)
+    } else {
+        let id = queue.send_labelled(body.to_owned(), label, Duration::from_secs(delay));
+        id.map_err(|full| AwsError::new(THROTTLED, full.to_string()))?
+    };
     Ok(json!({ "MessageId": id, "MD5OfMessageBody": body_md5(body) }))
 }
 

@@ -99,7 +99,7 @@ pub enum View {
     All,
     /// Everything but what is for staff.
     Client,
-    /// What changed the settings, because activity tracking is off.
+    /// Changes of the settings only, because activity tracking is off.
     Settings,
     /// Nothing, because activity tracking is off.
     Nothing,

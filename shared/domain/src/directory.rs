@@ -207,7 +207,7 @@ pub struct FieldChange {
     /// When it was said. It overwrites only what was said earlier.
     pub at: Precedence,
     /// Whether the value is kept beside the field's other values, and not in their place. A field that decides access is
-    /// changed in both ways. What was recorded without provenance knows only the second, and a build that does so may
+    /// changed in both ways. An activity without provenance knows only the second, and a build that records those may
     /// still be at work during a deployment.
     pub beside_others: bool,
 }

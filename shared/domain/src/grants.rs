@@ -24,7 +24,7 @@ impl Default for GrantClaims {
     }
 }
 
-/// What the scopes of a token are good for. Each list narrows them further; `None` does not narrow.
+/// The tenants that the scopes of a token are for. Each list narrows them further; `None` does not narrow.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Grants {
     /// The organizations.

@@ -50,7 +50,7 @@ impl Source {
     }
 }
 
-/// Who recorded an activity, and on which way.
+/// The sender of an activity, and the way it came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RecordedBy {

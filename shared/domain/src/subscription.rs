@@ -24,11 +24,11 @@ const MAX_CONNECTION_ID: usize = 128;
 /// The most subscriptions at the same time. Each adds to the cost of every batch of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubscriptionBounds {
-    /// Of one connection.
+    /// Those of one connection.
     pub connection: u64,
-    /// Of one user, on all connections.
+    /// Those of one user, on all connections.
     pub user: u64,
-    /// Of one topic: a workspace or an organization.
+    /// Those of one topic: a workspace or an organization.
     pub topic: u64,
 }
 
@@ -86,7 +86,7 @@ pub struct Session {
     pub sub: String,
     /// Its scopes, words separated by spaces.
     pub scope: String,
-    /// What its scopes are narrowed to.
+    /// The tenants that its scopes are for.
     pub grants: Grants,
     /// When it expires, in seconds since 1970.
     pub token_expires: i64,

@@ -105,7 +105,7 @@ fn shown(visible: Vec<VisibleWorkspace>) -> Vec<VisibleWorkspace> {
     visible.into_iter().filter(|visible| visible.view != View::Nothing).collect()
 }
 
-/// What the reader sees of each workspace, if the query goes by counters.
+/// The counts of each workspace, if the query goes by counters.
 async fn counts(
     store: &Store,
     visible: &[VisibleWorkspace],
@@ -155,7 +155,7 @@ impl<T> PageReader<'_, T> {
             }
         };
         let (Taken { mut entries, next }, total) = futures_util::future::try_join(page, total).await?;
-        // What is behind is read with the memory of the page's partitions.
+        // The read of what is behind needs the memory of the page's partitions.
         drop(merge);
         let behind =
             if query.behind { Some(self.is_anything_behind(entries.is_empty()).await?) } else { None };

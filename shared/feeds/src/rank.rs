@@ -24,7 +24,7 @@ use crate::window::Window;
 /// How many activities the reader sees of each slot of a day.
 type Slots = [u64; SLOTS_A_DAY as usize];
 
-/// What the reader sees of a workspace: how many activities each day, or the times of the few.
+/// The activities that the reader sees of a workspace: how many each day, or the times of the few.
 #[derive(Debug)]
 pub(crate) enum Counts {
     /// The counters of the days.

@@ -170,9 +170,7 @@ impl Reader {
     /// Adds the workspaces' entries, and leaves out workspaces that have none.
     async fn with_entries(&self, roles: Vec<(WorkspaceId, Option<Role>)>) -> Result<Vec<Membership>> {
         let ids: Vec<WorkspaceId> = roles.iter().map(|(id, _)| id.clone()).collect();
-        let mut entries = self.store.workspaces(&ids).await?;
-        let membership = |(id, role)| entries.remove(&id).map(|workspace| Membership { id, workspace, role });
-        Ok(roles.into_iter().filter_map(membership).collect())
+        Ok(joined(roles, self.store.workspaces(&ids).await?))
     }
 
     /// The workspaces that ever belonged to an organization.
@@ -198,4 +196,13 @@ impl Reader {
         };
         memberships.iter().filter(is_of_it).filter_map(visible).collect()
     }
+}
+
+/// The memberships with these roles in the workspaces of these entries.
+fn joined(
+    roles: Vec<(WorkspaceId, Option<Role>)>,
+    mut entries: HashMap<WorkspaceId, Workspace>,
+) -> Vec<Membership> {
+    let membership = |(id, role)| entries.remove(&id).map(|workspace| Membership { id, workspace, role });
+    roles.into_iter().filter_map(membership).collect()
 }

@@ -21,7 +21,7 @@ pub struct ActivityEntry {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_at: Option<Timestamp>,
-    /// Who recorded it, and on which way: wherever there is a `recorded_at`.
+    /// The sender, and the way it came in: wherever there is a `recorded_at`.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_by: Option<RecordedBy>,

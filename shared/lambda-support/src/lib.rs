@@ -28,7 +28,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use metrics::MetricLine;
-pub use token::{Token, caller_of, grants_of};
+pub use token::{Token, grants_of};
 
 /// Time for the first call. Lambda ends a start that takes 10 s, and repeats it within the first request.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);

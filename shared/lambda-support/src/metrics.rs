@@ -15,11 +15,11 @@ pub struct MetricLine {
     pub level: &'static str,
     /// The message.
     pub message: &'static str,
-    /// What the metrics are counted by, besides the function: names and values.
+    /// The dimensions of the metrics besides the function: names and values.
     pub dimensions: Vec<(&'static str, &'static str)>,
     /// The metrics: names and counts.
     pub counts: Vec<(&'static str, u64)>,
-    /// What else the line says.
+    /// The line's other fields.
     pub fields: Map<String, Value>,
 }
 
@@ -52,7 +52,7 @@ impl MetricLine {
     /// Writes the line of this function to standard output, which Lambda hands to CloudWatch.
     pub fn write(&self, now: Timestamp) {
         let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-        // What the line reports has happened, so a line that cannot be written is no reason to fail.
+        // The reported work is done, so a line that cannot be written is no reason to fail.
         writeln!(std::io::stdout().lock(), "{}", self.to_json(&function, now)).ok();
     }
 }

@@ -27,15 +27,7 @@ static GRANT_CLAIMS: LazyLock<GrantClaims> = LazyLock::new(|| {
     }
 });
 
-/// The caller with the claims of a verified token.
-///
-/// # Errors
-/// [`Error::Unauthenticated`] without a subject.
-pub fn caller_of(claims: &Map<String, Value>) -> Result<Caller> {
-    Ok(Caller::new(subject(claims)?, scopes(claims)).with_grants(grants_of(claims)))
-}
-
-/// What the scopes of a verified token are narrowed to.
+/// The tenants that the scopes of a verified token are for.
 pub fn grants_of(claims: &Map<String, Value>) -> Grants {
     Grants::of_claims(claims, &GRANT_CLAIMS)
 }
@@ -71,7 +63,7 @@ impl Token {
     /// # Errors
     /// [`Error::Unauthenticated`] without a subject.
     pub fn caller(&self) -> Result<Caller> {
-        caller_of(&self.0)
+        Ok(Caller::new(subject(&self.0)?, scopes(&self.0)).with_grants(grants_of(&self.0)))
     }
 
     /// Its subject.

@@ -75,7 +75,7 @@ enum Rejection {
 /// Payloads of updates.
 struct RenderedChunk<'a> {
     payloads: BTreeMap<VisibleUpdate, String>,
-    /// What they take of the topic's memory.
+    /// Their part of the topic's memory.
     _memory: SemaphorePermit<'a>,
 }
 

@@ -15,8 +15,8 @@ fn contestable(activity: &Activity) -> Vec<EntryChange> {
 }
 
 /// For each of these recorded activities, whether something else holds than it says: read after they were recorded, and
-/// only if any of them says something that can be contested. What holds may have been said clearly later than a repeat; that
-/// is how things go on, and not told.
+/// only if any of them says something that can be contested. A value that was said later than a repeat holds as things go on;
+/// that is not reported.
 ///
 /// # Errors
 /// As any read, retried until the deadline. The activities are recorded all the same.
@@ -36,19 +36,14 @@ pub(crate) async fn superseded(
     if entries.is_empty() {
         return Ok(vec![None; outcomes.len()]);
     }
-    let mut backoff = recorder.backoff();
-    let held = loop {
-        match call.in_time(recorder.store.held(&entries)).await {
-            Err(error) if call.wait_to_retry(&error, &mut backoff).await => {}
-            held => break held?,
-        }
-    };
+    let held = recorder.until_answered(call, || recorder.store.held(&entries)).await?;
     let tolerance = recorder.store.tolerance();
     let other = |change: &EntryChange, is_repeat: bool| {
         change.fields.iter().find_map(|field| {
             let (value, at) = held.get(&(change.entry.clone(), field.field))?;
-            let is_told = *value != field.value && !(is_repeat && at.is_clearly_after(&field.at, tolerance));
-            is_told.then(|| Superseded { by: at.id().clone(), send_again_after: at.clearly_later(tolerance) })
+            let is_later = is_repeat && at.is_clearly_after(&field.at, tolerance);
+            (*value != field.value && !is_later)
+                .then(|| Superseded { by: at.id().clone(), send_again_after: at.clearly_later(tolerance) })
         })
     };
     let effects = changes.iter().zip(outcomes).map(|(changes, outcome)| {

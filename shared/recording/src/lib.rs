@@ -116,7 +116,8 @@ impl Recorder {
     ///
     /// # Errors
     /// For each event by itself; [`Error::Conflict`] when its id names an activity with other content, or
-    /// [`Error::IdTaken`] if another principal recorded that; and [`Error::NotFound`] when its workspace is unknown and no event of the call creates it.
+    /// [`Error::IdTaken`] if another principal recorded that; and [`Error::NotFound`] when its workspace is unknown and no
+    /// event of the call creates it.
     pub async fn record(&self, events: Vec<InputEvent>, deadline: Instant) -> Report {
         let call = Call { deadline, retries: AtomicU32::new(0) };
         let mut by_workspace: HashMap<WorkspaceId, Vec<(Index, InputEvent)>> = HashMap::new();
@@ -143,13 +144,7 @@ impl Recorder {
         if let Some(placement) = locked(&self.org_partition_cache).get(workspace) {
             return Ok(placement.clone());
         }
-        let mut backoff = self.backoff();
-        let standing = loop {
-            match call.in_time(self.store.org_standing(workspace)).await {
-                Err(error) if call.wait_to_retry(&error, &mut backoff).await => {}
-                standing => break standing?,
-            }
-        };
+        let standing = self.until_answered(call, || self.store.org_standing(workspace)).await?;
         let versioned = standing.known.then_some(standing.versioned);
         let organization = standing.organization;
         let (partition, needs_marking) = match &organization {
@@ -172,6 +167,26 @@ impl Recorder {
         locked(&self.org_partition_cache).remove(workspace);
     }
 
+    /// The answer to a request, which is sent again while it is throttled or not answered, until the deadline.
+    async fn until_answered<T, F: Future<Output = Result<T>>>(
+        &self,
+        call: &Call,
+        request: impl Fn() -> F,
+    ) -> Result<T> {
+        let mut backoff = self.backoff();
+        loop {
+            match call.in_time(request()).await {
+                Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
+                    tracing::warn!(error = error.chain(), "unanswered request");
+                    if !call.wait(&mut backoff).await {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     fn backoff(&self) -> Backoff<'_> {
         Backoff::new(self.store.jitter(), FIRST_PAUSE, LONGEST_PAUSE)
     }
@@ -185,15 +200,6 @@ impl Call {
         }
         let late = |_| Err(Error::Unavailable("no answer within the time left".into()));
         timeout_at(self.deadline, Box::pin(request)).await.unwrap_or_else(late)
-    }
-
-    /// Waits before a failed request is retried. Returns false when it must not be retried, or no time is left.
-    async fn wait_to_retry(&self, error: &Error, backoff: &mut Backoff<'_>) -> bool {
-        if !matches!(error, Error::Unavailable(_) | Error::Throttled(_)) {
-            return false;
-        }
-        tracing::warn!(error = error.chain(), "unanswered request");
-        self.wait(backoff).await
     }
 
     /// Waits before the next attempt. Returns false when no time is left.

@@ -9,7 +9,7 @@ use domain::{Error, Result};
 
 use crate::{Call, Recorder};
 
-/// Who recorded the activity at a position; `None` when the log does not say, as it did not from the beginning.
+/// The sender of the activity at a position; `None` when the log does not name one, as it did not from the beginning.
 ///
 /// # Errors
 /// As any read, retried until the deadline.
@@ -19,15 +19,8 @@ pub(crate) async fn owner(
     workspace: &WorkspaceId,
     position: &TimePosition,
 ) -> Result<Option<RecordedBy>> {
-    let mut backoff = recorder.backoff();
-    loop {
-        match call.in_time(recorder.store.activity(workspace, position)).await {
-            Err(error) if call.wait_to_retry(&error, &mut backoff).await => {}
-            read => {
-                return Ok(read?.and_then(|row| row.activity.recorded).map(|recorded| recorded.recorded_by));
-            }
-        }
-    }
+    let row = recorder.until_answered(call, || recorder.store.activity(workspace, position)).await?;
+    Ok(row.and_then(|row| row.activity.recorded).map(|recorded| recorded.recorded_by))
 }
 
 /// The error of an event whose id names an activity with other content, which `owner` recorded.

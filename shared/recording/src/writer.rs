@@ -159,14 +159,9 @@ impl<'a> Writer<'a> {
             let transaction = batch.transaction(&self.workspace, shard);
             // A retry after a lost answer has the same token, so that a transaction which did commit is not refused for
             // its own ids.
-            let (token, mut unanswered) = (Uuid::new_v4().to_string(), self.recorder.backoff());
-            let outcome = loop {
-                match self.call.in_time(self.recorder.store.record(&transaction, &token)).await {
-                    Err(error) if self.call.wait_to_retry(&error, &mut unanswered).await => {}
-                    outcome => break outcome,
-                }
-            };
-            let damage = match outcome {
+            let token = Uuid::new_v4().to_string();
+            let record = || self.recorder.store.record(&transaction, &token);
+            let damage = match self.recorder.until_answered(self.call, record).await {
                 Ok(TransactionOutcome::Committed) => {
                     self.forget_if_changed(&transaction);
                     let recorded = batch.into_events().map(|(index, event)| {

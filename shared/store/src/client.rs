@@ -16,11 +16,17 @@ use aws_smithy_http_client::tls;
 /// Lambda puts them there and nowhere else. The SDK's whole search, through profiles, tokens and metadata services,
 /// would find the same, and weigh 0.8 MB.
 pub async fn connect() -> Client {
-    let mut endpoints = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().flat_map(env::var);
     let mut config = config().credentials_provider(EnvironmentVariableCredentialsProvider::new());
     config.set_region(EnvironmentVariableRegionProvider::new().region().await);
-    config.set_endpoint_url(endpoints.find(|url| !url.is_empty()));
+    config.set_endpoint_url(endpoint_url("AWS_ENDPOINT_URL_DYNAMODB"));
     Client::from_conf(config.build())
+}
+
+/// The endpoint of a service that the environment names, in a variable of the service or in that of all services. Without
+/// one, the SDK has the service's own.
+pub fn endpoint_url(variable: &str) -> Option<String> {
+    let mut endpoints = [variable, "AWS_ENDPOINT_URL"].into_iter().flat_map(env::var);
+    endpoints.find(|url| !url.is_empty())
 }
 
 /// The transport of all our clients, with the only TLS provider that is compiled in.

@@ -172,8 +172,8 @@ impl Store {
         })
     }
 
-    /// What holds of the fields that decide access and that `changes` change, with when each was said, by the changes'
-    /// entries: a request for each entry, a few at a time.
+    /// The values that hold of the fields that decide access and that `changes` change, with when each was said, by the
+    /// changes' entries: a request for each entry, a few at a time.
     pub async fn held(
         &self,
         changes: &[EntryChange],

@@ -26,7 +26,7 @@ use chrono::TimeDelta;
 use domain::directory::DEFAULT_TOLERANCE;
 use domain::{Error, Result};
 
-pub use client::{config, connect, https};
+pub use client::{config, connect, endpoint_url, https};
 pub use connections::{
     Bound, CheckedPermits, ConnectionState, Connections, Handover, JournalBatch, JournalEntry, JournalHead,
     PageStart, SubscribeError, new_nonce,

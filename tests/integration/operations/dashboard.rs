@@ -27,7 +27,7 @@ fn dashboard_shows_everything_that_there_is() {
         ("AWS::DynamoDB::Table", ""),
         ("AWS::CloudWatch::Alarm", ".Arn"),
     ] {
-        // What has a condition may not be there to be shown.
+        // A resource with a condition may not be there to be shown.
         let always = template.resources(kind).filter(|(_, resource)| resource.get("Condition").is_none());
         expected.extend(always.map(|(id, _)| format!("{id}{attribute}")));
     }

@@ -1,8 +1,8 @@
-//! Which of the things said of a field holds, in whatever order they arrive.
+//! The value of a field that holds, in whatever order its values arrive.
 //!
-//! A workspace goes by time or by versions. By time, clocks differ and events overtake each other, so that two changes
-//! within a tolerance have no order: the more restrictive one holds, and who was removed stays out. By versions, the
-//! system of record has given an order, and the newest holds.
+//! A workspace goes by time or by versions. Times are uncertain, because clocks differ and events overtake each other. Two
+//! changes within a tolerance have no order: the more restrictive one holds, and a removed member stays out. Versions are
+//! the order of the system of record, and the newest holds.
 
 use chrono::TimeDelta;
 
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(held(&[(1, at(10)), (9, at(16))]), Some(9));
         assert_eq!(held(&[(1, at(10)), (9, at(15))]), Some(1));
         assert_eq!(held(&[(9, at(10)), (1, at(15))]), Some(1));
-        // What is near to something near is not near.
+        // Nearness is not transitive.
         assert_eq!(held(&[(1, at(4)), (5, at(8)), (9, at(12))]), Some(5));
         assert_eq!(held(&[(1, version(3)), (9, version(4))]), Some(9));
         assert_eq!(held(&[(9, version(4)), (1, version(4))]), Some(1));

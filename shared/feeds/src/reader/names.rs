@@ -11,7 +11,7 @@ use domain::error::{Forbidden, QueryError};
 use domain::ids::{OrganizationId, Slug, WorkspaceId};
 use domain::{Error, Result};
 
-use super::{MAX_WORKSPACES, Membership, NO_ORGANIZATION, NO_WORKSPACE, Reader, VisibleOrganization};
+use super::{MAX_WORKSPACES, Membership, NO_ORGANIZATION, NO_WORKSPACE, Reader, VisibleOrganization, joined};
 
 /// The most workspaces to read in search of one by its slug.
 const MAX_CANDIDATES: usize = 100;
@@ -77,8 +77,7 @@ impl Reader {
             return entries.into_keys().next().ok_or(NO_WORKSPACE);
         }
         let roles = self.roles_in(entries.keys().cloned().collect()).await?;
-        let own = |(id, role)| entries.remove(&id).map(|workspace| Membership { id, workspace, role });
-        let own: Vec<Membership> = roles.into_iter().filter_map(own).collect();
+        let own = joined(roles, entries);
         self.seen_workspace(&own.iter().collect::<Vec<_>>(), organization).await
     }
 
@@ -113,16 +112,16 @@ impl Reader {
             return Err(Error::Forbidden(Forbidden::ReadWorkspace));
         }
         if let Some(text) = organization.filter(|_| seen.len() > 1) {
-            let candidates = self.candidates(text).await?;
-            let with_slug = candidates.organizations();
-            let of = |own: &Membership, is_it: &dyn Fn(&OrganizationId) -> bool| {
-                own.workspace.organization.as_ref().is_some_and(is_it)
-            };
-            let has_id = |own: &&Membership| of(own, &|id| id.as_str() == text);
+            let has_id = |own: &&Membership| has_organization_id(&own.workspace, text);
             if seen.iter().any(has_id) {
                 seen.retain(has_id);
             } else {
-                seen.retain(|own| belongs_to(&own.workspace, text) || of(own, &|id| with_slug.contains(id)));
+                let candidates = self.candidates(text).await?;
+                let with_slug = candidates.organizations();
+                seen.retain(|Membership { workspace, .. }| {
+                    let has_slug = workspace.organization.as_ref().is_some_and(|id| with_slug.contains(id));
+                    has_slug || has_organization_slug(workspace, text)
+                });
             }
         }
         only(seen.into_iter().map(|own| own.id.clone()).collect(), AMBIGUOUS_WORKSPACE)?.ok_or(NO_WORKSPACE)
@@ -228,8 +227,9 @@ impl Reader {
     /// [`QueryError::AmbiguousOrganization`] when too many workspaces have the slug to find out.
     pub(super) async fn has_slug(&self, organization: &OrganizationId, slug: &str) -> Result<bool> {
         let candidates = self.candidates(slug).await?;
-        if candidates.organizations().contains(organization) || candidates.are_all {
-            return Ok(candidates.organizations().contains(organization));
+        let is_among_them = candidates.organizations().contains(organization);
+        if is_among_them || candidates.are_all {
+            return Ok(is_among_them);
         }
         // Others may have taken the slug so often that the organization's own workspaces are not among the first.
         let listed = match self.workspaces_of(organization).await {
@@ -276,12 +276,15 @@ fn named<'a>(workspaces: impl Iterator<Item = &'a Membership>, text: &str) -> Re
     }
 }
 
+fn has_organization_id(workspace: &Workspace, id: &str) -> bool {
+    workspace.organization.as_ref().is_some_and(|own| own.as_str() == id)
+}
+
 fn has_organization_slug(workspace: &Workspace, slug: &str) -> bool {
     workspace.organization_slug.as_deref() == Some(slug)
 }
 
 /// Whether a workspace belongs to the organization that has `text` as its id or slug.
 pub(super) fn belongs_to(workspace: &Workspace, text: &str) -> bool {
-    workspace.organization.as_ref().is_some_and(|id| id.as_str() == text)
-        || has_organization_slug(workspace, text)
+    has_organization_id(workspace, text) || has_organization_slug(workspace, text)
 }

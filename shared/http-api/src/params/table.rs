@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Since,
     /// The time before which entries lie.
     Until,
-    /// What else to answer, each by its name, any of which may be given.
+    /// Names of further members to answer, any of which may be given.
     Include(&'static [(&'static str, Include)]),
     /// The values of a filter, with their JSON Schema.
     Filter(FilterKind, Values, fn() -> Value),

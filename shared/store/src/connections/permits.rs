@@ -40,7 +40,7 @@ const MAX_CHECKED: usize = 20;
 /// Permits that are checked at once.
 const MAX_CONCURRENT_CHECKS: usize = 8;
 
-/// What bounds the number of subscriptions.
+/// A bound of the number of subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// [`SubscriptionBounds::connection`].

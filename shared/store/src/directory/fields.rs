@@ -66,7 +66,7 @@ fn values(field: Field) -> Vec<Value> {
     }
 }
 
-/// What holds of a field that decides access, and since when it was said. An item may have a value in the form in which a
+/// The value that holds of a field that decides access, and when it was said. An item may have it in the form in which a
 /// field kept only its newest one.
 pub(crate) fn held(item: &Item, field: Field, tolerance: TimeDelta) -> Option<(Value, Precedence)> {
     let values = values(field);
