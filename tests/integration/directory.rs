@@ -247,6 +247,45 @@ async fn client_sees_no_trace_of_staff_actions() {
 }
 
 #[tokio::test]
+async fn clients_see_unknown_actions_only_if_their_events_say_so() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let at = "2021-01-01T00:00:00Z";
+    let event = |id: &str, action: &str, audience: Value| {
+        let mut event = change(id, action, json!({ "status_update": "status-1", "text": "x" }), at);
+        event["audience"] = audience;
+        event.to_string()
+    };
+    for (id, action, audience) in [
+        ("payroll", "payroll.exported", Value::Null),
+        ("deploy", "deploy.finished", json!("everyone")),
+        ("internal", "status_update.created", json!("staff")),
+    ] {
+        let reply = world.post("ws", &event(id, action, audience.clone()), &[]).await;
+        assert_eq!(reply.status, 201, "{id}: {:?}", reply.body);
+        assert_eq!(reply.body.get("audience"), (!audience.is_null()).then_some(&audience), "{id}");
+    }
+    let page = format!("{PAGE}?include=total");
+    let shown = world.get_as("client", "", &page).await;
+    assert_eq!(shown.ids(), ["deploy", "ws.created"]);
+    assert_eq!(shown.headers["x-total-count"], "2");
+    assert_eq!(world.get_as("client", "", &format!("{PAGE}/payroll")).await.status, 404);
+    let all = world.get_as("member", "", &page).await;
+    assert_eq!(all.headers["x-total-count"], "8");
+
+    // The same event with another audience is another event.
+    let reply = world.post("ws", &event("payroll", "payroll.exported", json!("everyone")), &[]).await;
+    assert_eq!(reply.status, 409);
+    let reply = world.post("ws", &event("payroll", "payroll.exported", Value::Null), &[]).await;
+    assert_eq!(reply.status, 200);
+    for (action, audience) in [("member.added", "everyone"), ("deploy.finished", "clients")] {
+        let reply = world.post("ws", &event("bad", action, json!(audience)), &[]).await;
+        assert_eq!(reply.status, 400, "{action}: {:?}", reply.body);
+    }
+    harness::check(&world.client, &world.table).await;
+}
+
+#[tokio::test]
 async fn activities_before_workspace_created_are_kept() {
     let world = World::new().await.allowing_unknown_workspaces();
     let early = |id: &str| change(id, "deploy.finished", json!({}), "2019-01-01T00:00:00Z");

@@ -16,6 +16,8 @@ struct Entry {
     actor: usize,
     agent: bool,
     action: usize,
+    /// What its event asks for.
+    audience: Option<&'static str>,
     tags: BTreeSet<usize>,
 }
 
@@ -32,10 +34,10 @@ const TIMES: &[&str] = &[
     "2024-03-01T12:34:56.789Z",
     "2024-03-02T00:00:00Z",
 ];
-/// The actions. The last two only create the workspace.
+/// The actions. The catalog does not know the first. The last two only create the workspace.
 const ACTIONS: &[&str] = &[
     "deploy.finished",
-    "deploy.started",
+    "status_update.created",
     "invitation.created",
     "workspace.settings_updated",
     "workspace.created",
@@ -43,25 +45,31 @@ const ACTIONS: &[&str] = &[
 ];
 /// The number of actions that random activities and queries use.
 const RANDOM_ACTIONS: usize = 4;
-/// The actions for staff.
+/// The actions that the catalog has for staff.
 const STAFF: &[usize] = &[2, SETTINGS, ADDED];
+const UNKNOWN: usize = 0;
+const STATUS_UPDATE: usize = 1;
 const SETTINGS: usize = 3;
 const CREATED: usize = 4;
 const ADDED: usize = 5;
 
 fn entry() -> impl Strategy<Value = Entry> {
     let tags = prop::collection::btree_set(0..3usize, 0..3);
-    (0..TIMES.len(), prop::option::of(0..2usize), 0..3usize, any::<bool>(), 0..RANDOM_ACTIONS, tags).prop_map(
-        |(at, issue, actor, agent, action, tags)| Entry {
-            id: String::new(),
-            at,
-            issue,
-            actor,
-            agent,
-            action,
-            tags,
+    let action = (0..RANDOM_ACTIONS, prop::option::of(prop::sample::select(vec!["everyone", "staff"])));
+    (0..TIMES.len(), prop::option::of(0..2usize), 0..3usize, any::<bool>(), action, tags).prop_map(
+        |(at, issue, actor, agent, (action, audience), tags)| {
+            // Nobody can ask that everyone sees what is for staff.
+            let audience = audience.filter(|audience| *audience == "staff" || !STAFF.contains(&action));
+            Entry { id: String::new(), at, issue, actor, agent, action, audience, tags }
         },
     )
+}
+
+impl Entry {
+    fn is_for_staff(&self) -> bool {
+        let by_itself = STAFF.contains(&self.action) || self.action == UNKNOWN;
+        self.audience.map_or(by_itself, |audience| audience == "staff")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +115,7 @@ impl ModelQuery {
         let any = |wanted: &BTreeSet<usize>, has: usize| wanted.is_empty() || wanted.contains(&has);
         let is_visible = match self.reader {
             Reader::Owner => tracked || entry.action == SETTINGS,
-            Reader::Client => tracked && !STAFF.contains(&entry.action),
+            Reader::Client => tracked && !entry.is_for_staff(),
             Reader::Service => true,
         };
         is_visible
@@ -151,10 +159,15 @@ impl ModelQuery {
 }
 
 fn value(entry: &Entry) -> Value {
+    let details = match entry.action {
+        STATUS_UPDATE => json!({ "status_update": "status-1", "text": "on track" }),
+        SETTINGS => json!({ "privacy": "members" }),
+        _ => json!({}),
+    };
     json!({
         "id": entry.id, "workspace_id": "ws", "issue_id": entry.issue.map(|issue| format!("issue-{issue}")),
         "actor_type": if entry.agent { "agent" } else { "user" }, "actor_id": format!("actor-{}", entry.actor),
-        "action": ACTIONS[entry.action], "details": if entry.action == SETTINGS { json!({ "privacy": "members" }) } else { json!({}) },
+        "action": ACTIONS[entry.action], "details": details, "audience": entry.audience,
         "tags": entry.tags.iter().map(|tag| format!("tag-{tag}")).collect::<Vec<_>>(),
         "created_at": TIMES[entry.at]
     })
@@ -172,7 +185,8 @@ async fn world(tracked: bool) -> (World, Vec<Entry>) {
     let mut entries = Vec::new();
     for (id, action, details) in made {
         let id = id.to_owned();
-        let entry = Entry { id, at: 0, issue: None, actor: 3, agent: false, action, tags: BTreeSet::new() };
+        let (audience, tags) = (None, BTreeSet::new());
+        let entry = Entry { id, at: 0, issue: None, actor: 3, agent: false, action, audience, tags };
         let mut event = value(&entry);
         event["details"] = details;
         world.given([event]).await;

@@ -1,6 +1,7 @@
 //! `GET /api/v1/actions`: the catalog, for services that record.
 
-use domain::catalog::{self, Audience, Entry};
+use domain::activity::Audience;
+use domain::catalog::{self, Entry};
 use domain::{Error, Result, event};
 use http_api::listing;
 use lambda_http::http::header::IF_NONE_MATCH;
@@ -8,7 +9,7 @@ use lambda_http::{Request, Response};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A known action. Unknown actions are recorded as they are.
+/// A known action. Unknown actions are recorded as they are, for staff.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KnownAction {

@@ -56,7 +56,8 @@ fn example() -> Value {
         "details": { "title": "Fix login bug", "identifier": "ISS-1" },
         "affected": { "id": "user-def456", "name": "Grace" },
         "tags": ["bug"],
-        "created_at": "2025-01-01T00:00:00Z"
+        "created_at": "2025-01-01T00:00:00Z",
+        "audience": "staff"
     })
 }
 

@@ -38,6 +38,36 @@ impl ActorType {
     }
 }
 
+/// Who may see an activity, of those who may read its workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Everyone who may read the workspace.
+    Everyone,
+    /// Everyone but members with the role client.
+    Staff,
+}
+
+impl Audience {
+    /// Parses `everyone` or `staff`; an error names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self> {
+        match text {
+            "everyone" => Ok(Self::Everyone),
+            "staff" => Ok(Self::Staff),
+            _ => Err(Error::bad_input(field, "must be everyone or staff")),
+        }
+    }
+
+    /// `everyone` or `staff`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Everyone => "everyone",
+            Self::Staff => "staff",
+        }
+    }
+}
+
 /// An action: a dotted type of the form `noun.verb`, such as `issue.created`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -136,6 +166,10 @@ pub struct Activity {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// The audience that its event asked for, if it did.
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
     /// The action's name in GraphQL when it was recorded; not part of the REST entry.
     #[serde(skip)]
     pub category: &'static str,

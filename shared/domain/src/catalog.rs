@@ -1,30 +1,19 @@
 //! The catalog: everything known of each action, as data in one place, [`entries`].
 //!
-//! An action without a row is recorded as it is, because platforms grow. To add an action, add a row.
+//! An action without a row is recorded as it is, because platforms grow; it is for staff, because nobody has said that
+//! a workspace's clients may know of it. To add an action, add a row.
 
 mod detail;
 mod rows;
 mod sentence;
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::activity::{Action, Activity};
+use crate::activity::{Action, Activity, Audience};
 use crate::{Error, Result};
 
 pub use detail::{Detail, Kind};
 pub use sentence::{html, text};
-
-/// The audience of an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Audience {
-    /// Everyone who may read the workspace.
-    Everyone,
-    /// Everyone but members with the role client.
-    Staff,
-}
 
 /// One row of the catalog.
 #[derive(Debug, Clone, Copy)]
@@ -93,9 +82,15 @@ pub fn category(action: &Action) -> &'static str {
     find(action).map_or(OTHER, |entry| entry.category)
 }
 
-/// The audience of `action`; everyone, when it is not in the catalog.
-pub fn audience(action: &Action) -> Audience {
-    find(action).map_or(Audience::Everyone, |entry| entry.audience)
+/// The audience of an activity that is recorded now: what its event asked for; else its action's; else staff.
+pub fn audience(activity: &Activity) -> Audience {
+    let listed = || find(&activity.action).map(|entry| entry.audience);
+    activity.audience.or_else(listed).unwrap_or(Audience::Staff)
+}
+
+/// Whether the catalog has `action` for staff now.
+pub fn is_for_staff(action: &Action) -> bool {
+    find(action).is_some_and(|entry| entry.audience == Audience::Staff)
 }
 
 /// Parses a category; an error names `field`.
@@ -113,7 +108,8 @@ pub fn parse_category(field: &str, text: &str) -> Result<&'static str> {
 /// Checks an activity against its action's row.
 ///
 /// # Errors
-/// [`Error::BadInput`] of the member at fault, or of `issue_id` when an action on an issue names none.
+/// [`Error::BadInput`] of the member at fault, such as an `issue_id` that is missing, or an `audience` that would show
+/// everyone what is for staff.
 pub fn check(activity: &Activity) -> Result<()> {
     let Some(entry) = find(&activity.action) else { return Ok(()) };
     if entry.on_issue && activity.issue_id.is_none() {
@@ -122,6 +118,9 @@ pub fn check(activity: &Activity) -> Result<()> {
     if entry.some_detail && activity.details.is_empty() {
         let detail = format!("must hold the changed fields and their new values for {}", entry.action);
         return Err(Error::bad_input("details", detail));
+    }
+    if entry.audience == Audience::Staff && activity.audience == Some(Audience::Everyone) {
+        return Err(Error::bad_input("audience", format!("must be absent, or staff, for {}", entry.action)));
     }
     entry.details.iter().try_for_each(|detail| detail.check(entry.action, &activity.details))
 }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::activity::{Action, Activity, ActorType, Party};
+use crate::activity::{Action, Activity, ActorType, Audience, Party};
 use crate::grants::Grants;
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
 use crate::json::{Members, canonical};
@@ -75,6 +75,10 @@ members! {
         /// A number that grows with each change in the system that keeps workspaces and members. A workspace whose first
         /// event has one goes by these numbers and not by time. Only for actions about workspaces and members.
         version: Option<Version>,
+        /// Who may see it: `everyone` who may read the workspace, or `staff`, which leaves out the role client. The catalog
+        /// says so for its actions, and an event can only narrow that. Any other action is for staff, unless this says
+        /// `everyone`.
+        audience: Option<Audience>,
     }
 }
 
@@ -179,6 +183,7 @@ impl InputEvent {
             actor_name: actor.name.map(Line::into_text),
             actor_email: actor.email.map(Line::into_text),
             version: members.version.map(Version::number),
+            audience: members.audience,
             recorded: Some(Provenance {
                 recorded_at: defaults.now,
                 recorded_by: defaults.recorded_by.clone(),
@@ -317,6 +322,12 @@ mod tests {
                        "details": {"user": "v"}, "created_at": "2025-06-01T12:00:05.000001Z"}),
                 "created_at: must be at most 5 seconds",
             ),
+            (with("/audience", json!("clients")), "audience: must be everyone or staff"),
+            (
+                json!({"workspace_id": "w", "actor_type": "user", "actor_id": "u", "action": "invitation.created",
+                       "audience": "everyone"}),
+                "audience: must be absent, or staff, for invitation.created",
+            ),
             (with("/colour", json!("red")), "colour: is not known here"),
             (
                 with("/details/title", json!("x".repeat(MAX_EVENT_LEN))),
@@ -366,6 +377,8 @@ mod tests {
             ("/details/extra", json!(1)),
             ("/affected/name", Value::Null),
             ("/tags", json!(["p1", "bug"])),
+            ("/audience", json!("staff")),
+            ("/audience", json!("everyone")),
         ] {
             assert_ne!(of(with(pointer, value)), base, "{pointer}");
         }

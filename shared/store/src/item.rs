@@ -3,8 +3,8 @@
 //! Free-form data is stored as JSON text, because DynamoDB's own types would normalise numbers.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::activity::{Action, Activity, ActorType, Party};
-use domain::catalog::{Audience, OTHER, audience, category};
+use domain::activity::{Action, Activity, ActorType, Audience, Party};
+use domain::catalog::{OTHER, audience, category};
 use domain::ids::{ActorId, IssueId, Tag, WorkspaceId};
 use domain::position::TimePosition;
 use domain::provenance::{Provenance, RecordedBy, Source};
@@ -41,9 +41,9 @@ pub(super) fn index(activity: &Activity, partition: &OrgPartition, item: &mut It
     }
 }
 
-/// Whether an activity recorded now counts as staff's.
+/// Whether an activity that is recorded now is marked and counted as staff's.
 pub(super) fn is_staff(activity: &Activity) -> bool {
-    audience(&activity.action) == Audience::Staff
+    audience(activity) == Audience::Staff
 }
 
 /// Reads an activity back.
@@ -123,6 +123,7 @@ members!(
     affected,
     tags,
     version,
+    audience,
     actor_name,
     actor_email,
     recorded
@@ -153,6 +154,7 @@ stored_text! {
     ActorId: ActorId::parse;
     Action: Action::parse;
     ActorType: |name, text| ActorType::parse(name, &text);
+    Audience: |name, text| Audience::parse(name, &text);
 }
 
 impl<T: Stored> Stored for Option<T> {

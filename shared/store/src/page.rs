@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Select};
 use domain::activity::{Action, Activity};
+use domain::catalog::is_for_staff;
 use domain::filter::{Filter, FilterKind, Matching, Order, Sort};
 use domain::ids::{ActivityId, ActorId, IssueId, OrganizationId, WorkspaceId};
 use domain::position::{Bound, TimePosition};
@@ -336,7 +337,7 @@ fn item_bytes(item: &Item) -> usize {
 pub(super) fn row(item: Item) -> Result<Row> {
     let marked = item.contains_key(STAFF);
     let activity = decode(item)?;
-    Ok(Row { staff: marked || item::is_staff(&activity), activity })
+    Ok(Row { staff: marked || is_for_staff(&activity.action), activity })
 }
 
 /// A filter expression under construction.

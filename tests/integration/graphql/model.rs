@@ -26,11 +26,12 @@ const WORKSPACES: &[(&str, Option<&str>, Option<&str>)] = &[
 ];
 /// The first workspace whose tracking is off.
 const FIRST_OFF: usize = 8;
-/// The actions, each with its category, and whether it is for staff. The last two only create workspaces.
+/// The actions, each with its category, and whether it is for staff. Of the two that the catalog does not know, the second
+/// is recorded for everyone. The last two only create workspaces.
 const ACTIONS: &[(&str, &str, bool)] = &[
     ("issue.reopened", "MARK_TODO_AS_INCOMPLETE", false),
     ("issue.completed", "MARK_TODO_AS_COMPLETE", false),
-    ("deploy.started", "OTHER", false),
+    ("deploy.started", "OTHER", true),
     ("deploy.finished", "OTHER", false),
     ("invitation.created", "CREATE_INVITATION", true),
     (SETTINGS, "UPDATE_PROJECT_SETTINGS", true),
@@ -70,10 +71,12 @@ impl Entry {
 
     fn value(&self) -> Value {
         let tags: Vec<String> = self.tags.iter().map(|tag| format!("tag-{tag}")).collect();
+        let (action, category, staff) = ACTIONS[self.action];
         json!({
+            "audience": (category == "OTHER" && !staff).then_some("everyone"),
             "id": self.id, "workspace_id": WORKSPACES[self.workspace].0, "issue_id": "issue-1", "actor_type": "user",
-            "actor_id": format!("actor-{}", self.actor), "action": ACTIONS[self.action].0, "tags": tags,
-            "details": if ACTIONS[self.action].0 == SETTINGS { json!({ "privacy": "members" }) } else { json!({}) },
+            "actor_id": format!("actor-{}", self.actor), "action": action, "tags": tags,
+            "details": if action == SETTINGS { json!({ "privacy": "members" }) } else { json!({}) },
             "created_at": self.at
         })
     }

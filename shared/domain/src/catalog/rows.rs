@@ -5,9 +5,9 @@
 //!
 //! An event that lacks what is required is refused: to require more of an action in use breaks those who record it.
 
-use super::Audience::{Everyone, Staff};
 use super::detail::{optional, required};
 use super::{Detail, Entry, Kind, PRIVACY, ROLES};
+use crate::activity::Audience::{Everyone, Staff};
 use Kind::{Any, Bool, Count, Id, Number, OneOf, Prose, Text};
 
 /// A row that everyone may see and that requires nothing.

@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::{Actor, MAX_TAGS, MAX_TIME_LEN, PartyMembers};
-use crate::activity::{Action, ActorType, MAX_ACTION_LEN, Party};
+use crate::activity::{Action, ActorType, Audience, MAX_ACTION_LEN, Party};
 use crate::ids::{self, ActivityId, ActorId, IssueId, MAX_ID_LEN, Tag, WorkspaceId};
 use crate::json::{TEXT_PATTERN, text};
 use crate::time::Timestamp;
 use crate::{Error, Result, schema};
 
-/// The longest `actor_type` that is read, in characters; both known ones are shorter.
-const MAX_ACTOR_TYPE_LEN: usize = 16;
+/// The longest word of a fixed set that is read, in characters; all known ones are shorter.
+const MAX_WORD_LEN: usize = 16;
 
 /// A member of an object, as documents describe it.
 #[derive(Debug, Clone, Copy)]
@@ -196,11 +196,21 @@ read_ids!(ActivityId, WorkspaceId, IssueId, ActorId);
 
 impl ReadValue for ActorType {
     fn read(field: &str, value: Value) -> Result<Self> {
-        Self::parse(field, &text(field, value, MAX_ACTOR_TYPE_LEN)?)
+        Self::parse(field, &text(field, value, MAX_WORD_LEN)?)
     }
 
     fn schema() -> Value {
         json!({ "type": "string", "enum": [Self::User, Self::Agent] })
+    }
+}
+
+impl ReadValue for Audience {
+    fn read(field: &str, value: Value) -> Result<Self> {
+        Self::parse(field, &text(field, value, MAX_WORD_LEN)?)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "enum": [Self::Everyone, Self::Staff] })
     }
 }
 

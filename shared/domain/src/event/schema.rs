@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::EventMembers;
 use super::members::object;
-use crate::activity::ActorType;
+use crate::activity::{ActorType, Audience};
 use crate::catalog::Entry;
 use crate::{directory, ids};
 
@@ -35,6 +35,9 @@ pub fn schema(entry: &Entry) -> Value {
     }
     if !directory::is_about(entry.action) {
         schema["properties"]["version"] = json!({ "type": "null" });
+    }
+    if entry.audience == Audience::Staff {
+        schema["properties"]["audience"] = json!({ "enum": [Audience::Staff, null] });
     }
     schema["properties"]["action"] = json!({ "const": entry.action });
     schema["properties"]["details"] = details;

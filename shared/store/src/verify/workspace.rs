@@ -98,10 +98,12 @@ impl WorkspaceCheck {
             Ok((again, event::fingerprint(&activity)?, activity))
         });
         let (mut again, fingerprint, activity) = read.map_err(|error| Wrong::Unreadable(why(&error)))?;
-        // Recording decided this, and the catalog may have changed since.
-        again.remove(STAFF);
-        if entry.staff {
-            again.insert(STAFF.into(), staff);
+        // Recording decided this by the catalog, which may have changed since, unless the event said what it wants.
+        if activity.audience.is_none() {
+            again.remove(STAFF);
+            if entry.staff {
+                again.insert(STAFF.into(), staff);
+            }
         }
         entry.compare_fingerprint(&fingerprint);
         let named = directory::organization_of(&activity);
