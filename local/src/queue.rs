@@ -1,7 +1,9 @@
 //! A queue in memory with the guarantees of an SQS standard queue. A message is delivered until it is deleted, in no
 //! particular order. After too many attempts it becomes a dead letter. The queue ends with the process.
+//!
+//! It is fair, as SQS's queues are: while a group of messages has too many in flight, those of others come first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use uuid::Uuid;
 use crate::template::QueueSource;
 
 /// The most messages that are waiting or in flight. SQS has no such limit, but memory has one.
-const MAX_MESSAGES: usize = 10_000;
+const MAX_MESSAGES: usize = 20_000;
 /// The most bytes of their bodies.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The most dead letters. Beyond it the oldest are dropped.
@@ -25,6 +27,11 @@ const MAX_DEAD_LETTER_BYTES: usize = 16 * 1024 * 1024;
 const MAX_BATCH_BYTES: usize = 6 * 1024 * 1024;
 /// The bytes that a batch holds beside the body of each message.
 const ENVELOPE_BYTES: usize = 1024;
+/// A group is noisy when it has at least this many messages in flight, and more than a tenth of all:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html>.
+const NOISY_MESSAGES: usize = 30;
+/// The share of the messages in flight that a group may have, as one in so many.
+const NOISY_SHARE: usize = 10;
 
 /// A message.
 #[derive(Debug, Clone)]
@@ -45,11 +52,13 @@ pub(crate) struct Message {
     pub(crate) receives: u64,
 }
 
-/// The sender and the attributes of a message.
+/// The sender, the group and the attributes of a message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Label {
     /// The access key id of its sender, or nothing.
     pub(crate) sender: String,
+    /// The group that it belongs to. A message without one is a group of its own.
+    pub(crate) group: Option<String>,
     /// The texts of its message attributes.
     pub(crate) attributes: BTreeMap<String, String>,
 }
@@ -90,6 +99,8 @@ struct State {
     waiting: BTreeMap<(Instant, u64), Message>,
     /// The number of the last message that began to wait.
     last_number: u64,
+    /// Messages in flight, by their group.
+    in_flight: HashMap<Option<String>, usize>,
     /// Messages that are waiting or in flight.
     count: usize,
     /// The bytes of their bodies.
@@ -173,6 +184,7 @@ impl Queue {
         let visible = Instant::now() + self.visibility;
         let mut state = self.lock();
         for message in batch {
+            state.land(&message.label.group);
             let done = is_done(&message);
             if !done && message.receives < self.max_receives {
                 state.wait(message, visible);
@@ -249,17 +261,22 @@ impl State {
         self.waiting.insert((until, self.last_number), message);
     }
 
+    /// Takes messages that can be received now: the oldest first, but those of noisy groups last.
     fn take(&mut self, limit: usize, now: Timestamp) -> Vec<Message> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < limit
-            && let Some(first) = self.waiting.first_entry()
-            && first.key().0 <= Instant::now()
-        {
-            bytes += first.get().batch_bytes();
-            if bytes > MAX_BATCH_BYTES && !batch.is_empty() {
+        let visible = self.waiting.range(..=(Instant::now(), u64::MAX));
+        let (noisy, quiet): (Vec<_>, Vec<_>) =
+            visible.partition(|(_, message)| self.is_noisy(&message.label.group));
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for (key, message) in quiet.into_iter().chain(noisy).take(limit) {
+            bytes += message.batch_bytes();
+            if bytes > MAX_BATCH_BYTES && !taken.is_empty() {
                 break;
             }
-            let mut message = first.remove();
+            taken.push(*key);
+        }
+        let mut batch = Vec::with_capacity(taken.len());
+        for mut message in taken.iter().filter_map(|key| self.waiting.remove(key)).collect::<Vec<_>>() {
+            *self.in_flight.entry(message.label.group.clone()).or_default() += 1;
             if message.receives == 0 {
                 message.first_received = now;
             }
@@ -268,6 +285,22 @@ impl State {
             batch.push(message);
         }
         batch
+    }
+
+    fn is_noisy(&self, group: &Option<String>) -> bool {
+        let in_flight = self.in_flight.get(group).copied().unwrap_or_default();
+        let all: usize = self.in_flight.values().sum();
+        group.is_some() && in_flight >= NOISY_MESSAGES && in_flight * NOISY_SHARE > all
+    }
+
+    /// Takes a message back from its consumer.
+    fn land(&mut self, group: &Option<String>) {
+        if let Some(in_flight) = self.in_flight.get_mut(group) {
+            *in_flight -= 1;
+            if *in_flight == 0 {
+                self.in_flight.remove(group);
+            }
+        }
     }
 
     fn add_dead_letter(&mut self, message: Message) {

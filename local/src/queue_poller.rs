@@ -67,7 +67,7 @@ impl QueuePoller {
         };
         let attributes: Map<String, Value> = message.label.attributes.iter().map(attribute).collect();
         let millis = |time: Timestamp| time.utc().timestamp_millis().to_string();
-        json!({
+        let mut record = json!({
             "messageId": message.id,
             "receiptHandle": format!("{}.{}", message.id, message.receives),
             "body": message.body,
@@ -82,7 +82,11 @@ impl QueuePoller {
             "eventSource": "aws:sqs",
             "eventSourceARN": arn("sqs", &self.source.queue),
             "awsRegion": REGION,
-        })
+        });
+        if let Some(group) = &message.label.group {
+            record["attributes"]["MessageGroupId"] = group.as_str().into();
+        }
+        record
     }
 }
 

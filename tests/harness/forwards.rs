@@ -107,6 +107,7 @@ impl Forwards {
                 let text = value["StringValue"].as_str().unwrap().to_owned();
                 message.attributes.insert(name.clone(), text);
             }
+            message.group = entry["MessageGroupId"].as_str().map(str::to_owned);
             let url = input["QueueUrl"].as_str().unwrap().to_owned();
             state.messages.push((url, entry["DelaySeconds"].as_u64().unwrap(), message));
             successful.push(json!({ "Id": entry["Id"], "MessageId": id, "MD5OfMessageBody": "" }));

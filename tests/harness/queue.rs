@@ -18,6 +18,8 @@ pub struct Message {
     pub receive_count: u32,
     /// Its `SenderId`.
     pub sender: String,
+    /// Its `MessageGroupId`.
+    pub group: Option<String>,
     /// The texts of its message attributes.
     pub attributes: BTreeMap<String, String>,
 }
@@ -31,6 +33,7 @@ impl Message {
             sent: crate::world::START / 1000,
             receive_count: 0,
             sender: "AIDAEXAMPLE".into(),
+            group: None,
             attributes: BTreeMap::new(),
         }
     }
@@ -48,7 +51,7 @@ impl Message {
                 (name.clone(), json!({ "stringValue": value, "dataType": "String" }))
             };
             let attributes: Map<String, Value> = message.attributes.iter().map(attribute).collect();
-            json!({
+            let mut record = json!({
                 "messageId": message.id, "receiptHandle": format!("{}-{}", message.id, message.receive_count),
                 "body": message.body,
                 "attributes": {
@@ -58,7 +61,11 @@ impl Message {
                 },
                 "messageAttributes": attributes, "md5OfBody": "", "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:record", "awsRegion": "us-east-1"
-            })
+            });
+            if let Some(group) = &message.group {
+                record["attributes"]["MessageGroupId"] = json!(group);
+            }
+            record
         };
         json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() })
     }

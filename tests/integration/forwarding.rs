@@ -139,12 +139,36 @@ async fn failed_forward_loses_nothing_and_records_once() {
     }
 }
 
+/// The recorder is killed after it has forwarded its messages and before SQS deletes them, so that they come again.
+#[tokio::test]
+async fn killed_forward_records_once() {
+    let (world, forwards) = World::new().await.forwarding();
+    let bare = without(event("", ""), &["id", "created_at"]);
+    let batch = [message("parked", &bare), Message::new("poison", "{")];
+    for _ in 0..3 {
+        // Whatever it answers is lost.
+        world.deliver_to(QUEUE, &batch, TIME).await;
+    }
+    world.given_workspace("ws").await;
+    assert_eq!(retry_parked(&world, &forwards).await, 3);
+    let refused: BTreeSet<String> = forwards
+        .take_refused()
+        .iter()
+        .map(|message| message.attributes["first-message-id"].clone())
+        .collect();
+    assert_eq!(refused, BTreeSet::from(["poison".to_owned()]));
+    let contents = check(&world.client, &world.table).await;
+    assert_eq!(contents.activities["ws"].iter().filter(|id| *id == "parked").count(), 1);
+    assert_eq!(contents.activities["ws"].len(), 6);
+}
+
 #[tokio::test]
 async fn parked_event_is_recorded_as_it_came_first() {
     let (world, forwards) = World::new().await.forwarding();
     let bare = without(event("", ""), &["id", "created_at"]);
     let mut first = message("m-1", &bare);
     first.sent -= 90_000;
+    first.group = Some("ws".into());
     // A sender who claims to forward is not believed.
     first.attributes.insert("first-message-id".into(), "forged".into());
     first.attributes.insert("first-sender".into(), "AROAEXAMPLEACCOUNTS00".into());
@@ -152,7 +176,14 @@ async fn parked_event_is_recorded_as_it_came_first() {
     assert!(failed(&world, BUS, &[message("m-2", &envelope(&bare))]).await.is_empty());
     assert_eq!(retry_parked(&world, &forwards).await, 2);
     world.given_workspace("ws").await;
-    assert_eq!(retry_parked(&world, &forwards).await, 2);
+    // The retry queue is fair between the same groups.
+    let parked = forwards.take_parked();
+    let groups: BTreeSet<_> = parked.iter().map(|(_, message)| message.group.as_deref()).collect();
+    assert_eq!(groups, BTreeSet::from([None, Some("ws")]));
+    world.advance(Duration::from_secs(120));
+    for (_, message) in parked {
+        assert!(failed(&world, RETRY, &[message]).await.is_empty());
+    }
     assert_eq!(retry_parked(&world, &forwards).await, 0);
     let expected = ("2026-11-22T23:58:30.000000".to_owned(), format!("q {PRODUCER}"));
     assert_eq!(recorded(&world, "m-1").await, expected);

@@ -185,6 +185,7 @@ fn summary_line_is_in_embedded_metric_format() {
         duplicates: 2,
         conflicts: 1,
         rejected: 3,
+        parked: Some(9),
         failed: 4,
         superseded: 6,
         ids_taken: 8,
@@ -193,13 +194,22 @@ fn summary_line_is_in_embedded_metric_format() {
     };
     let now = domain::time::Timestamp::parse("now", "2025-01-01T00:00:00Z").unwrap();
     let clock: domain::time::Clock = std::sync::Arc::new(move || now);
-    let metrics =
-        ["Recorded", "Duplicates", "Conflicts", "Rejected", "Failed", "Superseded", "IdsTaken", "Retries"]
-            .map(|name| json!({ "Name": name, "Unit": "Count" }));
+    let metrics = [
+        "Recorded",
+        "Duplicates",
+        "Conflicts",
+        "Rejected",
+        "Failed",
+        "Superseded",
+        "IdsTaken",
+        "Retries",
+        "Parked",
+    ]
+    .map(|name| json!({ "Name": name, "Unit": "Count" }));
     let expected = json!({
         "timestamp": "2025-01-01T00:00:00.000000Z", "level": "INFO", "message": "recorded events",
         "requestId": "request-1", "milliseconds": 42, "FunctionName": "record", "Source": "queue",
-        "Recorded": 7, "Duplicates": 2, "Conflicts": 1, "Rejected": 3, "Failed": 4, "Superseded": 6, "IdsTaken": 8, "Retries": 5,
+        "Recorded": 7, "Duplicates": 2, "Conflicts": 1, "Rejected": 3, "Failed": 4, "Superseded": 6, "IdsTaken": 8, "Retries": 5, "Parked": 9,
         "_aws": {
             "Timestamp": 1_735_689_600_000_u64,
             "CloudWatchMetrics": [{

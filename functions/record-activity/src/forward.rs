@@ -178,7 +178,7 @@ fn entry(index: usize, message: &Forward<'_>) -> Result<SendMessageBatchRequestE
             said = vec![("code", code.as_str().unwrap_or_default().to_owned()), ("reason", reason(&detail))];
         }
     }
-    let mut entry = entry.delay_seconds(delay);
+    let mut entry = entry.delay_seconds(delay).set_message_group_id(origin.group.take());
     let said = said.into_iter().map(|(name, value)| (name.to_owned(), value));
     for (name, value) in origin.attributes().into_iter().chain(said) {
         entry = entry.message_attributes(name, attribute(&value)?);

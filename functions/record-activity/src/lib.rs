@@ -87,8 +87,8 @@ impl App {
             .into_iter()
             .map(|parsed| parsed.and_then(|()| recorded.next().unwrap_or_else(missing)))
             .collect();
-        let source = self.ingress.name();
-        (self.sink)(&Summary::of(source, request_id, &results, report.retries, began.elapsed()));
+        let way_in = (self.ingress.name(), self.forwarder.is_some());
+        (self.sink)(&Summary::of(way_in, request_id, &results, report.retries, began.elapsed()));
         results
     }
 }

@@ -15,6 +15,8 @@ use crate::ingress::Forwarded;
 const SENT_TIMESTAMP: &str = "SentTimestamp";
 /// The attribute with the sender: the id of a user, or of a role and, after a colon, the name of its session.
 const SENDER_ID: &str = "SenderId";
+/// The attribute with the group that a message belongs to, if its sender named one. The queues are fair between groups.
+const GROUP_ID: &str = "MessageGroupId";
 /// The message attributes of what a recorder forwards.
 const FIRST_ID: &str = "first-message-id";
 const FIRST_SENT: &str = "first-sent";
@@ -33,6 +35,8 @@ pub(crate) struct Origin {
     pub(crate) source: Source,
     /// The id of the role or user that sent it. In the queue of the bus this is EventBridge, whose envelope says more.
     pub(crate) sender: String,
+    /// The group that it belongs to in its queue.
+    pub(crate) group: Option<String>,
     /// When it was parked first.
     pub(crate) parked: Option<Timestamp>,
 }
@@ -45,7 +49,8 @@ impl Origin {
     pub(crate) fn of(id: &str, message: &SqsMessage, source: Source) -> Result<Self> {
         let sent = message.attributes.get(SENT_TIMESTAMP).and_then(|sent| millis(sent));
         let sent = sent.ok_or_else(|| Error::bad_input(SENT_TIMESTAMP, "must be milliseconds since 1970"))?;
-        Ok(Self { id: id.to_owned(), sent, source, sender: role(message).to_owned(), parked: None })
+        let (sender, group) = (role(message).to_owned(), message.attributes.get(GROUP_ID).cloned());
+        Ok(Self { id: id.to_owned(), sent, source, sender, group, parked: None })
     }
 
     /// The origin that a forwarded message names, if it comes from one who may say so.
@@ -66,6 +71,7 @@ impl Origin {
             sent: text(FIRST_SENT).and_then(millis).ok_or_else(|| missing(FIRST_SENT))?,
             source: source.ok_or_else(|| missing(WAY_IN))?,
             sender: text(FIRST_SENDER).unwrap_or_default().to_owned(),
+            group: message.attributes.get(GROUP_ID).cloned(),
             parked: text(PARKED_SINCE).and_then(millis),
         })
     }

@@ -31,6 +31,8 @@ const OPERATIONS: &str =
 const MAX_RECEIVED: u64 = 10;
 /// The longest id of a batch entry, in characters.
 const MAX_ENTRY_ID_LEN: usize = 80;
+/// The longest id of a group, in characters.
+const MAX_GROUP_ID_LEN: usize = 128;
 
 /// The queues as SQS shows them.
 #[derive(Clone)]
@@ -244,7 +246,13 @@ fn send(queue: &Queue, input: &Value, sender: &str, is_dead: bool) -> Result<Val
         delay => delay.as_u64().filter(|delay| *delay <= MAX_DELAY_SECONDS),
     };
     let delay = delay.ok_or_else(|| invalid(format!("DelaySeconds must be 0 to {MAX_DELAY_SECONDS}.")))?;
-    let label = Label { sender: sender.to_owned(), attributes: attributes(input) };
+    let group = text(input, "MessageGroupId")?.map(str::to_owned);
+    if group.as_ref().is_some_and(|group| !is_group_id(group)) {
+        return Err(invalid(format!(
+            "MessageGroupId must be 1 to {MAX_GROUP_ID_LEN} letters, digits and punctuation marks of ASCII."
+        )));
+    }
+    let label = Label { sender: sender.to_owned(), group, attributes: attributes(input) };
     let id = if is_dead {
         queue.send_dead(body.to_owned(), label)
     } else {
@@ -260,6 +268,10 @@ fn attributes(input: &Value) -> BTreeMap<String, String> {
     let text =
         |(name, value): (&String, &Value)| Some((name.clone(), value["StringValue"].as_str()?.to_owned()));
     attributes.into_iter().flatten().filter_map(text).collect()
+}
+
+fn is_group_id(group: &str) -> bool {
+    (1..=MAX_GROUP_ID_LEN).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn send_batch(queue: &Queue, input: &Value, sender: &str, is_dead: bool) -> Result<Value, AwsError> {

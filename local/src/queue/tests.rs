@@ -171,3 +171,35 @@ async fn oldest_dead_letters_are_dropped() {
 fn digest_is_the_one_that_senders_expect() {
     assert_eq!(body_md5("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
 }
+
+#[tokio::test]
+async fn quiet_groups_come_before_noisy_ones() {
+    let queue = queue(3);
+    let send_to = |group: Option<&str>, body: &str| {
+        let label = Label { group: group.map(str::to_owned), ..Label::default() };
+        queue.send_labelled(body.to_owned(), label, Duration::ZERO).unwrap();
+    };
+    for _ in 0..100 {
+        send_to(Some("noisy"), "n");
+    }
+    // Nothing is in flight, so that nobody is noisy yet.
+    let first = receive(&queue, 40).await;
+    send_to(Some("quiet"), "q");
+    send_to(None, "alone");
+    let second = receive(&queue, 3).await;
+    assert_eq!(bodies(&second), ["q", "alone", "n"]);
+    // Its messages are done, and it is noisy no more.
+    queue.settle(first, |_| true);
+    send_to(Some("quiet"), "q");
+    assert_eq!(bodies(&receive(&queue, 1).await), ["n"]);
+    // Without a group, a message is nobody's.
+    let queue = self::queue(3);
+    for n in 0..50 {
+        send(&queue, &n.to_string());
+    }
+    receive(&queue, 40).await;
+    queue
+        .send_labelled("q".into(), Label { group: Some("quiet".into()), ..Label::default() }, Duration::ZERO)
+        .unwrap();
+    assert_eq!(bodies(&receive(&queue, 1).await), ["40"]);
+}
