@@ -10,6 +10,7 @@ mod gateway;
 mod grants;
 mod graphql;
 mod guides;
+mod ids;
 mod layers;
 mod listing;
 mod model;

@@ -145,6 +145,26 @@ impl Subscriber {
     }
 }
 
+/// Records the workspace `ws` with these events, and an activity of each kind of id `ws`; returns the ids and issues of the
+/// activities that its member `ws` received.
+pub(crate) async fn received_by_a_member(ws: &str, events: [Value; 2]) -> Vec<(String, String)> {
+    let world = subscriber_world().await;
+    world.log.given(events).await;
+    world.stream_records().await;
+    let connection = world.connect_as(ws, "").await;
+    let query =
+        "subscription($ws: String!) { subscribeToActivity(projectId: $ws) { node { id todo { id } } } }";
+    world.subscribe(&connection, "1", query, json!({ "projectId": ws, "ws": ws })).await;
+    let mut activity = comment(ws, ws);
+    activity["issue_id"] = json!(ws);
+    world.log.given([activity]).await;
+    world.broadcast().await;
+    world.check().await;
+    let messages = world.sockets.take_messages(&connection);
+    let nodes = messages.iter().map(|message| &message["payload"]["data"]["subscribeToActivity"]["node"]);
+    nodes.filter(|node| !node.is_null()).map(|node| (text(&node["id"]), text(&node["todo"]["id"]))).collect()
+}
+
 /// The operations of a function, by table and index, in a history in which everything happens that can.
 pub(crate) async fn operations_of(function: &str, log: World) -> BTreeSet<(String, String, String)> {
     let world = SubscriberWorld::new(log).await;

@@ -16,8 +16,10 @@ use store::Store;
 pub async fn handle(store: &Store, request: Request) -> Result<Response<String>, Infallible> {
     lambda_support::answer(&request, async {
         let caller = lambda_support::caller(&request)?;
-        let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
-        let issue = Some(IssueId::parse("issue_id", lambda_support::path_parameter(&request, "issue_id")?)?);
+        let workspace =
+            WorkspaceId::parse_segment("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
+        let issue =
+            Some(IssueId::parse_segment("issue_id", lambda_support::path_parameter(&request, "issue_id")?)?);
         let if_none_match = lambda_support::header(&request, IF_NONE_MATCH.as_str())?;
         let query = lambda_support::query(&request);
         listing::list(store, ListRequest { caller, workspace, issue, query, if_none_match }).await

@@ -16,14 +16,18 @@ use store::Store;
 pub async fn handle(store: &Store, request: Request) -> Result<Response<String>, Infallible> {
     lambda_support::answer(&request, async {
         let caller = lambda_support::caller(&request)?;
-        let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
+        let workspace =
+            WorkspaceId::parse_segment("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
         let if_none_match = lambda_support::header(&request, IF_NONE_MATCH.as_str())?;
         let query = lambda_support::query(&request);
         if !has_activity_id(&request) {
             let request = ListRequest { caller, workspace, issue: None, query, if_none_match };
             return listing::list(store, request).await;
         }
-        let id = ActivityId::parse("activity_id", lambda_support::path_parameter(&request, "activity_id")?)?;
+        let id = ActivityId::parse_segment(
+            "activity_id",
+            lambda_support::path_parameter(&request, "activity_id")?,
+        )?;
         if !query.is_empty() {
             return Err(Error::bad_input("query", "must be empty: one activity takes no parameters"));
         }

@@ -84,8 +84,8 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
     let token = lambda_support::Token::of(request)?;
     let caller = token.caller()?;
     caller.may_record()?;
-    let sender = app.ingress.caller(&caller, token.subject()?, token.client());
-    let workspace = WorkspaceId::parse("ws_id", lambda_support::path_parameter(request, "ws_id")?)?;
+    let sender = app.ingress.caller(&caller, &token.subject()?, token.client());
+    let workspace = WorkspaceId::parse_segment("ws_id", lambda_support::path_parameter(request, "ws_id")?)?;
     if !lambda_support::query(request).is_empty() {
         return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
     }
@@ -120,7 +120,7 @@ fn key(text: &str) -> Result<String> {
     if is_valid(bare) && bare.len() <= MAX_KEY_LEN {
         return Ok(bare.to_owned());
     }
-    let detail = format!("must be 1 to {MAX_KEY_LEN} characters of A-Z a-z 0-9 . _ : @ -");
+    let detail = format!("must be 1 to {MAX_KEY_LEN} characters");
     Err(Error::bad_input(IDEMPOTENCY_KEY, detail))
 }
 

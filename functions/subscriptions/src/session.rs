@@ -1,7 +1,7 @@
 //! Begins a connection's session.
 
 use domain::Result;
-use domain::access::scopes;
+use domain::access::{self, scopes};
 use domain::subscription::{ConnectionId, Session};
 use live_delivery::message::connection_ack;
 use serde_json::Value;
@@ -45,10 +45,10 @@ impl App {
 
 /// The session of a verified token.
 fn session(claims: &Claims) -> Result<Session, &'static str> {
-    let sub = claims.get("sub").and_then(Value::as_str).ok_or("The token has no subject")?;
+    let sub = access::subject(claims).ok_or("The token has no subject")?;
     let expires = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
     Ok(Session {
-        sub: sub.to_owned(),
+        sub,
         scope: scopes(claims).collect::<Vec<_>>().join(" "),
         grants: lambda_support::grants_of(claims),
         token_expires: (expires + LEEWAY) as i64,

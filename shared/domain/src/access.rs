@@ -89,6 +89,16 @@ pub fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
     scopes.filter(|scope| !scope.is_empty())
 }
 
+/// The subject of a verified token. Some issuers write a whole number. One that does not fit 64 bits is nobody's, because it
+/// was read inexactly, and two users could look alike.
+pub fn subject(claims: &Map<String, Value>) -> Option<String> {
+    match claims.get("sub")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// The action that switches tracking off, and shows who did.
 pub const SETTINGS_UPDATED: &str = "workspace.settings_updated";
 

@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn names_the_member_at_fault() {
         for (value, field) in [
-            (with("/id", json!("a b")), "id: "),
+            (with("/id", json!("a\nb")), "id: "),
             (with("/id", json!(7)), "id: "),
             (with("/id", json!("")), "id: "),
-            (with("/workspace_id", json!("a#b")), "workspace_id: "),
+            (with("/workspace_id", json!("a\u{200b}")), "workspace_id: "),
             (with("/issue_id", Value::Null), "issue_id: is required for issue.created"),
             (with("/actor_type", json!("robot")), "actor_type: "),
             (with("/actor_id", Value::Null), "actor_id: is required"),
@@ -314,7 +314,7 @@ mod tests {
             (with("/affected", json!("bob")), "affected: "),
             (with("/tags", json!("bug")), "tags: "),
             (with("/tags", json!(["a", "a"])), "tags: "),
-            (with("/tags", json!(["a", "b c"])), "tags[1]: "),
+            (with("/tags", json!(["a", "b\tc"])), "tags[1]: "),
             (with("/created_at", json!("yesterday")), "created_at: "),
             (with("/created_at", json!("2025-06-01T12:05:00.000001Z")), "created_at: must be at most 5"),
             (

@@ -94,14 +94,16 @@ pub async fn show(
 /// The path of a feed.
 pub fn path(workspace: &WorkspaceId, issue: Option<&IssueId>) -> String {
     match issue {
-        None => format!("/api/v1/workspaces/{workspace}/activity"),
-        Some(issue) => format!("/api/v1/workspaces/{workspace}/issues/{issue}/activity"),
+        None => format!("/api/v1/workspaces/{}/activity", workspace.segment()),
+        Some(issue) => {
+            format!("/api/v1/workspaces/{}/issues/{}/activity", workspace.segment(), issue.segment())
+        }
     }
 }
 
 /// The path of one activity.
 pub fn path_of(activity: &Activity) -> String {
-    format!("{}/{}", path(&activity.workspace_id, None), activity.id)
+    format!("{}/{}", path(&activity.workspace_id, None), activity.id.segment())
 }
 
 async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> Result<VisibleWorkspace> {

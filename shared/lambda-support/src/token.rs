@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::access::{Caller, scopes};
+use domain::access::{self, Caller, scopes};
 use domain::grants::{GrantClaims, Grants};
 use domain::{Error, Result};
 use lambda_http::http::header::AUTHORIZATION;
@@ -53,8 +53,7 @@ impl Token {
         let verified = verified.and_then(|authorizer| authorizer.jwt.as_ref()).ok_or(INVALID)?;
         let claims = crate::header(request, AUTHORIZATION.as_str())?.and_then(claims).ok_or(INVALID)?;
         // The header and the authorizer speak of one token.
-        let is_same =
-            claims.get("sub").and_then(Value::as_str) == verified.claims.get("sub").map(String::as_str);
+        let is_same = access::subject(&claims).as_ref() == verified.claims.get("sub");
         if is_same { Ok(Self(claims)) } else { Err(INVALID) }
     }
 
@@ -63,25 +62,21 @@ impl Token {
     /// # Errors
     /// [`Error::Unauthenticated`] without a subject.
     pub fn caller(&self) -> Result<Caller> {
-        Ok(Caller::new(subject(&self.0)?, scopes(&self.0)).with_grants(grants_of(&self.0)))
+        Ok(Caller::new(&self.subject()?, scopes(&self.0)).with_grants(grants_of(&self.0)))
     }
 
     /// Its subject.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] without one.
-    pub fn subject(&self) -> Result<&str> {
-        subject(&self.0)
+    pub fn subject(&self) -> Result<String> {
+        access::subject(&self.0).ok_or(Error::Unauthenticated("The token has no subject"))
     }
 
     /// The client that it was issued to, if it names one: RFC 9068 and Cognito write one claim, OpenID Connect the other.
     pub fn client(&self) -> Option<&str> {
         ["client_id", "azp"].into_iter().find_map(|name| self.0.get(name)?.as_str())
     }
-}
-
-fn subject(claims: &Map<String, Value>) -> Result<&str> {
-    claims.get("sub").and_then(Value::as_str).ok_or(Error::Unauthenticated("The token has no subject"))
 }
 
 /// The claims of a bearer token, whose signature is verified already.

@@ -45,8 +45,8 @@ async fn errors_have_the_reference_messages_and_codes() {
             "BAD_USER_INPUT",
         ),
         (
-            ws("userId: \"a b\""),
-            "userId: must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -",
+            ws("userId: \"a\\u200b\""),
+            "userId: must be 1 to 256 bytes of text without control and format characters",
             "BAD_USER_INPUT",
         ),
         (many("tagIds"), "tagIds: must have at most 20 values", "BAD_USER_INPUT"),

@@ -113,7 +113,7 @@ impl std::fmt::Display for Kind {
             Self::Text => write!(f, "a string of 1 to {MAX_TEXT_LEN} characters"),
             Self::Prose => f.write_str("a string that is not empty"),
             Self::Id => {
-                write!(f, "an id: 1 to {} characters of A-Z a-z 0-9 . _ : @ -", ids::MAX_ID_LEN)
+                write!(f, "an id: {}", ids::RULE)
             }
             Self::Bool => f.write_str("true or false"),
             Self::Count => f.write_str("a whole number, 0 or more"),

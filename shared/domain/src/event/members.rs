@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Actor, MAX_TAGS, MAX_TIME_LEN, PartyMembers};
 use crate::activity::{Action, ActorType, Audience, MAX_ACTION_LEN, Party};
-use crate::ids::{self, ActivityId, ActorId, IssueId, MAX_ID_LEN, Tag, WorkspaceId};
+use crate::ids::{self, ActivityId, ActorId, IssueId, Tag, WorkspaceId};
 use crate::json::{TEXT_PATTERN, text};
 use crate::time::Timestamp;
 use crate::{Error, Result, schema};
@@ -182,7 +182,10 @@ macro_rules! read_ids {
     ($($name:ident),+) => {
         $(impl ReadValue for $name {
             fn read(field: &str, value: Value) -> Result<Self> {
-                Self::parse(field, text(field, value, MAX_ID_LEN)?)
+                match value {
+                    Value::String(text) => Self::parse(field, text),
+                    _ => Err(Error::bad_input(field, format!("must be a string of {}", ids::RULE))),
+                }
             }
 
             fn schema() -> Value {

@@ -12,7 +12,8 @@ use crate::{directory, ids};
 ///
 /// The recorder takes whatever passes, except for rules that a schema cannot state: an event is at most
 /// [`super::MAX_EVENT_LEN`] bytes; its workspace is the path's; its time is after the year 0 and at most
-/// [`super::MAX_AHEAD`] ahead, or [`super::MAX_AHEAD_IN_DIRECTORY`]; its numbers can be kept exactly. The schema asks
+/// [`super::MAX_AHEAD`] ahead, or [`super::MAX_AHEAD_IN_DIRECTORY`]; its numbers can be kept exactly; its ids have at most
+/// [`ids::MAX_ID_LEN`] bytes, and no format characters beyond U+FFFF. The schema asks
 /// for a little more than the parser does: an unknown member must be absent, even if it is null, and a time must have
 /// its offset and be written as RFC 3339 writes it, with a `T`.
 pub fn schema(entry: &Entry) -> Value {

@@ -42,9 +42,10 @@ impl Node {
         self.activity.id.as_str().into()
     }
 
-    /// Unique everywhere: the project's id, a slash, and the activity's.
+    /// Unique everywhere: the project's id, a slash, and the activity's. All but `A-Z a-z 0-9 . _ : @ -` is percent-encoded in
+    /// both.
     async fn uid(&self) -> String {
-        format!("{}/{}", self.activity.workspace_id, self.activity.id)
+        format!("{}/{}", self.activity.workspace_id.key(), self.activity.id.key())
     }
 
     /// The kind of the activity.

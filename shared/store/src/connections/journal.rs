@@ -129,7 +129,7 @@ impl Connections {
         now: i64,
     ) -> Result<Option<JournalBatch>> {
         let entry = |(workspace, position): &(WorkspaceId, TimePosition)| {
-            string(format!("{}#{workspace}", keys::time_position(position)))
+            string(format!("{}#{}", keys::time_position(position), workspace.key()))
         };
         let entries = AttributeValue::L(entries.iter().map(entry).collect());
         let (mut head, mut backoff) = (Some(head), self.backoff());
@@ -292,7 +292,7 @@ impl JournalEntry {
     fn parse(resume_at: JournalPosition, value: &AttributeValue) -> Result<Self> {
         let parsed = || {
             let (position, workspace) = value.as_s().ok()?.rsplit_once('#')?;
-            let workspace = WorkspaceId::parse("workspace", workspace).ok()?;
+            let workspace = WorkspaceId::from_key(workspace)?;
             Some(Self { resume_at, workspace, position: keys::parse_time_position(position)? })
         };
         parsed().ok_or_else(|| Error::internal("an entry of a journal does not decode"))

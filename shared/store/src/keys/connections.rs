@@ -82,16 +82,16 @@ pub(crate) fn permit(scope: PermitScope<'_>, number: u64) -> ItemKey {
 /// A topic's name in keys and attributes.
 pub(crate) fn topic_name(topic: &Topic) -> String {
     match topic {
-        Topic::Workspace(id) => format!("WS#{id}"),
-        Topic::Organization(id) => format!("ORG#{id}"),
+        Topic::Workspace(id) => format!("WS#{}", id.key()),
+        Topic::Organization(id) => format!("ORG#{}", id.key()),
     }
 }
 
 /// Reads a name of [`topic_name`].
 pub(crate) fn parse_topic(name: &str) -> Option<Topic> {
     match name.split_once('#')? {
-        ("WS", id) => Some(Topic::Workspace(WorkspaceId::parse("topic", id).ok()?)),
-        ("ORG", id) => Some(Topic::Organization(OrganizationId::parse("topic", id).ok()?)),
+        ("WS", id) => Some(Topic::Workspace(WorkspaceId::from_key(id)?)),
+        ("ORG", id) => Some(Topic::Organization(OrganizationId::from_key(id)?)),
         _ => None,
     }
 }

@@ -25,13 +25,13 @@ pub(crate) enum Key {
 impl Key {
     /// Reads a key of the table; `None` when it is not spelled as those of [`crate::keys`] are.
     pub(crate) fn parse(pk: &str, sk: &str) -> Option<Self> {
-        let workspace = |text| WorkspaceId::parse("workspace", text).ok();
+        let workspace = WorkspaceId::from_key;
         let (kind, rest) = pk.split_once('#')?;
         match kind {
             "WS" => Some(Self::Activity(workspace(rest)?, time_position(sk.strip_prefix(ACTIVITY_PREFIX)?)?)),
             "ID" => {
                 let (ws, id) = rest.split_once('#')?;
-                let (ws, id) = (workspace(ws)?, ActivityId::parse("id", id).ok()?);
+                let (ws, id) = (workspace(ws)?, ActivityId::from_key(id)?);
                 (id_item(&ws, &id).1 == sk).then_some(Self::Id(ws, id))
             }
             "COUNT" => Some(Self::Counter(workspace(rest)?, counter(sk)?)),
@@ -39,10 +39,10 @@ impl Key {
                 let (kind, name) = rest.split_once('#')?;
                 let entry = match kind {
                     "WS" => EntryKey::workspace(&workspace(name)?),
-                    "USER" => listed(sk, EntryKind::Member(ActorId::parse("user", name).ok()?))?,
-                    "ORG" => listed(sk, EntryKind::Organization(OrganizationId::parse("org", name).ok()?))?,
-                    "SLUG" => listed(sk, EntryKind::Slug(Slug::parse("slug", name).ok()?))?,
-                    "ORGSLUG" => listed(sk, EntryKind::OrganizationSlug(Slug::parse("slug", name).ok()?))?,
+                    "USER" => listed(sk, EntryKind::Member(ActorId::from_key(name)?))?,
+                    "ORG" => listed(sk, EntryKind::Organization(OrganizationId::from_key(name)?))?,
+                    "SLUG" => listed(sk, EntryKind::Slug(Slug::from_key(name)?))?,
+                    "ORGSLUG" => listed(sk, EntryKind::OrganizationSlug(Slug::from_key(name)?))?,
                     _ => return None,
                 };
                 (directory(&entry).1 == sk).then_some(Self::Directory(entry))
@@ -61,7 +61,7 @@ pub(crate) fn time_position(text: &str) -> Option<TimePosition> {
     let (time, id) = text.split_once('#')?;
     let created_at = Timestamp::parse("time", time).ok()?;
     (created_at.key() == time).then_some(())?;
-    Some(TimePosition { created_at, id: ActivityId::parse("id", id).ok()? })
+    Some(TimePosition { created_at, id: ActivityId::from_key(id)? })
 }
 
 /// When something was said of the directory, as a text names it.
@@ -70,7 +70,7 @@ pub(crate) fn precedence(text: &str) -> Option<Precedence> {
         return time_position(text).map(Precedence::Time);
     };
     let (version, id) = rest.split_once('#')?;
-    let at = Precedence::Version(version.parse().ok()?, ActivityId::parse("id", id).ok()?);
+    let at = Precedence::Version(version.parse().ok()?, ActivityId::from_key(id)?);
     (super::precedence(&at) == text).then_some(at)
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn category_position(text: &str) -> Option<CategoryPosition> {
 
 /// The workspace that the sort key of a membership or a listing names.
 pub(crate) fn listed_workspace(sk: &str) -> Option<WorkspaceId> {
-    WorkspaceId::parse("workspace", sk.strip_prefix(LISTED_PREFIX)?).ok()
+    WorkspaceId::from_key(sk.strip_prefix(LISTED_PREFIX)?)
 }
 
 /// A counter's sort key without its shard.
