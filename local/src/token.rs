@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(grants, [(WORKSPACES, "a b".to_owned())]);
         for (query, start) in [
             ("sub=", "sub: "),
-            ("sub=a%23b", "sub: "),
+            ("sub=a%0Ab", "sub: "),
             ("sub=a&sub=a", "sub: must be given once"),
             ("scope=a%0Ab", "scope: "),
             ("scope=%22", "scope: "),

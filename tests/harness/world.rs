@@ -341,7 +341,7 @@ impl World {
     /// Queries GraphQL as `sub`, and returns the text of the body.
     pub async fn ask_text(&self, sub: &str, query: &str) -> String {
         let body = json!({ "query": query }).to_string();
-        text(self.call("POST", "/graphql", Some(token_claims(sub, "")), &[], Some(&body)).await)
+        text(self.call("POST", "/graphql", Some(token_claims(sub, "")), &[], Some(body.as_bytes())).await)
     }
 
     /// Sets whether the functions use the transport. Benchmarks turn it off, because counting takes time.
@@ -376,7 +376,7 @@ impl World {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Reply {
-        let response = self.call(method, path, claims, headers, body).await;
+        let response = self.call(method, path, claims, headers, body.map(str::as_bytes)).await;
         let header = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         Reply {
             status: response.status().as_u16(),
@@ -392,13 +392,26 @@ impl World {
         }
     }
 
+    /// Sends a request with any bytes for a body, and returns the status and the text of the answer.
+    pub async fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        claims: Option<Value>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (u16, String) {
+        let response = self.call(method, path, claims, headers, Some(body)).await;
+        (response.status().as_u16(), text(response))
+    }
+
     async fn call(
         &self,
         method: &str,
         path: &str,
         claims: Option<Value>,
         headers: &[(&str, &str)],
-        body: Option<&str>,
+        body: Option<&[u8]>,
     ) -> Response<Vec<u8>> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let found = self.api.route(method, path);
@@ -419,7 +432,7 @@ impl World {
             query,
             version: Version::HTTP_11,
             headers: &headers,
-            body: body.unwrap_or_default().as_bytes().to_vec(),
+            body: body.unwrap_or_default().to_vec(),
             claims,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             request_id: "req-1",
@@ -435,6 +448,16 @@ impl World {
     /// outcome, in the words of the sample events' names, and the response.
     pub async fn invoke(&self, function: &str, event: &Value) -> (String, Value) {
         outcome(self.invoke_as(function, event, &uuid::Uuid::new_v4().to_string()).await)
+    }
+
+    /// Invokes the function with this name with any payload.
+    ///
+    /// # Errors
+    /// The message of the function's failure.
+    pub async fn invoke_bytes(&self, name: &str, payload: &[u8]) -> Result<Value, String> {
+        let answer =
+            self.functions.invoke_in_place(function(name), payload.to_vec(), "req-1", API_TIMEOUT).await;
+        answer.map_err(|failure| failure.error_message)
     }
 
     /// Invokes the function with this name with a whole event and a request id.

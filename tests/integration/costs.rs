@@ -160,6 +160,7 @@ async fn stored_size(world: &World, id: &str) -> (usize, usize) {
         name.len()
             + match value {
                 AttributeValue::S(text) => text.len(),
+                AttributeValue::B(bytes) => bytes.as_ref().len(),
                 AttributeValue::Bool(_) => 1,
                 other => panic!("{name}: {other:?}"),
             }
@@ -194,7 +195,7 @@ async fn units_of_events_with_the_longest_principal() {
         measured.push((bytes, stored_size(&world, &id).await, alone, batch));
     }
     // The size of an event; its item and the provenance in it, in bytes; the units alone, and those of 49.
-    assert_eq!(measured, [(600, (791, 105), 12.0, 396.0), (1_000, (1_192, 105), 18.0, 690.0)]);
+    assert_eq!(measured, [(600, (811, 105), 12.0, 396.0), (1_000, (1_212, 105), 18.0, 690.0)]);
     harness::check(&world.client, &world.table).await;
 }
 

@@ -213,14 +213,13 @@ async fn record(world: &World, events: &[&Recorded]) {
     }
 }
 
-/// Asserts that the earlier build takes its transaction for a repeat: each id item is there, with what it would have put.
+/// Asserts that the earlier build records its transaction no second time: each id item is there, of the same time. It cannot
+/// read the fingerprint, and takes it for one of another content.
 fn assert_repeated(reasons: &[Value], transaction: &Value) {
     let ids = id_items_of(transaction);
     assert!(!ids.is_empty());
     for (index, put) in ids {
         assert_eq!(reasons[index]["Code"], "ConditionalCheckFailed", "{reasons:?}");
-        for attribute in ["fp", "at"] {
-            assert_eq!(reasons[index]["Item"][attribute], put[attribute], "{reasons:?}");
-        }
+        assert_eq!(reasons[index]["Item"]["at"], put["at"], "{reasons:?}");
     }
 }

@@ -162,12 +162,12 @@ async fn bad_parameter_is_rejected_before_any_read() {
         ("since=2025-01-02T00:00:00Z&until=2025-01-01T00:00:00Z", "since"),
         ("actor_typ=agent", "actor_typ"),
         ("action=%27%3B%20DROP", "action"),
-        ("tag=%F0%9F%92%A9", "tag"),
+        ("tag=%E2%80%8B", "tag"),
     ] {
         let reply = world.get(&format!("{PAGE}?{query}")).await;
         assert_eq!((reply.status, reply.body["field"].as_str()), (400, Some(field)), "{query}");
     }
-    let hostile = world.get("/api/v1/workspaces/ws#x/activity").await;
+    let hostile = world.get("/api/v1/workspaces/ws%09x/activity").await;
     assert_eq!((hostile.status, hostile.body["field"].as_str()), (400, Some("ws_id")));
     let cursor_elsewhere = world.get(&format!("{ISSUE}?cursor={cursor}")).await;
     assert_eq!(cursor_elsewhere.status, 400);

@@ -4,6 +4,7 @@ mod actions;
 mod costs;
 mod directory;
 mod earlier_build;
+mod exactness;
 mod faults;
 mod forwarding;
 mod gateway;

@@ -179,7 +179,7 @@ async fn activity_without_provenance_is_in_conflict_as_before() {
 }
 
 #[tokio::test]
-async fn only_a_conflict_costs_another_read() {
+async fn repeat_or_conflict_costs_one_more_read() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let tracker = Sender::Http("tracker", "activity:write");
@@ -192,13 +192,27 @@ async fn only_a_conflict_costs_another_read() {
         assert_eq!((found, metered.total()), (reads, transactions + reads), "{}: {metered:?}", reply.body);
     };
     cost(event("new", AT), (1, 0)).await;
-    cost(event("new", AT), (1, 0)).await;
-    cost(event("first", AT), (1, 0)).await;
+    // The answer to a repeat is what is recorded.
+    cost(event("new", AT), (1, 1)).await;
+    cost(event("first", AT), (1, 1)).await;
     cost(other("first"), (1, 1)).await;
     cost(other("new"), (1, 1)).await;
     // A second transaction records the events that the first one left.
-    cost(json!([event("a", AT), event("b", AT), event("first", AT)]), (2, 0)).await;
+    cost(json!([event("a", AT), event("b", AT), event("first", AT)]), (2, 1)).await;
     cost(json!([other("a"), other("b"), event("c", AT)]), (2, 2)).await;
+    // A queue has no answer that would need it. Its function reads the workspace once.
+    for (id, reads) in [("first", 0), ("queued", 0), ("queued", 0)] {
+        world.transport.take_metered();
+        let message = Message::new("m-1", event(id, AT).to_string());
+        let answer = world.deliver(&[message], std::time::Duration::from_secs(9)).await;
+        assert!(harness::reported_failures(&answer).is_empty());
+        let metered = world.transport.take_metered();
+        assert_eq!(
+            metered.requests.get("GetItem").copied().unwrap_or_default(),
+            reads + usize::from(id == "first"),
+            "{metered:?}"
+        );
+    }
     check(&world.client, &world.table).await;
 }
 

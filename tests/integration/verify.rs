@@ -147,17 +147,13 @@ async fn wrong_or_stray_attribute_is_found() {
     }
     let found = damaged(&world, ACT_1, with("colour\n", string("red"))).await;
     assert_eq!(found, [r"ws: act-1 has a stray colour\n"]);
-    // The JSON differs from what the recorder writes: spaces, another order, a member twice.
-    for details in [
-        r#"{"status": "done","weight":1.5}"#,
-        r#"{"weight":1.5,"status":"done"}"#,
-        r#"{"status":"done","weight":2,"weight":1.5}"#,
-    ] {
+    // The JSON differs from what the recorder writes: spaces, a member twice.
+    for details in [r#"{"status": "done","weight":1.5}"#, r#"{"status":"done","weight":1.5,"weight":2}"#] {
         let found = damaged(&world, ACT_1, with("details", string(details))).await;
         assert_eq!(found, ["ws: act-1 has a wrong details"]);
     }
     for (name, value, why) in [
-        ("details", string("[]"), "invalid type: sequence, expected a map at line 1 column 0"),
+        ("details", string("[]"), "details are no object"),
         ("actor_type", string("robot"), "actor_type: must be user or agent"),
         ("tags", string("bug"), "tags is no list"),
         ("action", number("1"), "action is no string"),

@@ -1,13 +1,13 @@
 //! EventBridge's envelope around an event: `detail-type` is the action, `detail` the event, and `id` and `time` stand in
 //! for the event's own. `account` and `source` are its sender. Its other members do not matter.
 
+use domain::error::FaultList;
 use domain::event::{Defaults, InputEvent, MAX_TIME_LEN};
 use domain::ids::MAX_ID_LEN;
-use domain::json::Members;
+use domain::json::{Document, Json, Members};
 use domain::provenance::Source;
 use domain::time::Timestamp;
 use domain::{Error, Result};
-use serde_json::Value;
 
 use crate::Ingress;
 
@@ -22,8 +22,8 @@ const MAX_SOURCE_LEN: usize = 256;
 const MAX_ACCOUNT_LEN: usize = 12;
 
 /// Whether a value is an envelope and no event: no event has a member of this name.
-pub(crate) fn is_envelope(value: &Value) -> bool {
-    value.get(DETAIL_TYPE).is_some()
+pub(crate) fn is_envelope(document: &Document) -> bool {
+    document.value.as_object().is_some_and(|members| members.get(DETAIL_TYPE).is_some())
 }
 
 /// Parses the event in an envelope. Its sender, `account/source`, must be one whom `ingress` lets record it.
@@ -31,8 +31,14 @@ pub(crate) fn is_envelope(value: &Value) -> bool {
 /// # Errors
 /// As [`InputEvent::parse`]; also [`Error::BadInput`] when it is no envelope, or lacks a part, or the detail names another
 /// action, and [`Error::Forbidden`] when the sender may not record it.
-pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> Result<InputEvent> {
-    let mut envelope = Members::of_event(value)?;
+pub(crate) fn parse(
+    document: impl Into<Document>,
+    mut defaults: Defaults,
+    ingress: &Ingress,
+) -> Result<InputEvent> {
+    let mut faults = FaultList::default();
+    let mut envelope = Members::of_document(document.into(), &mut faults)?;
+    faults.end()?;
     let account = envelope.required_text("account", MAX_ACCOUNT_LEN)?;
     let source = envelope.required_text("source", MAX_SOURCE_LEN)?;
     let action = envelope.required_text(DETAIL_TYPE, MAX_DETAIL_TYPE_LEN)?;
@@ -42,14 +48,12 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> 
     if let Some(time) = envelope.text("time", MAX_TIME_LEN)? {
         defaults.created_at = Timestamp::parse("time", &time)?;
     }
-    let Some(Value::Object(mut detail)) = envelope.take(DETAIL) else {
+    let Some(Json::Object(mut detail)) = envelope.take(DETAIL) else {
         return Err(Error::bad_input(DETAIL, "must be an object: the event"));
     };
     match detail.get(ACTION) {
-        None | Some(Value::Null) => {
-            detail.insert(ACTION.into(), action.into());
-        }
-        Some(Value::String(own)) if *own == action => {}
+        None | Some(Json::Null) => detail.insert(ACTION, action.as_str().into()),
+        Some(Json::String(own)) if *own == action => {}
         Some(_) => {
             let allowed = format!("must be absent, or the envelope's detail-type {action}");
             return Err(Error::bad_input(ACTION, allowed));
@@ -57,14 +61,14 @@ pub(crate) fn parse(value: Value, mut defaults: Defaults, ingress: &Ingress) -> 
     }
     let sender = ingress.sender(Source::EventBus, &[&format!("{account}/{source}")]);
     defaults.recorded_by = sender.recorded_by.clone();
-    sender.admit(InputEvent::parse(Value::Object(detail), &defaults)?)
+    sender.admit(InputEvent::parse(Json::Object(detail), &defaults)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use domain::provenance::RecordedBy;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn defaults() -> Defaults {
         let now = Timestamp::parse("t", "2025-06-01T12:00:00Z").unwrap();
@@ -111,7 +115,7 @@ mod tests {
     fn an_event_without_an_envelope_is_refused() {
         let mut bare = envelope()["detail"].clone();
         bare["action"] = json!("issue.updated");
-        assert!(!is_envelope(&bare) && is_envelope(&envelope()));
+        assert!(!is_envelope(&bare.clone().into()) && is_envelope(&envelope().into()));
         assert_eq!(parsed(bare).unwrap_err().to_string(), "account: is required");
     }
 
@@ -124,13 +128,13 @@ mod tests {
             ("detail", Value::Null, "detail"),
             ("source", Value::Null, "source"),
             ("account", json!(123_456_789_012_u64), "account"),
-            ("id", json!("a b"), "id"),
+            ("id", json!("a\u{200b}"), "id"),
             ("time", json!("now"), "time"),
         ] {
             let mut bad = envelope();
             bad[member] = value;
-            let Err(Error::BadInput { field: named, .. }) = parsed(bad) else { panic!("{member}") };
-            assert_eq!(named, field);
+            let Err(Error::BadInput(faults)) = parsed(bad) else { panic!("{member}") };
+            assert_eq!(faults.field(), field);
         }
         let mut bad = envelope();
         bad["detail"]["action"] = json!("issue.created");

@@ -16,7 +16,7 @@ mod queue;
 mod summary;
 
 use domain::event::{Defaults, InputEvent, MAX_BATCH};
-use domain::json::Exact;
+use domain::json;
 use domain::provenance::Source;
 use domain::time::Clock;
 use domain::{Error, Result};
@@ -24,6 +24,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use recording::{Recorder, WriteOutcome};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use store::Store;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -49,8 +50,11 @@ impl App {
     /// Records into `store` what comes in on `ingress`, at the time of `clock`, with retries spread by `jitter`. `sink`
     /// takes a summary of each invocation.
     pub fn new(ingress: Ingress, store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
-        let recorder =
-            Recorder::new(store, jitter).with_unknown_workspaces(ingress.allows_unknown_workspaces);
+        // Whoever records over these gets the activity for an answer.
+        let answers = matches!(ingress.source, Source::Http | Source::Invoke);
+        let recorder = Recorder::new(store, jitter)
+            .with_unknown_workspaces(ingress.allows_unknown_workspaces)
+            .reading_repeats(answers);
         Self { ingress, recorder, clock, sink, forwarder: None }
     }
 
@@ -98,11 +102,13 @@ impl App {
 /// # Errors
 /// For a direct invocation of which any event was not recorded, and for a payload that the function's way in does not
 /// have.
-pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagnostic> {
-    let LambdaEvent { payload: Exact(payload), context } = event;
+pub async fn invoke(app: &App, event: LambdaEvent<Box<RawValue>>) -> Result<Box<RawValue>, Diagnostic> {
+    let LambdaEvent { payload, context } = event;
     let span = lambda_support::invocation_span(&context.request_id);
     match app.ingress.source {
         Source::Http => {
+            let payload: Value =
+                serde_json::from_str(payload.get()).map_err(lambda_support::invalid_event)?;
             if payload.pointer("/requestContext/http").is_none() {
                 return Err(lambda_support::invalid_event(
                     "only requests of the HTTP API are understood here",
@@ -112,19 +118,19 @@ pub async fn invoke(app: &App, event: LambdaEvent<Exact>) -> Result<Value, Diagn
                 serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
             let request = LambdaEvent { payload: request, context };
             let Ok(response) = lambda_support::serve(request, |request| http::handle(app, request)).await;
-            serde_json::to_value(response).map_err(lambda_support::invalid_event)
+            to_raw_value(&response).map_err(lambda_support::invalid_event)
         }
-        Source::Queue | Source::EventBus => queue::consume(app, payload, &context).instrument(span).await,
-        Source::Invoke => direct::invoke(app, payload, &context).instrument(span).await,
+        Source::Queue | Source::EventBus => queue::consume(app, &payload, &context).instrument(span).await,
+        Source::Invoke => direct::invoke(app, &payload, &context).instrument(span).await,
     }
 }
 
-/// The events of a body: one, or an array of 1 to 500.
-fn events(value: Value) -> Result<(Vec<Value>, bool)> {
-    let Value::Array(values) = value else { return Ok((vec![value], false)) };
-    match values.len() {
+/// The events of a body, each as it is written: one, or an array of 1 to 500; and whether it is an array.
+fn events(body: &RawValue) -> Result<(Vec<&RawValue>, bool)> {
+    let Some(events) = json::items(body) else { return Ok((vec![body], false)) };
+    match events.len() {
         0 => Err(Error::bad_input("body", "must hold at least one event")),
-        1..=MAX_BATCH => Ok((values, true)),
+        1..=MAX_BATCH => Ok((events, true)),
         _ => Err(Error::too_large("body", format!("must hold at most {MAX_BATCH} events"))),
     }
 }

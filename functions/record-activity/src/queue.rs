@@ -8,10 +8,11 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::activity::Activity;
 use domain::directory::Superseded;
 use domain::event::{Defaults, InputEvent};
+use domain::json::{self, Document};
 use domain::provenance::Source;
-use domain::{Error, Result, json as strict};
+use domain::{Error, Result};
 use lambda_runtime::{Context, Diagnostic};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use crate::forward::{Destination, Forward, LAST_RECEIVES};
@@ -30,8 +31,13 @@ const FORWARDING_TIME: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the records are not SQS's, or one has no id to report it by; nothing is recorded then.
-pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Result<Value, Diagnostic> {
-    let SqsEvent { records, .. } = serde_json::from_value(payload).map_err(lambda_support::invalid_event)?;
+pub(crate) async fn consume(
+    app: &App,
+    payload: &RawValue,
+    context: &Context,
+) -> Result<Box<RawValue>, Diagnostic> {
+    let SqsEvent { records, .. } =
+        serde_json::from_str(payload.get()).map_err(lambda_support::invalid_event)?;
     let mut messages = Vec::with_capacity(records.len());
     for mut message in records {
         match (message.event_source.as_deref(), message.message_id.take()) {
@@ -90,7 +96,7 @@ pub(crate) async fn consume(app: &App, payload: Value, context: &Context) -> Res
     for (error, messages) in unavailable {
         tracing::error!(error, messages = messages.join(" "), "failed messages");
     }
-    serde_json::to_value(response).map_err(lambda_support::invalid_event)
+    to_raw_value(&response).map_err(lambda_support::invalid_event)
 }
 
 /// Forwards those of the failed messages that need not be tried again here, and returns for each of `failed` where it
@@ -140,16 +146,16 @@ fn parse(app: &App, origin: &Origin, message: &SqsMessage) -> Result<InputEvent>
     let sender = app.ingress.sender(origin.source, role.as_slice());
     let defaults =
         Defaults { created_at: origin.sent, ..app.defaults(&sender, origin.id.clone(), "messageId") };
-    let value = strict::parse(body.as_bytes())?;
+    let document = Document::read(&json::parse(body.as_bytes())?);
     if origin.source == Source::EventBus {
-        return envelope::parse(value, defaults, &app.ingress);
+        return envelope::parse(document, defaults, &app.ingress);
     }
-    if envelope::is_envelope(&value) {
+    if envelope::is_envelope(&document) {
         let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \
                       the bus instead";
         return Err(Error::bad_input("body", detail));
     }
-    sender.admit(InputEvent::parse(value, &defaults)?)
+    sender.admit(InputEvent::parse(document, &defaults)?)
 }
 
 /// How often a message was received, this time included.

@@ -1,10 +1,11 @@
 //! The activity: one immutable record of an act, its actor, its place and its time.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
+use crate::json::Details;
 use crate::provenance::Provenance;
+use crate::salt::Salt;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
@@ -147,7 +148,7 @@ pub struct Activity {
     pub action: Action,
     /// Data of the action, as its producer sent it.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub details: Map<String, Value>,
+    pub details: Details,
     /// When it happened, UTC: `2025-01-01T00:00:00`, with three or six fraction digits when they are not zero.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "2025-01-01T00:00:00"))]
     pub created_at: Timestamp,
@@ -183,6 +184,9 @@ pub struct Activity {
     /// provenance was kept.
     #[serde(skip)]
     pub recorded: Option<Provenance>,
+    /// The salt of its fingerprint; not part of the REST entry, and `None` for activities whose fingerprints have none.
+    #[serde(skip)]
+    pub salt: Option<Salt>,
 }
 
 #[cfg(test)]

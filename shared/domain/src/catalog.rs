@@ -10,6 +10,8 @@ mod sentence;
 use serde_json::{Map, Value, json};
 
 use crate::activity::{Action, Activity, Audience};
+use crate::error::FaultList;
+use crate::json::{Json, Members, Object};
 use crate::{Error, Result};
 
 pub use detail::{Detail, Kind};
@@ -105,24 +107,33 @@ pub fn parse_category(field: &str, text: &str) -> Result<&'static str> {
         .ok_or_else(|| Error::bad_input(field, "must be a category"))
 }
 
-/// Checks an activity against its action's row.
-///
-/// # Errors
-/// [`Error::BadInput`] of the member at fault, such as an `issue_id` that is missing, or an `audience` that would show
-/// everyone what is for staff.
-pub fn check(activity: &Activity) -> Result<()> {
-    let Some(entry) = find(&activity.action) else { return Ok(()) };
-    if entry.on_issue && activity.issue_id.is_none() {
-        return Err(Error::bad_input("issue_id", format!("is required for {}", entry.action)));
+/// Checks the members of an event against its action's row, if it has one. The faults are those that the members do not have by
+/// themselves, such as an `issue_id` that is missing, or an `audience` that would show everyone what is for staff.
+pub(crate) fn check(members: &Members, faults: &mut FaultList) {
+    let action = members.get("action").and_then(Json::as_str);
+    let Some(entry) = entries().iter().find(|entry| Some(entry.action) == action) else { return };
+    let mut fault = |field: &str, detail: String| faults.add(Error::bad_input(field, detail));
+    if entry.on_issue && members.get("issue_id").is_none() {
+        fault("issue_id", format!("is required for {}", entry.action));
     }
-    if entry.some_detail && activity.details.is_empty() {
-        let detail = format!("must hold the changed fields and their new values for {}", entry.action);
-        return Err(Error::bad_input("details", detail));
+    let audience = members.get("audience").and_then(Json::as_str);
+    if entry.audience == Audience::Staff && audience == Some(Audience::Everyone.as_str()) {
+        fault("audience", format!("must be absent, or staff, for {}", entry.action));
     }
-    if entry.audience == Audience::Staff && activity.audience == Some(Audience::Everyone) {
-        return Err(Error::bad_input("audience", format!("must be absent, or staff, for {}", entry.action)));
+    let none = Object::default();
+    let details = match members.get("details") {
+        Some(details) => details.as_object(),
+        None => Some(&none),
+    };
+    let Some(details) = details else { return };
+    if entry.some_detail && details.is_empty() {
+        fault("details", format!("must hold the changed fields and their new values for {}", entry.action));
     }
-    entry.details.iter().try_for_each(|detail| detail.check(entry.action, &activity.details))
+    entry
+        .details
+        .iter()
+        .filter_map(|detail| detail.check(entry.action, details).err())
+        .for_each(|error| faults.add(error));
 }
 
 #[cfg(test)]

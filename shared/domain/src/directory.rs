@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::activity::Activity;
 use crate::ids::{ActivityId, ActorId, OrganizationId, Slug, WorkspaceId};
+use crate::json::Json;
 use crate::time::Timestamp;
 
 pub use precedence::{DEFAULT_TOLERANCE, Precedence, holding};
@@ -324,7 +325,13 @@ fn listing(entry: &EntryKey, change: &FieldChange) -> Option<EntryChange> {
 
 /// The changes that an activity makes to the one entry that it is about.
 fn own_change(activity: &Activity) -> Option<EntryChange> {
-    let detail = |field: Field| activity.details.get(field.name()).filter(|value| !value.is_null()).cloned();
+    let details = activity.details.members();
+    // Fields are texts and switches; nothing else passes the catalog.
+    let detail = |field: Field| match details.get(field.name())? {
+        Json::String(text) => Some(Value::from(text.as_str())),
+        Json::Bool(value) => Some(Value::from(*value)),
+        _ => None,
+    };
     let given = |fields: &[Field]| fields.iter().filter_map(|&field| Some((field, detail(field)?))).collect();
     let mut entry = EntryKey::workspace(&activity.workspace_id);
     let fields: Vec<(Field, Value)> = match activity.action.as_str() {
@@ -339,7 +346,7 @@ fn own_change(activity: &Activity) -> Option<EntryChange> {
         "workspace.archived" => vec![(Field::Archived, true.into())],
         "workspace.unarchived" => vec![(Field::Archived, false.into())],
         "member.added" | "member.role_changed" | "member.removed" => {
-            let user = ActorId::parse("details.user", activity.details.get("user")?.as_str()?).ok()?;
+            let user = ActorId::parse("details.user", details.get("user")?.as_str()?).ok()?;
             entry = EntryKey::member(&activity.workspace_id, &user);
             let removed = activity.action.as_str() == "member.removed";
             vec![(Field::Role, if removed { Value::Null } else { detail(Field::Role)? })]
@@ -370,5 +377,5 @@ pub fn organization_of(activity: &Activity) -> Option<OrganizationId> {
     if !creates_workspace(activity) {
         return None;
     }
-    OrganizationId::parse("organization", activity.details.get("organization")?.as_str()?).ok()
+    OrganizationId::parse("organization", activity.details.members().get("organization")?.as_str()?).ok()
 }

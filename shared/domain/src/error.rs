@@ -13,14 +13,9 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 /// Callers see the texts of all variants but the last three, whose sources go to the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request is wrong: `field` names what is at fault, `detail` says what is allowed.
-    #[error("{field}: {detail}")]
-    BadInput {
-        /// The parameter, header or member at fault, such as `limit` or `details.title`.
-        field: String,
-        /// The fault, and what is allowed.
-        detail: String,
-    },
+    /// The request is wrong, in one place or in several.
+    #[error("{0}")]
+    BadInput(Faults),
     /// The request is well formed, but no feed can be read that way.
     #[error("{0}")]
     Query(#[from] QueryError),
@@ -66,6 +61,123 @@ pub enum Error {
     /// A fault of ours: stored data that does not decode, a permission missing.
     #[error("internal error")]
     Internal(#[source] Source),
+}
+
+/// The content that an activity has instead: named by its members, of which the first are enough.
+fn other(members: &[String]) -> String {
+    const MAX_NAMED: usize = 10;
+    match members {
+        [] => "other content".to_owned(),
+        members => {
+            let named: Vec<&str> = members.iter().take(MAX_NAMED).map(String::as_str).collect();
+            format!("another {}{}", named.join(", "), if members.len() > MAX_NAMED { ", …" } else { "" })
+        }
+    }
+}
+
+/// One fault of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The parameter, header or member at fault, such as `limit` or `details.title`.
+    pub field: String,
+    /// The fault, and what is allowed, in words that follow the field's name.
+    pub detail: String,
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.detail)
+    }
+}
+
+/// The faults of a request: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// The faults, in the order of the request.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// The field of the first one.
+    pub fn field(&self) -> &str {
+        self.0.first().map_or("", |fault| fault.field.as_str())
+    }
+}
+
+impl Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { "; " } else { "" })?;
+            write!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The most faults of one request that are told.
+const MAX_FAULTS: usize = 20;
+
+/// Gathers the faults of a request, so that all of them can be told at once.
+#[derive(Debug, Default)]
+pub struct FaultList {
+    faults: Vec<Fault>,
+    /// The first error that is no fault of the input.
+    other: Option<Error>,
+}
+
+impl FaultList {
+    /// The value of a result, whose error is added otherwise.
+    pub fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    /// Adds an error. A field that has a fault already gets no second one.
+    pub fn add(&mut self, error: Error) {
+        match error {
+            Error::BadInput(Faults(faults)) => self.extend(faults),
+            error => {
+                self.other.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Adds what another list has.
+    pub fn add_all(&mut self, other: Self) {
+        self.extend(other.faults);
+        self.other = self.other.take().or(other.other);
+    }
+
+    /// Adds faults.
+    pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        for fault in faults {
+            if self.faults.len() < MAX_FAULTS && self.faults.iter().all(|known| known.field != fault.field) {
+                self.faults.push(fault);
+            }
+        }
+    }
+
+    /// Ends the gathering with a value, which is there unless there are faults.
+    ///
+    /// # Errors
+    /// As [`FaultList::end`].
+    pub fn finish<T>(self, value: Option<T>) -> Result<T> {
+        self.end()?;
+        value.ok_or_else(|| Error::internal("no value and no fault"))
+    }
+
+    /// Ends the gathering.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] of all faults, or the first other error.
+    pub fn end(self) -> Result<()> {
+        match self.other {
+            Some(error) => Err(error),
+            None if self.faults.is_empty() => Ok(()),
+            None => Err(Error::BadInput(Faults(self.faults))),
+        }
+    }
 }
 
 /// Something that a request names and that does not exist.
@@ -151,15 +263,23 @@ pub enum QueryError {
 impl Error {
     /// A [`Error::BadInput`] of `field`.
     pub fn bad_input(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::BadInput { field: field.into(), detail: detail.into() }
+        Self::BadInput(Faults(vec![Fault { field: field.into(), detail: detail.into() }]))
     }
 
-    /// A [`Error::IdTaken`], which names the `owner` if there is one.
-    pub fn id_taken(id: impl Display, owner: Option<impl Display>) -> Self {
+    /// A [`Error::Conflict`], which names the members that differ.
+    pub fn conflict(id: impl Display, members: &[String]) -> Self {
+        let other = other(members);
+        let detail = format!("{id} is recorded with {other}; another event needs another id");
+        Self::Conflict { field: "id", detail }
+    }
+
+    /// A [`Error::IdTaken`], which names the members that differ, and the `owner` if there is one.
+    pub fn id_taken(id: impl Display, members: &[String], owner: Option<impl Display>) -> Self {
         let owner = owner.map_or_else(String::new, |owner| format!(" ({owner})"));
+        let other = other(members);
         let detail = format!(
-            "{id} is recorded with other content by another principal{owner}; another event needs another id, one that \
-             others cannot guess"
+            "{id} is recorded with {other} by another principal{owner}; another event needs another id, one that others \
+             cannot guess"
         );
         Self::IdTaken { field: "id", detail }
     }
@@ -183,7 +303,7 @@ impl Error {
     pub fn duplicate(&self) -> Self {
         let source = || Source::from(self.chain());
         match self {
-            Self::BadInput { field, detail } => Self::bad_input(field, detail),
+            Self::BadInput(faults) => Self::BadInput(faults.clone()),
             Self::Query(error) => Self::Query(*error),
             Self::Unauthenticated(detail) => Self::Unauthenticated(detail),
             Self::Forbidden(forbidden) => Self::Forbidden(*forbidden),

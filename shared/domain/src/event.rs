@@ -5,17 +5,16 @@ mod schema;
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::activity::{Action, Activity, ActorType, Audience, Party};
+use crate::error::FaultList;
+use crate::fingerprint;
 use crate::grants::Grants;
 use crate::ids::{ActivityId, ActorId, IssueId, Tag, WorkspaceId};
-use crate::json::{Members, canonical};
+use crate::json::{Details, Document, Json, Members};
 use crate::provenance::{Provenance, RecordedBy};
+use crate::salt::Salt;
 use crate::time::Timestamp;
 use crate::{Error, Result, catalog, directory};
 
@@ -64,7 +63,7 @@ members! {
         /// The action: a dotted type of the form `noun.verb`.
         action: Action,
         /// Data of the action.
-        details: Option<Map<String, Value>>,
+        details: Option<Details>,
         /// The person or agent that was affected.
         affected: Option<Party>,
         /// Labels to filter by, each once.
@@ -147,29 +146,36 @@ impl InputEvent {
     /// Parses and checks one event.
     ///
     /// # Errors
-    /// [`Error::BadInput`] of the first member at fault; [`Error::TooLarge`] past [`MAX_EVENT_LEN`].
-    pub fn parse(value: Value, defaults: &Defaults) -> Result<Self> {
-        let size = value.to_string().len();
+    /// [`Error::BadInput`] of all members at fault; [`Error::TooLarge`] past [`MAX_EVENT_LEN`].
+    pub fn parse(document: impl Into<Document>, defaults: &Defaults) -> Result<Self> {
+        let document = document.into();
+        let size = document.value.to_string().len();
         if size > MAX_EVENT_LEN {
             return Err(Error::too_large("body", format!("an event must be at most {MAX_EVENT_LEN} bytes")));
         }
-        // A missing workspace is reported before the faults of other members.
-        if defaults.workspace.is_none() && value.is_object() && value["workspace_id"].is_null() {
-            return Err(Error::bad_input("workspace_id", "is required"));
-        }
-        let members = EventMembers::read(Members::of_event(value)?)?;
+        let mut faults = FaultList::default();
+        let event = Members::of_document(document, &mut faults)?;
+        let mut together = FaultList::default();
+        check_together(&event, defaults, &mut together);
+        let members = EventMembers::read(event, &mut faults);
+        let id = match &members {
+            Some(EventMembers { id: None, .. }) => {
+                faults.keep(ActivityId::parse(defaults.id.1, defaults.id.0.as_str()))
+            }
+            _ => None,
+        };
+        faults.add_all(together);
+        let members = faults.finish(members)?;
         let timed = members.created_at.is_some();
         let created_at = members.created_at.unwrap_or(defaults.created_at);
-        if created_at > defaults.now.plus(MAX_AHEAD) {
-            return Err(Error::bad_input("created_at", "must be at most 5 minutes ahead"));
-        }
         let actor = members.actor.unwrap_or_default();
+        let missing = |member: &str| Error::bad_input(member, "is required");
         let activity = Activity {
-            id: match members.id {
-                Some(id) => id,
-                None => ActivityId::parse(defaults.id.1, defaults.id.0.as_str())?,
-            },
-            workspace_id: workspace(members.workspace_id, defaults)?,
+            id: members.id.or(id).ok_or_else(|| missing("id"))?,
+            workspace_id: members
+                .workspace_id
+                .or_else(|| defaults.workspace.clone())
+                .ok_or_else(|| missing(WORKSPACE))?,
             issue_id: members.issue_id,
             actor_type: members.actor_type,
             actor_id: members.actor_id,
@@ -188,54 +194,47 @@ impl InputEvent {
                 recorded_at: defaults.now,
                 recorded_by: defaults.recorded_by.clone(),
             }),
+            salt: Some(Salt::random()?),
         };
-        if activity.actor_type == ActorType::User && activity.on_behalf_of.is_some() {
-            return Err(Error::bad_input("on_behalf_of", "is only allowed when actor_type is agent"));
-        }
-        catalog::check(&activity)?;
-        if activity.version.is_some() && !directory::is_about(activity.action.as_str()) {
-            let detail = "is only allowed for an action about workspaces or members";
-            return Err(Error::bad_input("version", detail));
-        }
         if created_at > defaults.now.plus(MAX_AHEAD_IN_DIRECTORY) && directory::is_changed_by(&activity) {
             let detail = "must be at most 5 seconds ahead for an action that decides who may read";
             return Err(Error::bad_input("created_at", detail));
         }
-        let fingerprint = fingerprint(&activity)?;
+        let fingerprint = fingerprint::of(&activity)?;
         Ok(Self { activity, timed, fingerprint, size, grants: Arc::default(), sees_principals: false })
     }
 }
 
-fn workspace(named: Option<WorkspaceId>, defaults: &Defaults) -> Result<WorkspaceId> {
-    match (named, &defaults.workspace) {
-        (Some(named), Some(given)) if named != *given => {
-            Err(Error::bad_input("workspace_id", format!("must be absent, or the path's {given}")))
-        }
-        (Some(workspace), _) => Ok(workspace),
-        (None, Some(given)) => Ok(given.clone()),
-        (None, None) => Err(Error::bad_input("workspace_id", "is required")),
-    }
-}
+const WORKSPACE: &str = "workspace_id";
 
-/// A digest of everything an activity says but its time: equal for equal content, however its JSON was written.
-///
-/// It is half of SHA-256, 128 bits, of the canonical JSON, so that the order of members does not matter.
-///
-/// # Errors
-/// [`Error::Internal`] when the activity cannot be serialized, which no activity causes.
-pub fn fingerprint(activity: &Activity) -> Result<String> {
-    let mut content = serde_json::to_value(activity).map_err(Error::internal)?;
-    if let Value::Object(members) = &mut content {
-        members.remove("created_at");
-        members.insert("actor".into(), json!([activity.actor_name, activity.actor_email]));
+/// Checks the members of an event against each other, and against what its source says.
+fn check_together(event: &Members, defaults: &Defaults, faults: &mut FaultList) {
+    let text = |name: &str| event.get(name).and_then(Json::as_str);
+    let mut fault = |field: &str, detail: String| faults.add(Error::bad_input(field, detail));
+    match (text(WORKSPACE), &defaults.workspace) {
+        (Some(named), Some(given)) if named != given.as_str() => {
+            fault(WORKSPACE, format!("must be absent, or the path's {given}"));
+        }
+        (None, None) if event.get(WORKSPACE).is_none() => fault(WORKSPACE, "is required".into()),
+        _ => {}
     }
-    let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(canonical(&content).as_bytes())[..16]);
-    // The table keeps it for ever. Should the digested content ever change, so must this number.
-    Ok(format!("1.{digest}"))
+    let created_at = text("created_at").and_then(|time| Timestamp::parse("created_at", time).ok());
+    if created_at.is_some_and(|time| time > defaults.now.plus(MAX_AHEAD)) {
+        fault("created_at", "must be at most 5 minutes ahead".into());
+    }
+    if text("actor_type") == Some(ActorType::User.as_str()) && event.get("on_behalf_of").is_some() {
+        fault("on_behalf_of", "is only allowed when actor_type is agent".into());
+    }
+    if event.get("version").is_some() && text("action").is_some_and(|action| !directory::is_about(action)) {
+        fault("version", "is only allowed for an action about workspaces or members".into());
+    }
+    catalog::check(event, faults);
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::provenance::Source;
 
@@ -350,37 +349,30 @@ mod tests {
     }
 
     #[test]
-    fn content_is_everything_but_the_time() {
-        let of = |value| InputEvent::parse(value, &defaults()).unwrap().fingerprint;
-        let base = of(event());
-        // The table keeps fingerprints for ever, so they must never change.
-        assert_eq!(base, "1.-KDKgMwGVoC1QyRbqJ4uuw");
-        let reversed = |value: &Value| {
-            let mut members: Vec<(&String, &Value)> = value.as_object().unwrap().iter().collect();
-            members.sort_by_key(|(name, _)| std::cmp::Reverse(*name));
-            let members: Vec<String> =
-                members.into_iter().map(|(name, value)| format!("{name:?} : {value}")).collect();
-            format!("{{ {} }}", members.join(", "))
-        };
-        let details = reversed(&event()["details"]);
-        let reordered = reversed(&event()).replacen(&event()["details"].to_string(), &details, 1);
-        assert!(reordered.contains(&details) && reordered.starts_with("{ \"workspace_id\""), "{reordered}");
-        assert_eq!(of(crate::json::parse(reordered.as_bytes()).unwrap()), base);
-        assert_eq!(of(with("/created_at", Value::Null)), base);
-        for (pointer, value) in [
-            ("/id", json!("act-2")),
-            ("/issue_id", json!("issue-2")),
-            ("/actor_id", json!("agent-2")),
-            ("/actor/name", json!("Bea")),
-            ("/actor/email", Value::Null),
-            ("/on_behalf_of/id", json!("user-9")),
-            ("/details/extra", json!(1)),
-            ("/affected/name", Value::Null),
-            ("/tags", json!(["p1", "bug"])),
-            ("/audience", json!("staff")),
-            ("/audience", json!("everyone")),
-        ] {
-            assert_ne!(of(with(pointer, value)), base, "{pointer}");
-        }
+    fn all_faults_are_told() {
+        let event = json!({
+            "id": "", "actor_type": "robot", "action": "issue.created", "actor": { "name": "", "age": 36 },
+            "details": { "title": 7 }, "tags": ["a", "a"], "created_at": "2026-01-01T00:00:00Z", "version": 1, "colour": "red"
+        });
+        let Error::BadInput(faults) = InputEvent::parse(event, &defaults()).unwrap_err() else { panic!() };
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "id",
+                "actor_type",
+                "actor_id",
+                "actor.name",
+                "actor.age",
+                "tags",
+                "colour",
+                "workspace_id",
+                "created_at",
+                "version",
+                "issue_id",
+                "details.title",
+                "details.identifier",
+            ]
+        );
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn json_schema() -> serde_json::Value {
 const MAX_SLUG_LEN: usize = 128;
 /// The characters that [`is_slug`] takes, as a regular expression. It excludes `.` and `..` without lookahead, which some
 /// languages lack: after at most two dots comes another character, or a third dot.
+#[cfg(feature = "openapi")]
 const SLUG_PATTERN: &str = r"^(\.{0,2}[A-Za-z0-9_:@-][A-Za-z0-9._:@-]*|\.{3}[A-Za-z0-9._:@-]*)$";
 /// What [`is_slug`] asks for.
 const SLUG_RULE: &str = "1 to 128 characters of A-Z a-z 0-9 . _ : @ -";

@@ -20,7 +20,7 @@ use domain::access::{View, VisibleWorkspace};
 use domain::filter::Order;
 use domain::position::Bound;
 use domain::{Error, Result};
-use store::{Store, UnparsedRow};
+use store::{Row, Store};
 
 pub use budget::Budget;
 pub use plan::MAX_SOURCES;
@@ -33,7 +33,7 @@ use window::Window;
 
 /// Turns an activity into an entry of an API's page, and weighs it: the bytes it adds to the answer. An entry should
 /// take little more memory than that. The activity says when and by whom it was recorded only if the reader sees that.
-pub type Render<T> = fn(UnparsedRow) -> Result<(T, usize)>;
+pub type Render<T> = fn(Row) -> Result<(T, usize)>;
 
 /// A page of a feed.
 #[derive(Debug, PartialEq)]

@@ -9,7 +9,7 @@ use domain::error::QueryError;
 use domain::filter::{FilterKind, Order, Sort};
 use domain::ids::WorkspaceId;
 use domain::position::{Bound, Edge};
-use store::{Continuation, Source, Store, UnparsedRow};
+use store::{Continuation, Row, Source, Store};
 
 use crate::Render;
 use crate::budget::{Budget, Memory, out_of_time};
@@ -48,7 +48,7 @@ struct Stream {
     /// Whether only changes of the settings are shown of its workspace.
     is_settings: bool,
     /// The activities that were read and not taken, in feed order.
-    rows: VecDeque<(Bound, UnparsedRow)>,
+    rows: VecDeque<(Bound, Row)>,
     progress: Progress,
     /// Everything before this bound was read.
     reached: Option<Bound>,
@@ -281,8 +281,8 @@ impl<'a> Merge<'a> {
                 skip -= 1;
                 continue;
             }
-            if !self.sees_provenance(row.activity()) {
-                row.hide_provenance();
+            if !self.sees_provenance(&row.activity) {
+                row.activity.recorded = None;
             }
             let (entry, size) = render(row)?;
             // The first entry fits always.
@@ -309,7 +309,7 @@ impl<'a> Merge<'a> {
         self.streams.iter().any(|stream| stream.blocks(candidate, self.plan.window.order))
     }
 
-    fn pop(&mut self) -> Option<(Bound, UnparsedRow)> {
+    fn pop(&mut self) -> Option<(Bound, Row)> {
         let (index, _) = self.first()?;
         self.streams[index].rows.pop_front()
     }
@@ -383,11 +383,11 @@ fn resume_after_last<T>(entries: Vec<(T, Bound)>) -> Taken<T> {
 }
 
 /// Whether the reader sees an activity that was read from this partition.
-fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, row: &UnparsedRow) -> bool {
-    let Some(visible) = by_id.get(&row.activity().workspace_id) else { return false };
+fn is_shown(by_id: &HashMap<&WorkspaceId, &VisibleWorkspace>, source: &Source, row: &Row) -> bool {
+    let Some(visible) = by_id.get(&row.activity.workspace_id) else { return false };
     // A workspace that the organization's partition does not have whole is read from its own.
     let is_here = source.partition.workspace().is_some() || visible.shared_with().is_some();
-    is_here && visible.view.shows(&row.activity().action, row.staff())
+    is_here && visible.view.shows(&row.activity.action, row.staff)
 }
 
 /// Everything that reading a partition needs.
@@ -419,10 +419,10 @@ impl ReadContext<'_> {
             self.store.chunk(&stream.source, window.order, residual, (limit, self.max_bytes), start).await?;
         let before = stream.rows.len();
         for row in chunk.rows {
-            let position = self.position(row.activity());
+            let position = self.position(&row.activity);
             if window.admits(&position)
                 && is_shown(self.by_id, &stream.source, &row)
-                && self.is_wanted(row.activity())
+                && self.is_wanted(&row.activity)
             {
                 stream.rows.push_back((position, row));
             }

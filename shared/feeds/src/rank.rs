@@ -55,7 +55,7 @@ impl Counts {
                 }
                 let all = (usize::MAX, usize::MAX);
                 let chunk = store.chunk(&source, Order::Ascending, &settings_residual, all, start).await?;
-                times.extend(chunk.rows.iter().map(|row| row.activity().created_at));
+                times.extend(chunk.rows.iter().map(|row| row.activity.created_at));
                 start = chunk.next;
                 if start.is_none() {
                     break;

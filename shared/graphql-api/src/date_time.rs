@@ -14,7 +14,10 @@ impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
         Timestamp::parse("DateTime", text).map(Self).map_err(|error| match error {
-            Error::BadInput { detail, .. } => InputValueError::custom(detail),
+            Error::BadInput(faults) => {
+                let details: Vec<&str> = faults.iter().map(|fault| fault.detail.as_str()).collect();
+                InputValueError::custom(details.join("; "))
+            }
             error => InputValueError::custom(error),
         })
     }

@@ -12,7 +12,7 @@ use domain::{Error, Result};
 use feeds::reader::Reader;
 use feeds::{Budget, Page, Scope, cursor};
 use http_api::response_size;
-use store::{Store, UnparsedRow};
+use store::{Row, Store};
 
 use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging};
 use crate::category::Category;
@@ -160,7 +160,7 @@ impl<'a> ListReader<'a> {
         self.list(&query, page)
     }
 
-    fn list(&self, query: &feeds::Query, page: Page<(Activity, String)>) -> Result<ActivityList> {
+    fn list(&self, query: &feeds::Query, page: Page<Activity>) -> Result<ActivityList> {
         let Page { entries, ends, next, behind, total } = page;
         let (has_more, has_behind) = (next.is_some(), behind.unwrap_or(false));
         let (has_next_page, has_previous_page) =
@@ -173,10 +173,10 @@ impl<'a> ListReader<'a> {
         let mut workspaces: HashMap<WorkspaceId, Option<Arc<_>>> = HashMap::new();
         let nodes = entries.into_iter().map(|activity| {
             let workspace = workspaces
-                .entry(activity.0.workspace_id.clone())
+                .entry(activity.workspace_id.clone())
                 .or_insert_with_key(|id| self.reader.entry(id).map(Arc::new))
                 .clone();
-            Node::unparsed(activity, workspace, Arc::clone(self.response_budget))
+            Node::new(Arc::new(activity), workspace, Arc::clone(self.response_budget))
         });
         let cursor = |bound: Option<_>| bound.map(|bound| cursor::encode(query, &bound));
         Ok(ActivityList {
@@ -192,11 +192,8 @@ impl<'a> ListReader<'a> {
     }
 }
 
-/// An activity, its details as JSON, and its size in a response of the REST API, so that both APIs cut a page at the same
-/// activity.
-fn weigh(row: UnparsedRow) -> Result<((Activity, String), usize)> {
-    let (activity, details) = row.into_parts();
-    let without = response_size::of_value(&activity)? - "{}".len();
-    let size = without + response_size::of_text(&details);
-    Ok(((activity, details), size))
+/// An activity, and its size in a response of the REST API, so that both APIs cut a page at the same activity.
+fn weigh(row: Row) -> Result<(Activity, usize)> {
+    let size = response_size::of_value(&row.activity)?;
+    Ok((row.activity, size))
 }

@@ -3,7 +3,7 @@
 //! An activity keeps the names and titles of its time. Its project and its company are as the directory has them now.
 
 mod node;
-mod unparsed;
+mod texts;
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
 

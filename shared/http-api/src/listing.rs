@@ -11,7 +11,7 @@ use feeds::{Budget, Scope};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
-use store::{Store, UnparsedRow};
+use store::{Row, Store};
 
 use crate::entry;
 use crate::params::Params;
@@ -111,12 +111,12 @@ async fn visible_workspace(store: &Store, caller: &Caller, id: &WorkspaceId) -> 
     VisibleWorkspace::of(caller, id, workspace.as_ref(), role)
 }
 
-fn render_plain(row: UnparsedRow) -> Result<(String, usize)> {
-    entry::plain(row.parse()?)
+fn render_plain(row: Row) -> Result<(String, usize)> {
+    entry::plain(row.activity)
 }
 
-fn render_with_provenance(row: UnparsedRow) -> Result<(String, usize)> {
-    entry::with_provenance(row.parse()?)
+fn render_with_provenance(row: Row) -> Result<(String, usize)> {
+    entry::with_provenance(row.activity)
 }
 
 fn json_array(entries: &[String]) -> String {

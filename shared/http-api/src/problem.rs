@@ -1,7 +1,7 @@
 //! Errors as RFC 9457 problem details. Only this module knows the status of an error.
 
 use domain::Error;
-use domain::error::{Forbidden, Missing, QueryError};
+use domain::error::{Fault, Forbidden, Missing, QueryError};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub struct Problem {
     /// The kind of problem: always `about:blank`, because the status says it.
     #[serde(rename = "type")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub kind: &'static str,
+    pub kind: ProblemKind,
     /// The status in words.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub title: &'static str,
@@ -27,10 +27,40 @@ pub struct Problem {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// All faults, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
     /// The name of this request in our logs.
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// The kind of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ProblemKind {
+    /// The one that the status says.
+    #[serde(rename = "about:blank")]
+    AboutBlank,
+}
+
+/// One of several faults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldError {
+    /// The parameter, header or member at fault.
+    pub field: String,
+    /// The fault, and what is allowed instead.
+    pub detail: String,
+}
+
+fn field_errors(error: &Error) -> Vec<FieldError> {
+    let Error::BadInput(faults) = error else { return Vec::new() };
+    let errors = faults
+        .iter()
+        .map(|Fault { field, detail }| FieldError { field: field.clone(), detail: detail.clone() });
+    let errors: Vec<_> = errors.collect();
+    if errors.len() > 1 { errors } else { Vec::new() }
 }
 
 /// The way to go on after a problem.
@@ -66,8 +96,10 @@ impl Problem {
         let of_field = |field: &str, detail: &str| (Some(field.to_owned()), format!("{field} {detail}"));
         let without_field = |detail: &dyn ToString| (None, detail.to_string());
         let (status, code, (field, detail)) = match error {
-            Error::BadInput { field, detail } => {
-                (StatusCode::BAD_REQUEST, Code::BadUserInput, of_field(field, detail))
+            Error::BadInput(faults) => {
+                let each = faults.iter().map(|Fault { field, detail }| format!("{field} {detail}"));
+                let words = (Some(faults.field().to_owned()), each.collect::<Vec<_>>().join("; "));
+                (StatusCode::BAD_REQUEST, Code::BadUserInput, words)
             }
             Error::Query(error) => {
                 let words = of_field(parameter(*error), &error.to_string());
@@ -123,12 +155,13 @@ impl Problem {
             Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, without_field(error)),
         };
         Self {
-            kind: "about:blank",
+            kind: ProblemKind::AboutBlank,
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             code,
             detail,
             field,
+            errors: field_errors(error),
             request_id: request_id.map(str::to_owned),
         }
     }

@@ -82,6 +82,8 @@ pub struct Report {
 pub struct Recorder {
     store: Store,
     allows_unknown_workspaces: bool,
+    /// Whether it reads the activities of repeats back.
+    reads_repeats: bool,
     org_partition_cache: Mutex<HashMap<WorkspaceId, Placement>>,
 }
 
@@ -98,6 +100,7 @@ impl Recorder {
         Self {
             store: store.with_jitter(jitter),
             allows_unknown_workspaces: false,
+            reads_repeats: false,
             org_partition_cache: Mutex::default(),
         }
     }
@@ -106,6 +109,13 @@ impl Recorder {
     #[must_use]
     pub fn with_unknown_workspaces(self, allows: bool) -> Self {
         Self { allows_unknown_workspaces: allows, ..self }
+    }
+
+    /// The same, whose outcome of a repeat is the activity as it was recorded, at the cost of one read (a unit for each 4 KB)
+    /// for each repeat. Otherwise it is as the repeat has it, whose names, spellings of numbers and order of members may differ.
+    #[must_use]
+    pub fn reading_repeats(self, reads: bool) -> Self {
+        Self { reads_repeats: reads, ..self }
     }
 
     /// Records events, and returns the result of each.

@@ -9,7 +9,7 @@ use domain::error::{Forbidden, Missing};
 use domain::event::InputEvent;
 use domain::ids::{ActivityId, OrganizationId, WorkspaceId};
 use domain::position::TimePosition;
-use domain::{Error, Result};
+use domain::{Error, Result, fingerprint};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use store::{COUNTER_SHARDS, OrgPartition, PreparedEvent, StoredId, Transaction, TransactionOutcome};
@@ -254,8 +254,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The outcomes of an event and of its duplicates, given what is in the log under their id. Only if any of them has
-    /// other content, it reads who recorded that.
+    /// The outcomes of an event and of its duplicates, given what is in the log under their id. It reads the activity that is
+    /// there if any of them has other content, or if the recorder answers repeats with it.
     async fn outcomes(
         &self,
         index: Index,
@@ -265,18 +265,24 @@ impl<'a> Writer<'a> {
     ) -> Vec<(Index, Result<WriteOutcome>)> {
         let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
         let all: Vec<_> = std::iter::once((index, event)).chain(duplicates).collect();
-        let owner = if all.iter().all(|(_, event)| is_same(event, &stored)) {
-            Ok(None)
-        } else if is_new {
-            Ok(all[0].1.activity.recorded.as_ref().map(|recorded| recorded.recorded_by.clone()))
-        } else {
-            let position = TimePosition { created_at: stored.created_at, id: all[0].1.activity.id.clone() };
-            taken::owner(self.recorder, self.call, &self.workspace, &position).await
+        let are_same = all.iter().all(|(_, event)| is_same(event, &stored));
+        let first = &all[0].1.activity;
+        let found = match is_new {
+            true => Ok((all.len() > 1).then(|| first.clone())),
+            false if are_same && !self.recorder.reads_repeats => Ok(None),
+            false => {
+                let position = TimePosition { created_at: stored.created_at, id: first.id.clone() };
+                taken::stored(self.recorder, self.call, &self.workspace, &position).await
+            }
         };
         let outcome = |(at, event): (Index, InputEvent)| {
-            let outcome = match &owner {
-                _ if is_same(&event, &stored) => Ok(recorded(event, is_new && at == index, &stored)),
-                Ok(owner) => Err(taken::conflict(&event, owner.as_ref())),
+            let is_repeat = !is_new || at != index;
+            let outcome = match &found {
+                Ok(found) if is_same(&event, &stored) => {
+                    let found = found.clone().filter(|_| is_repeat && self.recorder.reads_repeats);
+                    Ok(recorded(found.unwrap_or(event.activity), is_repeat, &stored))
+                }
+                Ok(found) => Err(taken::conflict(&event, found.as_ref())),
                 Err(error) => Err(error.duplicate()),
             };
             (at, outcome)
@@ -345,14 +351,15 @@ impl<'a> Writer<'a> {
 fn is_same(event: &InputEvent, stored: &StoredId) -> bool {
     // A time that the producer did not give is ours, and differs from one delivery to the next.
     let is_same_time = !event.timed || event.activity.created_at == stored.created_at;
-    event.fingerprint == stored.fingerprint && is_same_time
+    let is_same_content = fingerprint::matches(&stored.fingerprint, &event.activity);
+    is_same_time && is_same_content.is_ok_and(|is_same| is_same)
 }
 
-/// The outcome of an event that is in the log.
-fn recorded(event: InputEvent, is_new: bool, stored: &StoredId) -> WriteOutcome {
-    let activity = Activity { created_at: stored.created_at, ..event.activity };
+/// The outcome of an activity that is in the log.
+fn recorded(activity: Activity, is_repeat: bool, stored: &StoredId) -> WriteOutcome {
+    let activity = Activity { created_at: stored.created_at, ..activity };
     let recorded = Recorded { activity, superseded: None };
-    if is_new { WriteOutcome::New(recorded) } else { WriteOutcome::Repeat(recorded) }
+    if is_repeat { WriteOutcome::Repeat(recorded) } else { WriteOutcome::New(recorded) }
 }
 
 impl WriteOutcome {

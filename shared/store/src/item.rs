@@ -2,12 +2,15 @@
 //!
 //! Free-form data is stored as JSON text, because DynamoDB's own types would normalise numbers.
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::activity::{Action, Activity, ActorType, Audience, Party};
 use domain::catalog::{OTHER, audience, category};
 use domain::ids::{ActorId, IssueId, Tag, WorkspaceId};
+use domain::json::Details;
 use domain::position::TimePosition;
 use domain::provenance::{Provenance, RecordedBy, Source};
+use domain::salt::Salt;
 use domain::time::Timestamp;
 use domain::{Error, Result};
 use serde_json::{Map, Value};
@@ -17,9 +20,6 @@ use super::{Item, string};
 
 /// The attribute, always true, of activities that were for staff when they were recorded. The counters count these apart.
 pub(super) const STAFF: &str = "staff";
-
-/// The attribute of an activity's details.
-const DETAILS: &str = "details";
 
 /// The item of an activity without the attributes that depend on its organization.
 pub(super) fn encode(activity: &Activity) -> Result<Item> {
@@ -72,14 +72,6 @@ pub(super) fn read(mut item: Item, pk: &str, sk: &str) -> Result<Activity> {
     Ok(activity)
 }
 
-/// Takes the JSON of an activity's details out of its item, which then decodes without them.
-pub(super) fn take_details(item: &mut Item) -> Result<String> {
-    match item.insert(DETAILS.into(), string("{}")) {
-        Some(AttributeValue::S(details)) => Ok(details),
-        _ => Err(Error::internal("an activity without details")),
-    }
-}
-
 /// A member of an activity as an attribute of its item.
 trait Stored: Sized {
     /// The attribute; `None` when there is none to store.
@@ -126,7 +118,8 @@ members!(
     audience,
     actor_name,
     actor_email,
-    recorded
+    recorded,
+    salt
 );
 
 macro_rules! stored_text {
@@ -167,13 +160,27 @@ impl<T: Stored> Stored for Option<T> {
     }
 }
 
-impl Stored for Map<String, Value> {
+impl Stored for Details {
     fn to_attribute(&self) -> Result<Option<AttributeValue>> {
-        serde_json::to_string(self).map(|text| Some(string(text))).map_err(Error::internal)
+        Ok(Some(string(self.as_str())))
     }
 
     fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
-        serde_json::from_str(&String::from_attribute(name, value)?).map_err(Error::internal)
+        Self::from_json(String::from_attribute(name, value)?)
+    }
+}
+
+impl Stored for Salt {
+    fn to_attribute(&self) -> Result<Option<AttributeValue>> {
+        Ok(Some(AttributeValue::B(Blob::new(self.as_bytes()))))
+    }
+
+    fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
+        let bytes = match &value {
+            Some(AttributeValue::B(bytes)) => Self::from_bytes(bytes.as_ref()),
+            _ => None,
+        };
+        bytes.ok_or_else(|| Error::internal(format!("{name} is not 16 bytes")))
     }
 }
 
@@ -197,7 +204,8 @@ impl Stored for Party {
     }
 
     fn from_attribute(name: &str, value: Option<AttributeValue>) -> Result<Self> {
-        let mut members = Map::from_attribute(name, value)?;
+        let text = String::from_attribute(name, value)?;
+        let mut members: Map<String, Value> = serde_json::from_str(&text).map_err(Error::internal)?;
         let mut take = |member: &str| match members.remove(member) {
             Some(Value::String(text)) => Some(text),
             _ => None,

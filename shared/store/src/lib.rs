@@ -35,7 +35,7 @@ pub use counters::{Days, Slots, Tally};
 pub use keys::{
     COUNTER_SHARDS, Index, OrgPartition, bound as cursor_text, is_permanent, parse_bound as parse_cursor_text,
 };
-pub use page::{Chunk, Continuation, Partition, Residual, Row, Source, Span, UnparsedRow};
+pub use page::{Chunk, Continuation, Partition, Residual, Row, Source, Span};
 pub use stream_image::activity_of;
 pub use verify::{Fault, Report, Wrong};
 pub use write::{PreparedEvent, StoredId, TRANSACTION_ITEMS, Transaction, TransactionOutcome};

@@ -139,49 +139,11 @@ pub struct Row {
     pub staff: bool,
 }
 
-/// An activity as a feed reads it. Its details are left as JSON, because parsed they may take a hundred times the memory.
-#[derive(Debug)]
-pub struct UnparsedRow {
-    row: Row,
-    details: String,
-}
-
-impl UnparsedRow {
-    /// The activity without its details.
-    pub fn activity(&self) -> &Activity {
-        &self.row.activity
-    }
-
-    /// As [`Row::staff`].
-    pub fn staff(&self) -> bool {
-        self.row.staff
-    }
-
-    /// Leaves out when and by whom it was recorded.
-    pub fn hide_provenance(&mut self) {
-        self.row.activity.recorded = None;
-    }
-
-    /// The activity without its details, and those as JSON.
-    pub fn into_parts(self) -> (Activity, String) {
-        (self.row.activity, self.details)
-    }
-
-    /// The whole activity.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when the details are no JSON object.
-    pub fn parse(self) -> Result<Activity> {
-        let details = serde_json::from_str(&self.details).map_err(Error::internal)?;
-        Ok(Activity { details, ..self.row.activity })
-    }
-}
-
 /// One answer to a Query.
 #[derive(Debug)]
 pub struct Chunk {
     /// The activities that passed the filters, in order.
-    pub rows: Vec<UnparsedRow>,
+    pub rows: Vec<Row>,
     /// Where to continue; `None` when the span was read to its end.
     pub next: Option<Continuation>,
     /// How many activities were read, whether they passed the filters or not.
@@ -255,7 +217,7 @@ impl Store {
             }
         }
         Ok(Chunk {
-            rows: items.into_iter().map(unparsed_row).collect::<Result<_>>()?,
+            rows: items.into_iter().map(row).collect::<Result<_>>()?,
             next: last.map(|key| Continuation::new(source, key)).transpose()?,
             scanned,
         })
@@ -322,11 +284,6 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
     }
-}
-
-fn unparsed_row(mut item: Item) -> Result<UnparsedRow> {
-    let details = item::take_details(&mut item)?;
-    Ok(UnparsedRow { row: row(item)?, details })
 }
 
 /// The bytes of an item's texts.

@@ -39,7 +39,7 @@ fn categories() -> Vec<(&'static str, Value, bool)> {
         ("CREATE_CUSTOM_FIELD", event("custom_field.created", json!({})), true),
         (SETTINGS, event("workspace.settings_updated", json!({})), true),
         ("RECEIVE_FORM", event("form.received", json!({ "form": "f-1" })), false),
-        ("OTHER", event("deploy.finished", json!({})), false),
+        ("OTHER", event("deploy.finished", json!({})), true),
     ]
 }
 

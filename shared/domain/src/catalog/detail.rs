@@ -1,7 +1,8 @@
 //! The rules for the details of an action: checked here, and described as JSON Schema.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::json::{Json, Object};
 use crate::schema::or_null;
 use crate::{Error, Result, ids};
 
@@ -46,11 +47,11 @@ pub(super) const fn optional(name: &'static str, kind: Kind) -> Detail {
 }
 
 impl Detail {
-    pub(super) fn check(&self, action: &str, details: &Map<String, Value>) -> Result<()> {
+    pub(super) fn check(&self, action: &str, details: &Object) -> Result<()> {
         let problem = match details.get(self.name) {
             Some(value) if self.kind.takes(value) => return Ok(()),
-            None | Some(Value::Null) if !self.required => return Ok(()),
-            None | Some(Value::Null) => format!("is required for {action}"),
+            None | Some(Json::Null) if !self.required => return Ok(()),
+            None | Some(Json::Null) => format!("is required for {action}"),
             Some(_) => format!("must be {}", self.kind),
         };
         Err(Error::bad_input(format!("details.{}", self.name), problem))
@@ -76,18 +77,16 @@ impl Detail {
 }
 
 impl Kind {
-    fn takes(self, value: &Value) -> bool {
+    fn takes(self, value: &Json) -> bool {
         match (self, value) {
-            (Self::Text, Value::String(text)) => (1..=MAX_TEXT_LEN).contains(&text.chars().count()),
-            (Self::Prose, Value::String(text)) => !text.is_empty(),
-            (Self::Id, Value::String(text)) => ids::is_valid(text),
-            (Self::OneOf(allowed), Value::String(text)) => allowed.contains(&text.as_str()),
+            (Self::Text, Json::String(text)) => (1..=MAX_TEXT_LEN).contains(&text.chars().count()),
+            (Self::Prose, Json::String(text)) => !text.is_empty(),
+            (Self::Id, Json::String(text)) => ids::is_valid(text),
+            (Self::OneOf(allowed), Json::String(text)) => allowed.contains(&text.as_str()),
             // As in JSON Schema, 5.0 is a whole number too.
-            (Self::Count, Value::Number(number)) => {
-                number.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0)
-            }
-            (Self::Number, Value::Number(number)) => number.as_f64().is_some_and(|number| number >= 0.0),
-            (Self::Bool, Value::Bool(_)) | (Self::Any, _) => true,
+            (Self::Count, Json::Number(number)) => number.is_positive() && number.is_whole(),
+            (Self::Number, Json::Number(number)) => number.is_positive(),
+            (Self::Bool, Json::Bool(_)) | (Self::Any, _) => true,
             _ => false,
         }
     }

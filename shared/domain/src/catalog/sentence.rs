@@ -6,10 +6,9 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
 use super::{Entry, find};
 use crate::activity::Activity;
+use crate::json::{Json, Object};
 
 /// The most characters of one value that a sentence shows: a comment may have 60,000.
 const MAX_SHOWN: usize = 280;
@@ -63,26 +62,33 @@ pub(super) fn parts(mut rest: &str) -> Vec<Part<'_>> {
 
 fn filled(activity: &Activity, html: bool) -> String {
     let sentence = find(&activity.action).map_or(UNKNOWN, |entry: &Entry| entry.sentence);
+    let subject = Subject { activity, details: activity.details.members() };
     let mut out = String::new();
     for part in &parts(sentence) {
         // An older event may lack a value that its row promises today, and the part is left out.
-        fill(&mut out, part, activity, html);
+        fill(&mut out, part, &subject, html);
     }
     out
 }
 
+/// What a sentence is about.
+struct Subject<'a> {
+    activity: &'a Activity,
+    details: Object,
+}
+
 /// Adds a part; false when a value in it is not there.
-fn fill(out: &mut String, part: &Part<'_>, activity: &Activity, html: bool) -> bool {
+fn fill(out: &mut String, part: &Part<'_>, subject: &Subject<'_>, html: bool) -> bool {
     match part {
         Part::Words(words) => out.push_str(words),
         Part::Optional(parts) => {
             let before = out.len();
-            if !parts.iter().all(|part| fill(out, part, activity, html)) {
+            if !parts.iter().all(|part| fill(out, part, subject, html)) {
                 out.truncate(before);
             }
         }
         Part::Value(name, otherwise) => {
-            let Some(value) = value(name, activity) else {
+            let Some(value) = value(name, subject) else {
                 out.push_str(otherwise.unwrap_or_default());
                 return otherwise.is_some();
             };
@@ -99,13 +105,13 @@ fn fill(out: &mut String, part: &Part<'_>, activity: &Activity, html: bool) -> b
 }
 
 /// The value that stands for a placeholder.
-fn value(name: &str, activity: &Activity) -> Option<String> {
+fn value(name: &str, Subject { activity, details }: &Subject<'_>) -> Option<String> {
     let named = |name: &Option<String>, id: &str| name.clone().unwrap_or_else(|| id.to_owned());
     let value = match name {
         "actor" => named(&activity.actor_name, activity.actor_id.as_str()),
         "action" => activity.action.as_str().to_owned(),
         "user" => {
-            let id = activity.details.get("user").and_then(Value::as_str);
+            let id = details.get("user").and_then(Json::as_str);
             match (&activity.affected, id) {
                 // Somebody else may have been affected too.
                 (Some(affected), id) if id.is_none_or(|id| id == affected.id.as_str()) => {
@@ -116,7 +122,7 @@ fn value(name: &str, activity: &Activity) -> Option<String> {
         }
         "*" => {
             let mut members = String::new();
-            for (name, value) in &activity.details {
+            for (name, value) in details.iter() {
                 // The sentence is cut before the rest.
                 if members.len() > 4 * MAX_SHOWN {
                     break;
@@ -126,17 +132,17 @@ fn value(name: &str, activity: &Activity) -> Option<String> {
             }
             members
         }
-        member => match activity.details.get(member)? {
-            Value::Null => return None,
+        member => match details.get(member)? {
+            Json::Null => return None,
             value => shown(value),
         },
     };
     (!value.is_empty()).then(|| shortened(value))
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &Json) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Json::String(text) => text.clone(),
         value => value.to_string(),
     }
 }
@@ -169,12 +175,13 @@ impl std::fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::activity::Action;
     use crate::catalog::Kind;
     use crate::event::{Defaults, InputEvent};
+    use crate::json::Details;
     use crate::time::Timestamp;
 
     /// An activity of `action` in which every name and text is `hostile`.
@@ -200,7 +207,7 @@ mod tests {
     }
 
     fn of(action: &str, details: Value) -> Activity {
-        let Value::Object(details) = details else { panic!("no object") };
+        let details = Details::from_json(details.to_string()).unwrap();
         Activity { details, ..activity(action, "Ada") }
     }
 

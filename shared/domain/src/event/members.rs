@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Actor, MAX_TAGS, MAX_TIME_LEN, PartyMembers};
 use crate::activity::{Action, ActorType, Audience, MAX_ACTION_LEN, Party};
+use crate::error::FaultList;
 use crate::ids::{self, ActivityId, ActorId, IssueId, Tag, WorkspaceId};
-use crate::json::{TEXT_PATTERN, text};
+use crate::json::{Details, Json, Members, TEXT_PATTERN, text};
 use crate::time::Timestamp;
 use crate::{Error, Result, schema};
 
@@ -28,7 +29,7 @@ pub struct Member {
 /// A value that a member can have.
 pub(super) trait ReadValue: Sized {
     /// Reads a value that is not null; an error names `field`.
-    fn read(field: &str, value: Value) -> Result<Self>;
+    fn read(field: &str, value: Json) -> Result<Self>;
 
     /// The JSON Schema of what [`ReadValue::read`] takes.
     fn schema() -> Value;
@@ -40,7 +41,7 @@ pub(super) trait ReadMember: Sized {
     const REQUIRED: bool;
 
     /// Reads the member, whose value is absent or not null; an error names `field`.
-    fn read(field: &str, value: Option<Value>) -> Result<Self>;
+    fn read(field: &str, value: Option<Json>) -> Result<Self>;
 
     /// Its JSON Schema.
     fn schema() -> Value;
@@ -49,7 +50,7 @@ pub(super) trait ReadMember: Sized {
 impl<T: ReadValue> ReadMember for T {
     const REQUIRED: bool = true;
 
-    fn read(field: &str, value: Option<Value>) -> Result<Self> {
+    fn read(field: &str, value: Option<Json>) -> Result<Self> {
         T::read(field, value.ok_or_else(|| Error::bad_input(field, "is required"))?)
     }
 
@@ -61,7 +62,7 @@ impl<T: ReadValue> ReadMember for T {
 impl<T: ReadValue> ReadMember for Option<T> {
     const REQUIRED: bool = false;
 
-    fn read(field: &str, value: Option<Value>) -> Result<Self> {
+    fn read(field: &str, value: Option<Json>) -> Result<Self> {
         value.map(|value| T::read(field, value)).transpose()
     }
 
@@ -93,17 +94,18 @@ macro_rules! members {
                 },)+
             ];
 
-            /// Reads all members, and refuses an object that has others.
-            pub(crate) fn read(mut members: $crate::json::Members) -> $crate::Result<Self> {
-                let read = Self {
-                    $($member: {
-                        let value = members.take(stringify!($member));
-                        let field = members.field(stringify!($member));
-                        <$type as $crate::event::members::ReadMember>::read(&field, value)?
-                    },)+
-                };
-                members.end(&Self::MEMBERS.iter().map(|member| member.name).collect::<Vec<_>>().join(", "))?;
-                Ok(read)
+            /// Reads all members. An object that has others is at fault too.
+            pub(crate) fn read(
+                mut members: $crate::json::Members,
+                faults: &mut $crate::error::FaultList,
+            ) -> Option<Self> {
+                $(let $member = {
+                    let value = members.take(stringify!($member));
+                    let field = members.field(stringify!($member));
+                    faults.keep(<$type as $crate::event::members::ReadMember>::read(&field, value))
+                };)+
+                members.end(&Self::MEMBERS.iter().map(|member| member.name).collect::<Vec<_>>().join(", "), faults);
+                Some(Self { $($member: $member?,)+ })
             }
         }
     };
@@ -136,7 +138,7 @@ impl<const MAX: usize> Line<MAX> {
 }
 
 impl<const MAX: usize> ReadValue for Line<MAX> {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         text(field, value, MAX).map(Self)
     }
 
@@ -160,14 +162,12 @@ impl Version {
 }
 
 impl ReadValue for Version {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         // JSON Schema takes 5.0 for a whole number too.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are checked")]
-        let whole = |number: f64| {
-            (number.fract() == 0.0 && number >= 0.0 && number <= Self::MAX as f64).then_some(number as u64)
+        let number = match &value {
+            Json::Number(number) => number.as_u64().filter(|number| *number <= Self::MAX),
+            _ => None,
         };
-        let number = value.as_u64().or_else(|| value.as_f64().and_then(whole));
-        let number = number.filter(|number| *number <= Self::MAX);
         number
             .map(Self)
             .ok_or_else(|| Error::bad_input(field, format!("must be a whole number from 0 to {}", Self::MAX)))
@@ -181,9 +181,9 @@ impl ReadValue for Version {
 macro_rules! read_ids {
     ($($name:ident),+) => {
         $(impl ReadValue for $name {
-            fn read(field: &str, value: Value) -> Result<Self> {
+            fn read(field: &str, value: Json) -> Result<Self> {
                 match value {
-                    Value::String(text) => Self::parse(field, text),
+                    Json::String(text) => Self::parse(field, text),
                     _ => Err(Error::bad_input(field, format!("must be a string of {}", ids::RULE))),
                 }
             }
@@ -198,7 +198,7 @@ macro_rules! read_ids {
 read_ids!(ActivityId, WorkspaceId, IssueId, ActorId);
 
 impl ReadValue for ActorType {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         Self::parse(field, &text(field, value, MAX_WORD_LEN)?)
     }
 
@@ -208,7 +208,7 @@ impl ReadValue for ActorType {
 }
 
 impl ReadValue for Audience {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         Self::parse(field, &text(field, value, MAX_WORD_LEN)?)
     }
 
@@ -218,7 +218,7 @@ impl ReadValue for Audience {
 }
 
 impl ReadValue for Action {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         Self::parse(field, text(field, value, MAX_ACTION_LEN)?)
     }
 
@@ -228,7 +228,7 @@ impl ReadValue for Action {
 }
 
 impl ReadValue for Timestamp {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         Self::parse(field, &text(field, value, MAX_TIME_LEN)?)
     }
 
@@ -237,10 +237,10 @@ impl ReadValue for Timestamp {
     }
 }
 
-impl ReadValue for Map<String, Value> {
-    fn read(field: &str, value: Value) -> Result<Self> {
+impl ReadValue for Details {
+    fn read(field: &str, value: Json) -> Result<Self> {
         match value {
-            Value::Object(members) => Ok(members),
+            Json::Object(members) => Self::of(members),
             _ => Err(Error::bad_input(field, "must be an object")),
         }
     }
@@ -251,8 +251,10 @@ impl ReadValue for Map<String, Value> {
 }
 
 impl ReadValue for Actor {
-    fn read(field: &str, value: Value) -> Result<Self> {
-        Self::read(crate::json::Members::of(field, value)?)
+    fn read(field: &str, value: Json) -> Result<Self> {
+        let mut faults = FaultList::default();
+        let actor = Self::read(Members::of(field, value)?, &mut faults);
+        faults.finish(actor)
     }
 
     fn schema() -> Value {
@@ -261,8 +263,10 @@ impl ReadValue for Actor {
 }
 
 impl ReadValue for Party {
-    fn read(field: &str, value: Value) -> Result<Self> {
-        let PartyMembers { id, name, email } = PartyMembers::read(crate::json::Members::of(field, value)?)?;
+    fn read(field: &str, value: Json) -> Result<Self> {
+        let mut faults = FaultList::default();
+        let party = PartyMembers::read(Members::of(field, value)?, &mut faults);
+        let PartyMembers { id, name, email } = faults.finish(party)?;
         Ok(Self { id, name: name.map(Line::into_text), email: email.map(Line::into_text) })
     }
 
@@ -272,16 +276,16 @@ impl ReadValue for Party {
 }
 
 impl ReadValue for Vec<Tag> {
-    fn read(field: &str, value: Value) -> Result<Self> {
+    fn read(field: &str, value: Json) -> Result<Self> {
         let refused =
             || Error::bad_input(field, format!("must be an array of at most {MAX_TAGS} different ids"));
         let values = match value {
-            Value::Array(values) if values.len() <= MAX_TAGS => values,
+            Json::Array(values) if values.len() <= MAX_TAGS => values,
             _ => return Err(refused()),
         };
         let mut tags = Self::with_capacity(values.len());
         for (index, value) in values.into_iter().enumerate() {
-            let Value::String(text) = value else { return Err(refused()) };
+            let Json::String(text) = value else { return Err(refused()) };
             let tag = Tag::parse(&format!("{field}[{index}]"), text)?;
             if tags.contains(&tag) {
                 return Err(refused());

@@ -1,6 +1,5 @@
 //! The type `Activity` of the schema.
 
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use async_graphql::{ID, Object};
@@ -8,9 +7,8 @@ use domain::activity::{Activity, ActorType, Party};
 use domain::catalog;
 use domain::directory::Workspace;
 use domain::provenance::{self, Provenance};
-use serde_json::{Map, Value};
 
-use super::unparsed::Unparsed;
+use super::texts::Texts;
 use super::{
     Comment, Company, Discussion, Project, RecordedBy, StatusUpdate, Todo, TodoList, User, UserType,
 };
@@ -22,8 +20,8 @@ use crate::limits::ResponseBudget;
 #[derive(Debug)]
 pub(crate) struct Node {
     activity: Arc<Activity>,
-    /// The details, if the activity itself is without them.
-    details: Option<Unparsed>,
+    /// The details that fields show.
+    texts: OnceLock<Texts>,
     workspace: Option<Arc<Workspace>>,
     /// Whether its readers may see when and by whom it was recorded.
     shows_provenance: bool,
@@ -56,14 +54,14 @@ impl Node {
     /// A sentence of HTML that says what happened. Texts that people wrote are escaped. The only elements are `strong`
     /// and `em`.
     async fn html(&self) -> String {
-        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.whole())).clone()))
+        self.fitting(|| Some(self.html.get_or_init(|| catalog::html(&self.activity)).clone()))
             .unwrap_or_default()
     }
 
     /// A sentence that says what happened.
     #[graphql(deprecation = "Use html.")]
     async fn text(&self) -> String {
-        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.whole())).clone()))
+        self.fitting(|| Some(self.text.get_or_init(|| catalog::text(&self.activity)).clone()))
             .unwrap_or_default()
     }
 
@@ -162,11 +160,8 @@ impl Node {
 
     /// All its details, as JSON.
     async fn metadata(&self) -> Option<String> {
-        let details: &Map<String, Value> = &self.activity.details;
-        self.fitting(|| match &self.details {
-            Some(unparsed) => (!unparsed.is_empty()).then(|| unparsed.json.clone()),
-            None => (!details.is_empty()).then(|| serde_json::to_string(details).ok())?,
-        })
+        let details = &self.activity.details;
+        self.fitting(|| (!details.is_empty()).then(|| details.as_str().to_owned()))
     }
 
     /// When it was recorded, by the server's clock. Null for readers who are neither owners nor admins of the project nor
@@ -191,38 +186,16 @@ impl Node {
         workspace: Option<Arc<Workspace>>,
         response_budget: Arc<ResponseBudget>,
     ) -> Self {
-        let (html, text) = (OnceLock::new(), OnceLock::new());
-        Self { activity, details: None, workspace, shows_provenance: true, response_budget, html, text }
+        let (texts, html, text) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { activity, texts, workspace, shows_provenance: true, response_budget, html, text }
     }
 
-    /// A node of an activity without its details, which are the JSON `details`. It parses them only for fields that need
-    /// them, and keeps no more than their texts.
-    pub(crate) fn unparsed(
-        (activity, details): (Activity, String),
-        workspace: Option<Arc<Workspace>>,
-        response_budget: Arc<ResponseBudget>,
-    ) -> Self {
-        Self {
-            details: Some(Unparsed::new(details)),
-            ..Self::new(Arc::new(activity), workspace, response_budget)
-        }
-    }
-
-    /// The activity with its details.
-    fn whole(&self) -> Cow<'_, Activity> {
-        match &self.details {
-            Some(unparsed) => {
-                Cow::Owned(Activity { details: unparsed.parse(), ..Activity::clone(&self.activity) })
-            }
-            None => Cow::Borrowed(&self.activity),
-        }
+    fn texts(&self) -> &Texts {
+        self.texts.get_or_init(|| Texts::of(&self.activity.details))
     }
 
     fn has_detail(&self, name: &str) -> bool {
-        match &self.details {
-            Some(unparsed) => unparsed.has(name),
-            None => self.activity.details.contains_key(name),
-        }
+        self.texts().has(name)
     }
 
     /// The same node for readers who may not see when and by whom the activity was recorded.
@@ -249,10 +222,7 @@ impl Node {
     }
 
     fn detail(&self, name: &str) -> Option<String> {
-        self.fitting(|| match &self.details {
-            Some(unparsed) => unparsed.text(name),
-            None => Some(self.activity.details.get(name)?.as_str()?.to_owned()),
-        })
+        self.fitting(|| self.texts().text(name).map(str::to_owned))
     }
 
     fn id_of(&self, name: &str) -> Option<ID> {

@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use domain::activity::Activity;
 use domain::ids::{ActivityId, WorkspaceId};
+use domain::json::Details;
 use domain::position::TimePosition;
 use domain::time::Timestamp;
-use domain::{Error, directory, event};
+use domain::{Error, directory, event, fingerprint};
 
 use super::counters::Counters;
 use super::{Fault, Wrong, text};
@@ -91,11 +92,13 @@ impl WorkspaceCheck {
 
         let org_key = if org_key.is_empty() { &unclaimed } else { org_key };
         let (pk, sk) = (text(item, crate::keys::PK), text(item, crate::keys::SK));
-        let read = item::read(item.clone(), pk, sk).and_then(|activity| {
+        let read = item::read(item.clone(), pk, sk).and_then(|mut activity| {
+            // The recorder writes compact JSON, with each member once.
+            activity.details = Details::of(activity.details.members())?;
             let mut again = item::encode(&activity)?;
             item::index(&activity, &OrgPartition::Unclaimed, &mut again);
             again.insert(Index::Organization.attribute().into(), string(org_key));
-            Ok((again, event::fingerprint(&activity)?, activity))
+            Ok((again, fingerprint::of(&activity)?, activity))
         });
         let (mut again, fingerprint, activity) = read.map_err(|error| Wrong::Unreadable(why(&error)))?;
         // Recording decided this by the catalog, which may have changed since, unless the event said what it wants.
