@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use harness::{Message, World, reported_failures};
 use hyper_util::rt::TokioIo;
 use local::template::Template;
+use local::token::SigningKey;
 use local::{Backend, Gateway};
 use store::Connections;
 use tokio::net::{TcpListener, TcpStream};
@@ -129,6 +130,7 @@ async fn over_http(world: &World, data: &Data) -> Result<f64> {
         stream: None,
         clock: world.clock(),
         jitter: fastrand::Rng::new(),
+        key: SigningKey::of_process(),
     };
     let gateway = Gateway::new(backend, &template, format!("http://{address}"));
     let token = gateway.token("bench", "activity:write");

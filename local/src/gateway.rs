@@ -25,6 +25,7 @@ use crate::functions::{API_TIMEOUT, Function, Functions, RETRY, Recorders};
 use crate::http_api::{self, HttpApi, HttpCall, NoRoute, RouteMatch};
 use crate::queue::{FunctionQueue, Queue};
 use crate::queue_poller::QueuePoller;
+use crate::signing_key::SigningKey;
 use crate::stream::Stream;
 use crate::stream_poller::StreamPoller;
 use crate::template::{Cors, QueueSource, Template};
@@ -55,6 +56,8 @@ pub struct Backend {
     pub clock: Clock,
     /// Spreads retries.
     pub jitter: fastrand::Rng,
+    /// Signs development tokens.
+    pub key: SigningKey,
 }
 
 /// A gateway that serves the routes of the template, and issues development tokens. Clones share everything.
@@ -62,6 +65,7 @@ pub struct Backend {
 pub struct Gateway(Arc<Inner>);
 
 struct Inner {
+    store: Store,
     http_api: HttpApi,
     functions: Arc<Functions>,
     /// `None` when the template has no known function behind the WebSocket API.
@@ -95,9 +99,9 @@ impl Gateway {
 
     /// A gateway whose queues are `queues` instead of the template's.
     pub fn with_queues(backend: Backend, template: &Template, url: String, queues: Vec<QueueSource>) -> Self {
-        let Backend { store, connections, stream, clock, mut jitter } = backend;
+        let Backend { store, connections, stream, clock, mut jitter, key } = backend;
         let domain = url.split_once("://").map_or(url.as_str(), |(_, domain)| domain).to_owned();
-        let issuer = Arc::new(Issuer::new(url.clone()));
+        let issuer = Arc::new(Issuer::with_key(url.clone(), key));
         let verifier = || Verifier::new(issuer.url(), vec![AUDIENCE.to_owned()], &issuer.keys());
         let dispatcher = Dispatcher {
             graphql: graphql_api::App::new(store.clone()),
@@ -119,6 +123,7 @@ impl Gateway {
         let web_sockets = web_socket_function
             .map(|function| WebSockets::new(Arc::clone(&functions), function, Arc::clone(&clock), &domain));
         Self(Arc::new(Inner {
+            store,
             http_api: HttpApi::new(template),
             web_sockets,
             stream,
@@ -135,6 +140,14 @@ impl Gateway {
     /// A token for `sub` with the scopes `scope`, which are separated by spaces.
     pub fn token(&self, sub: &str, scope: &str) -> String {
         self.0.tokens.issuer.token(sub, scope, (self.0.clock)())
+    }
+
+    /// Reads from the log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) async fn require_log(&self) -> Result<()> {
+        self.0.store.warm_up().await
     }
 
     /// Starts to work on the queue and on the stream, until the work is finished or dropped.

@@ -5,11 +5,14 @@
 //! events. Only `engine` knows the embedded engine.
 
 mod body;
+pub mod database_file;
 pub mod demo;
-pub mod engine;
 mod resource_names;
 mod response;
+pub mod signing_key;
 pub mod template;
+
+pub mod engine;
 
 pub mod functions;
 pub mod http_api;

@@ -6,6 +6,7 @@ mod signals;
 mod verify_table;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use local::engine::{self, Engine};
 use local::functions::Function;
 use local::stream::Stream;
 use local::template::Template;
-use local::{Backend, Gateway, demo, openapi, tables};
+use local::token::SigningKey;
+use local::{Backend, Gateway, database_file, demo, openapi, signing_key, tables};
 use store::{Connections, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -37,9 +39,8 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            // The first paragraph has the error, the rest the usage.
-            let text = error.to_string();
-            print_error(text.split("\n\n").next().unwrap_or(&text));
+            // With the usage, if the options are at fault and not their values.
+            error.print().ok();
             return ExitCode::from(2);
         }
     };
@@ -102,6 +103,9 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
         }
     };
     let client = engine::client(&endpoint).await;
+    if engine.is_none() {
+        engine::require_dynamodb(&client, &endpoint).await?;
+    }
     let template = Template::load()?;
     let connections_table = format!("{CONNECTIONS_TABLE}-{port}");
     for (logical_id, table) in [("LogTable", LOG_TABLE), ("ConnectionsTable", &connections_table)] {
@@ -120,7 +124,9 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     if !args.no_demo {
         demo::record(store.clone(), fastrand::Rng::new(), clock()).await?;
     }
-    let backend = Backend { store, connections, stream: Some(stream), clock, jitter: fastrand::Rng::new() };
+    let key = signing_key(args.db_path.as_deref());
+    let jitter = fastrand::Rng::new();
+    let backend = Backend { store, connections, stream: Some(stream), clock, jitter, key };
     let gateway = Gateway::new(backend, &template, url.clone());
     let mut greeting =
         format!("Activity Log   {url}\nDocumentation  {url}/docs\nGraphQL        {url}/graphql\n");
@@ -130,6 +136,19 @@ async fn start(args: &Args) -> Result<(TcpListener, Gateway, Option<Engine>), St
     }
     print(&greeting)?;
     Ok((listener, gateway, engine))
+}
+
+/// The key that is kept for a database file, or for this user. Without it, tokens end with this process.
+fn signing_key(db_path: Option<&Path>) -> SigningKey {
+    let file = match db_path {
+        Some(path) => database_file::locate(path).map(|path| signing_key::beside(&path)),
+        None => signing_key::in_cache(|name| std::env::var_os(name))
+            .ok_or_else(|| "no variable HOME or XDG_CACHE_HOME says where to keep it".to_owned()),
+    };
+    file.and_then(|file| SigningKey::kept_in(&file)).unwrap_or_else(|reason| {
+        tracing::warn!(reason, "the key of tokens is not kept, so tokens end with this process");
+        SigningKey::of_process()
+    })
 }
 
 /// Serves until the first signal, and then finishes the requests in progress, until the second signal.

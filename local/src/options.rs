@@ -9,7 +9,7 @@ use crate::verify_table;
 
 /// Serves the Activity Log on this machine, with nothing else to install.
 #[derive(Debug, Parser)]
-#[command(name = "local", args_conflicts_with_subcommands = true)]
+#[command(name = "local", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 8000)]

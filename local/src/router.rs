@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, Response};
 use axum::middleware::{self, Next};
 use axum::routing::{any, get};
+use serde_json::json;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::aws_protocol::refuse_pages;
@@ -33,7 +34,8 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .method_not_allowed_fallback(async |method: Method| {
             response::method_not_allowed(&method, &[], &response::new_request_id())
         });
-    let page = Router::new().route(graphiql::PATH, get(page_or_web_socket)).with_state(gateway.clone());
+    let page = Router::new().route(graphiql::PATH, get(page_or_web_socket)).route("/healthz", get(health));
+    let page = page.with_state(gateway.clone());
     let management = gateway.web_sockets().map(|sockets| management::routes(MANAGEMENT_PATH, sockets));
     let management = management.unwrap_or_default().layer(middleware::from_fn(refuse_pages));
     // The management API is not in the access log, because each message to each connection is a request to it.
@@ -59,6 +61,14 @@ async fn page_or_web_socket(
     match upgrade {
         Ok(upgrade) => gateway.connect(upgrade, headers, peer).await,
         Err(_) => graphiql::page(gateway.tokens(), query.as_deref(), &headers),
+    }
+}
+
+/// Whether the gateway can read its log: 200 or 503. Nothing that is recorded is in the answer, so it takes no token.
+async fn health(State(gateway): State<Gateway>) -> Response<Body> {
+    match gateway.require_log().await {
+        Ok(()) => response::of_json(&json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })),
+        Err(error) => response::of_error(&error, &response::new_request_id()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Development tokens: an issuer of our own, with the endpoints that a real issuer has.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -8,17 +8,18 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, HOST};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use axum::routing::get;
+use domain::access::{ADMIN, READ, WRITE};
 use domain::ids::ActorId;
 use domain::time::{Clock, Timestamp};
 use domain::{Error, Result};
 use http_api::problem::Problem;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rsa::RsaPrivateKey;
-use rsa::pkcs1::EncodeRsaPrivateKey as _;
+use jsonwebtoken::Header;
+use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
 
 use crate::response;
+pub use crate::signing_key::SigningKey;
+use crate::signing_key::{ALGORITHM, KEY_ID};
 
 /// The audience of the tokens.
 pub const AUDIENCE: &str = "activity-log";
@@ -26,6 +27,8 @@ pub const AUDIENCE: &str = "activity-log";
 const LIFETIME_SECONDS: i64 = 3600;
 /// The subject of a token when the request names none: the owner of the demo workspace.
 const DEFAULT_SUBJECT: &str = "user-demo";
+/// The scopes that mean something here.
+const SCOPES: [&str; 3] = [READ, WRITE, ADMIN];
 /// The parameters for the claims that narrow scopes, and these claims.
 const ORGANIZATIONS: &str = "organizations";
 const WORKSPACES: &str = "workspaces";
@@ -33,45 +36,8 @@ const WORKSPACES: &str = "workspaces";
 const MAX_SCOPE_LEN: usize = 1024;
 /// The longest part of an unknown parameter's name that an error repeats, in characters.
 const MAX_SHOWN_NAME: usize = 64;
-/// The id of the issuer's only key.
-const KEY_ID: &str = "development";
 
-/// The size of the issuer's key, in bits: the least that RS256 allows.
-const KEY_BITS: usize = 2048;
-/// The algorithm of its signatures. API Gateway's JWT authorizers take RS256, RS384 and RS512 only.
-const ALGORITHM: Algorithm = Algorithm::RS256;
-
-/// This process's key.
-static KEY: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
-
-/// A key that signs tokens.
-#[derive(Clone)]
-pub struct SigningKey {
-    private: EncodingKey,
-    public: Jwk,
-}
-
-impl SigningKey {
-    /// A new key. It takes a fifth of a second.
-    ///
-    /// # Panics
-    /// When the system has no random numbers.
-    #[expect(clippy::panic, reason = "a gateway without a key cannot serve, and no input leads to this")]
-    pub fn generate() -> Self {
-        Self::try_generate().unwrap_or_else(|error| panic!("no key for tokens: {error}"))
-    }
-
-    fn try_generate() -> std::result::Result<Self, Box<dyn std::error::Error>> {
-        let private = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, KEY_BITS)?;
-        let private = EncodingKey::from_rsa_der(private.to_pkcs1_der()?.as_bytes());
-        let mut public = Jwk::from_encoding_key(&private, ALGORITHM)?;
-        public.common.key_id = Some(KEY_ID.to_owned());
-        public.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self { private, public })
-    }
-}
-
-/// Issues tokens, signed with a key that each process makes anew. Another process therefore refuses them.
+/// Issues tokens, signed with its key. An issuer with the same URL and key verifies them.
 pub struct Issuer {
     url: String,
     key: SigningKey,
@@ -80,7 +46,7 @@ pub struct Issuer {
 impl Issuer {
     /// The issuer at `url`, with this process's key.
     pub fn new(url: String) -> Self {
-        Self { url, key: KEY.clone() }
+        Self::with_key(url, SigningKey::of_process())
     }
 
     /// The issuer at `url`, with `key`.
@@ -113,12 +79,12 @@ impl Issuer {
             claims[*name] = ids.split(' ').filter(|id| !id.is_empty()).collect::<Vec<_>>().into();
         }
         // An RSA key signs any text.
-        jsonwebtoken::encode(&header, &claims, &self.key.private).unwrap_or_default()
+        jsonwebtoken::encode(&header, &claims, self.key.private()).unwrap_or_default()
     }
 
     /// The key set that verifies its tokens.
     pub fn keys(&self) -> JwkSet {
-        JwkSet { keys: vec![self.key.public.clone()] }
+        JwkSet { keys: vec![self.key.public().clone()] }
     }
 
     fn configuration(&self) -> Value {
@@ -241,6 +207,14 @@ impl TokenRequest {
                 return Err(Error::bad_input(name, detail));
             }
         }
+        if let Some(unknown) = scope.split_whitespace().find(|name| !SCOPES.contains(name)) {
+            let name: String = unknown.chars().take(MAX_SHOWN_NAME).collect();
+            let detail = format!(
+                "has {name}, which is no scope here; allowed are {}, separated by spaces",
+                SCOPES.join(", ")
+            );
+            return Err(Error::bad_input("scope", detail));
+        }
         Ok(Self { sub, scope, grants })
     }
 }
@@ -267,6 +241,13 @@ mod tests {
             ("sub=a&sub=a", "sub: must be given once"),
             ("scope=a%0Ab", "scope: "),
             ("scope=%22", "scope: "),
+            (
+                "scope=activity:wirte",
+                "scope: has activity:wirte, which is no scope here; allowed are activity:read",
+            ),
+            ("scope=activity:read,activity:write", "scope: has activity:read,activity:write, which"),
+            ("scope=openid+activity:read", "scope: has openid"),
+            ("scope=Activity:Read", "scope: has Activity:Read"),
             ("workspaces=%22", "workspaces: "),
             ("user=a", "user: is not a parameter here"),
         ] {

@@ -61,7 +61,9 @@ pub(crate) async fn run(args: &Args) -> Result<(String, bool), String> {
 
 async fn client(url: &str) -> Result<Client, String> {
     if url.starts_with("http://") {
-        return Ok(engine::client(url).await);
+        let client = engine::client(url).await;
+        engine::require_dynamodb(&client, url).await?;
+        return Ok(client);
     }
     let missing = |names: &&[&str]| names.iter().all(|name| std::env::var_os(name).is_none());
     if let Some(names) = ENVIRONMENT.into_iter().find(missing) {

@@ -15,7 +15,8 @@ use local::template::Template;
 
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    command.args(args).env_remove("RUST_LOG").env("XDG_CACHE_HOME", cache).stdin(Stdio::null());
     command
 }
 
@@ -30,12 +31,15 @@ struct Running {
 impl Running {
     fn start(args: &[&str]) -> Self {
         let args: Vec<&str> = ["--port", "0"].iter().chain(args).copied().collect();
-        let mut child = program(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::run(&mut program(&args), !args.contains(&"--no-demo"))
+    }
+
+    fn run(command: &mut Command, demo: bool) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         // The address comes first, and the rest in the same write.
         while lines.read_line(&mut greeting).unwrap() > 0 && !greeting.contains("Tokens") {}
-        let demo = !args.contains(&"--no-demo");
         while demo && !greeting.contains("curl") && lines.read_line(&mut greeting).unwrap() > 0 {}
         let port = greeting.split("http://localhost:").nth(1).unwrap();
         let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
@@ -101,36 +105,180 @@ fn one_line(output: &Output, status: i32, part: &str) {
 }
 
 #[test]
-fn bad_options_are_reported_in_one_line() {
-    let folder = Folder::new("bad-options");
-    let no_database = folder.file("no-database");
-    std::fs::write(&no_database, "This is a text, and no database, however long one makes it. ".repeat(100))
-        .unwrap();
+fn bad_options_are_reported() {
+    let run = |args: &[&str]| program(args).output().unwrap();
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let run = |args: &[&str]| program(args).output().unwrap();
     one_line(&run(&["--port", &port]), 1, &port);
-    one_line(&run(&["--port", "0", "--db-path", &no_database]), 1, "no-database");
-    one_line(&run(&["--port", "0", "--db-path", &folder.file("nowhere/at/all")]), 1, "nowhere");
-    one_line(&run(&["--port", "0", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 1, "");
-    one_line(&run(&["--port", "eighty"]), 2, "eighty");
-    one_line(&run(&["--prot", "80"]), 2, "--prot");
-    one_line(&run(&["--dynamodb-endpoint", "localhost"]), 2, "http://");
-    one_line(&run(&["--db-path", "x", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 2, "--db-path");
-    one_line(&run(&["verify"]), 2, "--db-path <FILE>|--dynamodb-endpoint <URL>");
-    one_line(&run(&["verify", "--db-path", "x", "--dynamodb-endpoint", "http://x"]), 2, "--db-path");
-    one_line(&run(&["verify", "--dynamodb-endpoint", "localhost"]), 2, "http://");
-    one_line(&run(&["verify", "--db-path", &no_database]), 1, "no-database");
-    one_line(&run(&["verify", "--dynamodb-endpoint", "http://127.0.0.1:1"]), 1, "http://127.0.0.1:1");
-    let missing = folder.file("missing");
-    one_line(&run(&["verify", "--db-path", &missing]), 1, "missing");
-    assert!(!Path::new(&missing).exists());
-    let help = run(&["--help"]);
-    assert!(help.status.success());
-    let help = String::from_utf8(help.stdout).unwrap();
-    for option in ["--port", "--db-path", "--dynamodb-endpoint", "--no-demo"] {
+    for (args, part) in [
+        (&["--port", "eighty"][..], "eighty"),
+        (&["--dynamodb-endpoint", "localhost"], "http://"),
+        (&["verify", "--dynamodb-endpoint", "localhost"], "http://"),
+    ] {
+        let output = run(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(part) && said.contains("--help"), "{said}");
+    }
+    // These show the usage.
+    for (args, part) in [
+        (&["--prot", "80"][..], "'--prot'"),
+        (&["serve"], "'serve'"),
+        (&["--db-path", "x", "--dynamodb-endpoint", "http://127.0.0.1:1"], "'--db-path <FILE>'"),
+        (&["verify"], "--db-path <FILE>|--dynamodb-endpoint <URL>"),
+        (&["verify", "--db-path", "x", "--dynamodb-endpoint", "http://x"], "'--db-path <FILE>'"),
+    ] {
+        let output = run(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && said.contains(part) && said.contains("Usage: local"),
+            "{said}"
+        );
+    }
+    let printed = |option: &str| {
+        let output = run(&[option]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = printed("--help");
+    for option in ["--port", "--db-path", "--dynamodb-endpoint", "--no-demo", "--version"] {
         assert!(help.contains(option), "{help}");
     }
+    assert_eq!(printed("--version"), format!("local {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn unusable_files_are_reported_with_what_to_do() {
+    let folder = Folder::new("unusable");
+    let good = folder.file("good.db");
+    Running::start(&["--db-path", &good]).signal("-INT");
+    let bytes = std::fs::read(&good).unwrap();
+    let made = |name: &str, bytes: &[u8]| {
+        let path = folder.file(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let text = made("notes.txt", b"This is a text.");
+    let long_text =
+        made("long.txt", "This is no database, however long one makes it. ".repeat(200).as_bytes());
+    let other = folder.file("other.db");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE notes (body TEXT)").unwrap();
+    let with_noise = |range: std::ops::Range<usize>| {
+        let noise = bytes[range.clone()].iter().map(|byte| byte ^ 0x5a);
+        bytes
+            .iter()
+            .copied()
+            .take(range.start)
+            .chain(noise)
+            .chain(bytes[range.end..].iter().copied())
+            .collect()
+    };
+    let damaged: [Vec<u8>; 4] = [
+        with_noise(16..100),
+        with_noise(100..4096),
+        with_noise(8192..40_960),
+        bytes[..bytes.len() / 2].to_vec(),
+    ];
+    let read_only = made("read-only.db", &bytes);
+    let mut permissions = std::fs::metadata(&read_only).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&read_only, permissions).unwrap();
+    let here = folder.file("");
+    let nowhere = folder.file("nowhere/at/all.db");
+    let run = |args: &[&str]| program(args).output().unwrap();
+    let start = |path: &str| run(&["--port", "0", "--db-path", path]);
+    let verify = |path: &str| run(&["verify", "--db-path", path]);
+
+    one_line(&start(&here), 1, "is a folder; name a file in it, such as --db-path ");
+    one_line(&start(&nowhere), 1, "nowhere/at; make it first: mkdir -p ");
+    one_line(&start(&text), 1, "notes.txt is no SQLite database; give --db-path another name");
+    one_line(&start(&long_text), 1, "long.txt is no SQLite database");
+    one_line(&start(&other), 1, "other.db is the database of another program; give --db-path another name");
+    one_line(&start(&read_only), 1, "read-only.db is read-only; allow writing to it");
+    for (n, bytes) in damaged.iter().enumerate() {
+        let path = made(&format!("damaged-{n}.db"), bytes);
+        let output = start(&path);
+        one_line(&output, 1, &format!("damaged-{n}.db is "));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("is damaged (") || n == 0 && said.contains("is no SQLite database"), "{said}");
+        assert_eq!(std::fs::read(&path).unwrap(), *bytes, "the file is as it was");
+    }
+    assert_eq!(std::fs::read(&text).unwrap(), b"This is a text.");
+
+    one_line(&verify(&here), 1, "is a folder; name the database file in it");
+    one_line(&verify(&folder.file("missing.db")), 1, "there is no file ");
+    one_line(&verify(&text), 1, "notes.txt is no SQLite database");
+    assert!(!Path::new(&folder.file("missing.db")).exists());
+
+    let running = Running::start(&["--db-path", &good]);
+    one_line(&start(&good), 1, "good.db is in use by another gateway or program; stop that one");
+    one_line(&verify(&good), 1, "good.db is in use by a gateway; stop it first");
+    drop(running);
+    // The gateway was killed, and its lock ended with it.
+    Running::start(&["--db-path", &good]).signal("-INT");
+}
+
+/// Answers each request with the same bytes.
+fn server(answer: &'static str) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read(&mut [0; 4096]).ok();
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    });
+    url
+}
+
+#[test]
+fn endpoint_without_dynamodb_is_reported() {
+    let gateway = Running::start(&[]);
+    let endpoints = [
+        "http://127.0.0.1:1".to_owned(),
+        format!("http://localhost:{}", gateway.port),
+        server(""),
+        server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"),
+        server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>"),
+        server("HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>"),
+        server("SSH-2.0-OpenSSH\r\n"),
+    ];
+    for endpoint in endpoints {
+        let part = format!("no DynamoDB answers at {endpoint} (");
+        one_line(&program(&["--port", "0", "--dynamodb-endpoint", &endpoint]).output().unwrap(), 1, &part);
+        one_line(&program(&["verify", "--dynamodb-endpoint", &endpoint]).output().unwrap(), 1, &part);
+    }
+}
+
+#[test]
+fn tokens_survive_a_restart() {
+    let folder = Folder::new("restart");
+    let db = folder.file("log.db");
+    let cache = folder.file("cache");
+    let keys = |args: &[&str]| {
+        let args = [&["--port", "0"], args].concat();
+        let running = Running::run(program(&args).env("XDG_CACHE_HOME", &cache), true);
+        let keys = running.request("GET /.well-known/jwks.json", None, "");
+        keys.split("\r\n\r\n").nth(1).unwrap().to_owned()
+    };
+    let in_file = keys(&["--db-path", &db]);
+    assert!(in_file.contains("\"n\":"), "{in_file}");
+    assert_eq!(keys(&["--db-path", &db]), in_file);
+    let in_memory = keys(&[]);
+    assert_eq!(keys(&[]), in_memory);
+    assert_ne!(in_memory, in_file);
+    for file in [format!("{db}-key"), format!("{cache}/activity-log/signing-key")] {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file} is for its owner only");
+        }
+        // A gateway whose key cannot be read still starts.
+        std::fs::write(&file, "no key").unwrap();
+    }
+    assert_ne!(keys(&[]), in_memory);
+    assert_ne!(keys(&["--db-path", &db]), in_file);
 }
 
 #[test]
@@ -165,6 +313,13 @@ fn activities_survive_a_crash() {
 }
 
 #[test]
+fn health_says_whether_the_log_can_be_read() {
+    let running = Running::start(&["--no-demo"]);
+    let answer = running.request("GET /healthz", None, "");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"status\":\"ok\""), "{answer}");
+}
+
+#[test]
 fn no_demo_starts_empty() {
     let running = Running::start(&["--no-demo"]);
     let token = running.token("sub=user-demo");
@@ -196,8 +351,8 @@ fn verify_leaves_the_file_unchanged() {
     for signal in ["-INT", "-KILL"] {
         Running::start(&["--db-path", &db]).signal(signal);
         let before = contents(&folder);
-        // The crash left the write-ahead log beside the file.
-        assert_eq!(before.len(), if signal == "-INT" { 1 } else { 2 });
+        // The crash left the write-ahead log beside the file, its lock and its key.
+        assert_eq!(before.len(), if signal == "-INT" { 3 } else { 4 });
         verified(&["verify", "--db-path", &db], 0, "activities 12, workspaces 1, faults 0\n");
         assert!(contents(&folder) == before, "{signal}");
     }

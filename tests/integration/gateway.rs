@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use harness::{Reply, World, exchange};
 use local::template::{QueueSource, Template};
+use local::token::SigningKey;
 use local::{Backend, Gateway};
 use serde_json::{Value, json};
 use store::Connections;
@@ -46,6 +47,7 @@ impl RunningGateway {
             stream: None,
             clock: world.clock(),
             jitter: fastrand::Rng::with_seed(5),
+            key: SigningKey::of_process(),
         };
         let gateway = Gateway::with_queues(backend, &template, issuer, queues);
         let (stop, stop_requested) = oneshot::channel::<()>();
@@ -189,7 +191,7 @@ async fn dev_token_endpoint_issues_valid_tokens() {
     );
     let token = reply.body["access_token"].as_str().unwrap();
     assert_eq!(gateway.get(PAGE, token).await.status, 200);
-    for query in ["sub=", "sub=a&sub=b", "user=x"] {
+    for query in ["sub=", "sub=a&sub=b", "user=x", "scope=activity:wirte"] {
         assert_eq!(code(&gateway.send(&format!("GET /dev/token?{query}"), &[], b"").await).0, 400, "{query}");
     }
     let keys = gateway.send("GET /.well-known/jwks.json", &[], b"").await;
@@ -207,6 +209,16 @@ async fn gateway_serves_openapi_and_docs() {
     assert_eq!(gateway.send("GET /openapi.json", &[], b"").await.body, document);
     let page = gateway.send("GET /docs/", &[], b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html"));
+}
+
+#[tokio::test]
+async fn health_fails_when_the_log_cannot_be_read() {
+    let gateway = RunningGateway::new().await;
+    let healthy = gateway.send("GET /healthz", &[], b"").await;
+    assert_eq!((healthy.status, &healthy.body["status"]), (200, &json!("ok")));
+    gateway.world.client.delete_table().table_name(&gateway.world.table).send().await.unwrap();
+    let reply = gateway.send("GET /healthz", &[], b"").await;
+    assert!(code(&reply).0 >= 500, "{reply:?}");
 }
 
 #[tokio::test]
