@@ -28,8 +28,20 @@ use ordered::{Ordered, object};
 const PATH: &str = "/openapi.json";
 
 const DESCRIPTION: &str = "An audit trail for workspaces and the issues in them: who did what, where and when.\n\n\
-                           Every error is an RFC 9457 problem; its `code` says what to do about it, its `field` what \
-                           is at fault. A parameter that is not known is an error.";
+     Every error is an RFC 9457 problem; its `code` says what to do about it, its `field` what is at fault. A parameter that \
+     is not known is an error.\n\n\
+     **Try it.** On a gateway of your own (`cargo run -p local`), the page `/docs` has a token of `user-demo` filled in, and \
+     the examples work on the demo workspace `ws-demo`: choose an operation and press *Execute*. `GET /dev/token` issues \
+     tokens for others.\n\n\
+     **GraphQL.** `POST /graphql` reads the same feeds, of several workspaces too, with a sentence for each activity. On a \
+     gateway of your own, [/graphql](/graphql) is a page to try it: see `docs/graphql.md`.\n\n\
+     **Live.** The subscription `subscribeToActivity` sends activities over WebSocket as they are recorded: see \
+     `docs/live.md`.\n\n\
+     **Producing.** Services record over HTTP as below, and in AWS through the event bus, a queue or an invocation too: \
+     see `docs/recording.md`.";
+
+/// The script that starts the page, in place of the page's own.
+const START: &str = include_str!("../pages/docs.js");
 
 /// The document, as it is served.
 pub fn document() -> String {
@@ -46,6 +58,7 @@ pub fn document() -> String {
 pub(crate) fn routes() -> Router {
     Router::new()
         .route(PATH, get(async || ([(CONTENT_TYPE, "application/json")], document())))
+        .route("/docs/swagger-initializer.js", get(async || ([(CONTENT_TYPE, "text/javascript")], START)))
         .merge(SwaggerUi::new("/docs").config(Config::new([PATH])))
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
     let api = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(call)));
     let api = api.fallback(call).with_state(gateway.clone()).layer(cors_layer(gateway.cors()));
     let extras = token::routes(gateway.tokens().clone())
+        .merge(graphiql::routes())
         .merge(openapi::routes())
         .merge(aws::routes(gateway.aws().clone()))
         // The router adds the header with the allowed methods.

@@ -209,6 +209,39 @@ async fn gateway_serves_openapi_and_docs() {
     assert_eq!(gateway.send("GET /openapi.json", &[], b"").await.body, document);
     let page = gateway.send("GET /docs/", &[], b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html"));
+    let start = gateway.send("GET /docs/swagger-initializer.js", &[], b"").await;
+    assert_eq!((start.status, start.headers["content-type"].as_str()), (200, "text/javascript"));
+    assert!(start.body.as_str().unwrap().contains("/dev/token?sub=user-demo"));
+}
+
+#[tokio::test]
+async fn documented_examples_work_on_the_demo_workspace() {
+    let gateway = RunningGateway::new().await;
+    let token = gateway.token("user-demo", "activity:write activity:admin");
+    let document: Value = serde_json::from_str(&local::openapi::document()).unwrap();
+    let mut tried = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().unwrap().iter();
+            let path = parameters.filter(|parameter| parameter["in"] == "path").fold(
+                path.clone(),
+                |path, parameter| {
+                    let name = parameter["name"].as_str().unwrap();
+                    path.replace(&format!("{{{name}}}"), parameter["example"].as_str().unwrap())
+                },
+            );
+            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            let line = format!("{} {path}", method.to_uppercase());
+            let headers = [format!("authorization: Bearer {token}")];
+            let reply = gateway.send(&line, &headers, body.as_bytes()).await;
+            assert_eq!(reply.status, if method == "post" { 201 } else { 200 }, "{line}: {reply:?}");
+            assert!(!body.is_empty() || method == "get", "{line}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 5);
+    harness::check(&gateway.world.client, &gateway.world.table).await;
 }
 
 #[tokio::test]
@@ -234,14 +267,28 @@ async fn gateway_serves_graphql_and_graphiql() {
     assert_eq!(reply.body["data"]["activityList"]["activities"].as_array().unwrap().len(), 2, "{reply:?}");
     assert_eq!(code(&ask("").await), (401, "UNAUTHENTICATED"));
 
-    let page = gateway.send("GET /graphql", &["origin: http://elsewhere.example".to_owned()], b"").await;
+    let foreign = ["origin: http://elsewhere.example".to_owned()];
+    let page = gateway.send("GET /graphql", &foreign, b"").await;
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
-    // The page holds a token, so no other origin may read it.
-    assert!(!page.headers.contains_key("access-control-allow-origin"), "{page:?}");
+    // The browser loads nothing from elsewhere.
+    assert!(
+        page.headers["content-security-policy"].starts_with("default-src 'none'; script-src 'self';"),
+        "{page:?}"
+    );
     let page = page.body.as_str().unwrap().to_owned();
-    let (_, rest) = page.split_once("Bearer ").unwrap();
-    let (token, _) = rest.split_once('\'').unwrap();
-    assert_eq!(ask(token).await.status, 200);
+    for file in page.split('"').filter(|text| text.starts_with('/')) {
+        let file = gateway.send(&format!("GET {file}"), &foreign, b"").await;
+        let kind = file.headers["content-type"].as_str();
+        assert!(
+            file.status == 200
+                && matches!(kind, "text/javascript; charset=utf-8" | "text/css; charset=utf-8")
+        );
+    }
+    assert_eq!(gateway.send("GET /dev/graphiql/other.js", &[], b"").await.status, 404);
+    // The page's script gets a token there, which no page of another origin can read.
+    let issued = gateway.send("GET /dev/token", &foreign, b"").await;
+    assert!(!issued.headers.contains_key("access-control-allow-origin"), "{issued:?}");
+    assert_eq!(ask(issued.body["access_token"].as_str().unwrap()).await.status, 200);
     assert_eq!(code(&gateway.send("GET /graphql?user=x", &[], b"").await), (400, "BAD_USER_INPUT"));
     assert_eq!(code(&gateway.send("PUT /graphql", &[], b"").await), (405, "BAD_USER_INPUT"));
 }

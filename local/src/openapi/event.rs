@@ -61,6 +61,18 @@ fn example() -> Value {
     })
 }
 
+/// An event to try on the demo workspace. Without an id and a time, each try is recorded, as the newest.
+pub(super) fn to_try() -> Value {
+    json!({
+        "issue_id": "issue-demo-1",
+        "actor_type": "agent",
+        "actor_id": "agent-demo",
+        "on_behalf_of": { "id": "user-demo" },
+        "action": "issue.updated",
+        "details": { "status": "in_review" }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -11,11 +11,11 @@ use super::references::reference;
 use crate::http_api::path_parameters;
 use crate::template::Route;
 
-/// The parameters of paths: name, description, and the name of the schema.
-const PATH_PARAMETERS: &[(&str, &str, &str)] = &[
-    ("ws_id", "The workspace.", "WorkspaceId"),
-    ("issue_id", "The issue.", "IssueId"),
-    ("activity_id", "The activity.", "ActivityId"),
+/// The parameters of paths: name, description, the name of the schema, and what the demo workspace has there.
+const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
+    ("ws_id", "The workspace.", "WorkspaceId", "ws-demo"),
+    ("issue_id", "The issue.", "IssueId", "issue-demo-1"),
+    ("activity_id", "The activity.", "ActivityId", "act-demo-1"),
 ];
 
 /// The description of a route.
@@ -35,6 +35,8 @@ pub(super) struct Operation {
 pub(super) struct Body {
     pub(super) description: &'static str,
     pub(super) schema: fn() -> Ordered,
+    /// A body to try on the demo workspace.
+    pub(super) example: fn() -> Value,
 }
 
 /// Parameters beside those of the path.
@@ -69,7 +71,10 @@ impl Operation {
         let body = self.body.as_ref().map(|body| {
             object([
                 ("description", body.description.into()),
-                ("content", json_content((body.schema)())),
+                (
+                    "content",
+                    json_content([("schema", (body.schema)()), ("example", (body.example)().into())]),
+                ),
                 ("required", Value::Bool(true).into()),
             ])
         });
@@ -126,7 +131,7 @@ impl Response {
         let members = [
             ("description", Some(self.description.into())),
             ("headers", (!self.headers.is_empty()).then(|| Ordered::object(headers))),
-            ("content", self.schema.map(|schema| json_content(schema()))),
+            ("content", self.schema.map(|schema| json_content([("schema", schema())]))),
         ];
         Ordered::object(members.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
@@ -134,9 +139,11 @@ impl Response {
 
 fn path_parameter(name: &str) -> Ordered {
     let known = PATH_PARAMETERS.iter().find(|(known, ..)| *known == name);
-    let (description, schema) = known.map_or_else(
-        || (Value::Null.into(), string().into()),
-        |(_, description, schema)| (Ordered::from(*description), reference(schema)),
+    let (description, schema, example) = known.map_or_else(
+        || (Value::Null.into(), string().into(), Value::Null.into()),
+        |(_, description, schema, example)| {
+            (Ordered::from(*description), reference(schema), (*example).into())
+        },
     );
     object([
         ("name", name.into()),
@@ -144,6 +151,7 @@ fn path_parameter(name: &str) -> Ordered {
         ("description", description),
         ("required", Value::Bool(true).into()),
         ("schema", schema),
+        ("example", example),
     ])
 }
 
@@ -157,8 +165,8 @@ fn parameter(name: &str, location: &str, description: &str, schema: Ordered) -> 
     ])
 }
 
-fn json_content(schema: Ordered) -> Ordered {
-    object([("application/json", object([("schema", schema)]))])
+fn json_content<const N: usize>(members: [(&str, Ordered); N]) -> Ordered {
+    object([("application/json", object(members))])
 }
 
 /// The schema of any string.

@@ -58,7 +58,11 @@ static OPERATIONS: &[Operation] = &[
             "Recorded again, under the same id and with the same content, an event is the same activity.",
         ),
         parameters: &[Parameters::IdempotencyKey],
-        body: Some(Body { description: "What happened.", schema: event::one_or_several }),
+        body: Some(Body {
+            description: "What happened.",
+            schema: event::one_or_several,
+            example: event::to_try,
+        }),
         responses: &[
             Response {
                 status: 200,
