@@ -17,11 +17,14 @@ with socket.socket() as taken:
 PY
 
 work=$(mktemp -d)
-"$1" ${gateway_args[@]+"${gateway_args[@]}"} </dev/null >"$work/local.log" 2>&1 &
+XDG_CACHE_HOME=$work/cache "$1" ${gateway_args[@]+"${gateway_args[@]}"} </dev/null >"$work/local.log" 2>&1 &
 server=$!
-stop() {
+stop_gateway() {
   kill "$server" 2>/dev/null || true
   wait "$server" 2>/dev/null || true
+}
+stop() {
+  stop_gateway
   rm -rf "$work"
 }
 trap stop EXIT

@@ -5,8 +5,8 @@
 #   tests/live-client.sh target/debug/local
 #
 # It runs the subscription of the reference, which changes only in its ids, and the two examples of docs/live.md
-# unchanged. It needs port 8000, node and npm, and installs the packages of tests/clients/package.json in the target
-# folder.
+# unchanged; these also under a gateway that is started again and has lost its log. It needs port 8000, node and npm, and
+# installs the packages of tests/clients/package.json in the target folder.
 set -euo pipefail
 
 gateway_args=(--unreliable 1)
@@ -19,3 +19,6 @@ ROOT=$root GATEWAY=$gateway TOKEN=$token node "$clients/live.mjs" || {
   tail -n 20 "$work/local.log" >&2
   exit 1
 }
+
+stop_gateway
+ROOT=$root GATEWAY=$gateway BINARY=$1 XDG_CACHE_HOME=$work/cache node "$clients/restart.mjs"

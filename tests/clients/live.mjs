@@ -1,10 +1,10 @@
 // Subscribes to the gateway with graphql-ws. Ends with "N passed, M failed".
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
-import { fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { check, finish } from "./check.mjs";
+import { startNodeExample, startPageExample } from "./examples.mjs";
 
 const { ROOT, GATEWAY, TOKEN } = process.env;
 const SOCKET = `${GATEWAY.replace("http", "ws")}/graphql`;
@@ -114,52 +114,21 @@ await check("many messages at once are all handled", async () => {
   socket.close();
 });
 
-/** Runs a script in a process of its own, and returns the lines that it prints. */
-function run(name, script, env = {}) {
-  const file = new URL(name, import.meta.url);
-  writeFileSync(file, script);
-  const child = fork(file, { stdio: ["ignore", "pipe", "inherit", "ipc"], env: { ...process.env, ...env } });
-  const lines = [];
-  child.stdout.on("data", (data) => lines.push(...data.toString().split("\n").filter(Boolean)));
-  return { lines, stop: () => child.kill() };
+for (const [name, start] of Object.entries({ Node: startNodeExample, "a browser": startPageExample })) {
+  await check(`example for ${name} in docs/live.md`, async () => {
+    const example = start(TOKEN);
+    const printed = () => example.lines.includes("<strong>user-demo</strong> commented: <em>Soon.</em>");
+    try {
+      for (let n = 0; !printed(); n += 1) {
+        assert.ok(n < 40, example.lines.join("\n"));
+        await record("ws-demo", [comment(`${name}-${n}`.replace(" ", "-"))]);
+        await sleep(250);
+      }
+    } finally {
+      await example.stop();
+    }
+  });
 }
-
-const block = (language) => read("docs/live.md").split(`\`\`\`${language}\n`)[1].split("```")[0];
-
-await check("example for Node in docs/live.md", async () => {
-  const { lines, stop } = run("guide-node.mjs", block("js"));
-  try {
-    for (let n = 0; lines.length === 0; n += 1) {
-      assert.ok(n < 40);
-      await record("ws-demo", [comment(`node-${n}`)]);
-      await sleep(250);
-    }
-    assert.equal(lines[0], "<strong>user-demo</strong> commented: <em>Soon.</em>");
-  } finally {
-    stop();
-  }
-});
-
-await check("example for a browser in docs/live.md", async () => {
-  // These are the parts of a browser that the page uses.
-  const browser = `import WebSocket from "ws";
-    globalThis.WebSocket = WebSocket;
-    globalThis.prompt = () => process.env.TOKEN;
-    const feed = { prepend: ({ innerHTML }) => console.log(innerHTML) };
-    globalThis.document = { createElement: () => ({}), querySelector: () => feed };\n`;
-  const script = block("html").split('<script type="module">')[1].split("</script>")[0];
-  const { lines, stop } = run("guide-page.mjs", browser + script);
-  try {
-    for (let n = 0; lines.length === 0; n += 1) {
-      assert.ok(n < 40);
-      await record("ws-demo", [comment(`page-${n}`)]);
-      await sleep(250);
-    }
-    assert.equal(lines[0], "<strong>user-demo</strong> commented: <em>Soon.</em>");
-  } finally {
-    stop();
-  }
-});
 
 await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connections cut at random", async () => {
   const started = Date.now();
