@@ -42,7 +42,7 @@ while IFS= read -r -d '' command; do commands+=("$command"); done < <(python3 - 
 import re
 section = re.search(r"^## From services in AWS$(.*?)^## ", open("docs/recording.md").read(), re.M | re.S)[1]
 for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S):
-    for command in re.findall(r"(?:.*\\\n)*.+\n", block):
+    for command in re.findall(r"\w+\(\) \(\n(?:.*\n)*?\)\n|(?:.*\\\n)*.+\n", block):
         print(command, end="\0")
 PY
 )
@@ -57,12 +57,16 @@ import json, pathlib
 events = pathlib.Path("events")
 bodies = [entry["Detail"] for entry in json.loads((events / "put-events.json").read_text())]
 bodies += [entry["MessageBody"] for entry in json.loads((events / "send-message-batch.json").read_text())]
-direct = json.loads((events / "record-invoke/23-array.ok.json").read_text())
+direct = json.loads((events / "invoke.json").read_text()) + [json.loads((events / "message.json").read_text())]
 print(*sorted({event["id"] for event in direct + [json.loads(body) for body in bodies]}), sep="\n")
 PY
 )
-((${#ids[@]} == 6)) || die "the guide's files have ${#ids[@]} events"
+((${#ids[@]} == 7)) || die "the guide's files have ${#ids[@]} events"
 
+# The ids of the feed's first page, as many as the guide's files have.
+newest() { get "/activity?limit=${#ids[@]}" | tail -n 1 | python3 -c 'import json, sys; print(*sorted(e["id"] for e in json.load(sys.stdin)), sep="\n")'; }
+are_newest() { [[ $(newest) == "$(printf '%s\n' "${ids[@]}")" ]]; }
+no_leak() { [[ -z $(compgen -e AWS_ | grep -vE '^AWS_(CONFIG_FILE|SHARED_CREDENTIALS_FILE|EC2_METADATA_DISABLED|PAGER)$') ]]; }
 is_recorded() { get "/activity/$1" | grep -q '^HTTP/1.1 200'; }
 total() { get '/activity?limit=1&include=total' | tr -d '\r' | sed -n 's/^x-total-count: //p'; }
 total_is() { [[ $(total) == "$1" ]]; }
@@ -76,22 +80,26 @@ for round in first second; do
   for command in "${commands[@]}"; do
     name="$round: $(head -n 1 <<<"$command")"
     case $command in
-      export\ * | [A-Z]*=*)
+      *'() ('*)
+        eval "$command"
+        export -f "${command%%(*}"
+        ;;
+      [A-Z]*=*)
         set -a
         eval "$command"
         set +a
         ;;
-      'aws events put-events '*) check "$name" runs "$command" '"FailedEntryCount": 0' ;;
-      'aws sqs send-message '*) check "$name" runs "$command" '"MD5OfMessageBody": "[0-9a-f]{32}"' ;;
-      'aws sqs send-message-batch '*) check "$name" runs "$command" '"Id": "first"' '"Id": "second"' ;;
-      'aws lambda invoke '*) check "$name" runs "$command" '"status": ?"(recorded|repeated)"' '"StatusCode": 200' ;;
+      '$AWS events put-events '*) check "$name" runs "$command" '"FailedEntryCount": 0' ;;
+      '$AWS sqs send-message '*) check "$name" runs "$command" '"MD5OfMessageBody": "[0-9a-f]{32}"' ;;
+      '$AWS sqs send-message-batch '*) check "$name" runs "$command" '"Id": "first"' '"Id": "second"' ;;
+      '$AWS lambda invoke '*) check "$name" runs "$command" '"status": ?"(recorded|repeated)"' '"StatusCode": 200' ;;
       # One round is enough for the message that is refused.
-      'aws sqs receive-message '*)
+      '$AWS sqs receive-message '*)
         [[ $round == second ]] || continue
         check "an invalid message is refused" until_true 40 are_dead 1
         check "$name" runs "$command" '"Body": "\{\\"action\\": \\"broken\\"\}"'
         ;;
-      'aws sqs start-message-move-task '*)
+      '$AWS sqs start-message-move-task '*)
         [[ $round == second ]] || continue
         check "$name" runs "$command" '"TaskHandle"'
         check "a moved message is refused again" until_true 40 are_dead 1
@@ -103,7 +111,9 @@ for round in first second; do
     check "$round: $id is in the feed" until_true 10 is_recorded "$id"
   done
   check "$round: nothing else is in the feed" total_is $((before + ${#ids[@]}))
+  check "$round: what was just recorded comes first" are_newest
 done
+check "nothing of the local AWS is left in the shell" no_leak
 
 echo "$passed passed, $failed failed"
 ((failed == 0 && passed > 0))
