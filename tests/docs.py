@@ -8,10 +8,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.request
 
 # Words after the language of a shell block that say why it is not run.
 MARKS = {"aws", "docker", "build"}
+# The word of a block that starts a gateway, which runs until the end of its page.
+GATEWAY = "gateway"
 # Languages of blocks that are run elsewhere, or that are nothing to run.
 ELSEWHERE = {"docs/live.md": {"js", "html"}}
 # Sections that tests/producers.sh runs.
@@ -72,7 +76,7 @@ def is_like(expected, printed):
 
 
 class Runner:
-    """Runs the blocks of a file, each with the variables that those before it set."""
+    """Runs the blocks of a file, each with the variables and functions that those before it set."""
 
     def __init__(self, here, name):
         self.here, self.state = here, here.parent / f"{name}.variables"
@@ -82,10 +86,33 @@ class Runner:
         if block.language == "python":
             command = ["python3", "-c", block.text()]
         else:
-            whole = f'set -a\nsource "{self.state}"\n{block.text()}\nexport -p >"{self.state}"\n'
+            whole = f'set -a\nsource "{self.state}"\n{block.text()}\n{{ export -p; declare -f; }} >"{self.state}"\n'
             command = ["bash", "-euo", "pipefail", "-c", whole]
         process = subprocess.run(command, cwd=self.here, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
         return process.returncode, process.stdout, process.stderr
+
+
+    def start(self, block):
+        """Starts a gateway, and waits until it is ready. Returns its process and what it printed, if it did not start."""
+        log = (self.here.parent / "gateway.log").open("w+")
+        process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", block.text()], cwd=self.here, stdin=subprocess.DEVNULL,
+                                   stdout=log, stderr=subprocess.STDOUT)
+        port = re.search(r"--port (\d+)", block.text())
+        url = f"http://127.0.0.1:{port[1] if port else 8000}/healthz"
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(url, timeout=5):
+                    return process, None
+            except OSError:
+                if process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        log.seek(0)
+        return process, f"the gateway did not start: {log.read()}"
+
+    def leaked(self):
+        """The variables for a local AWS that the blocks left behind, which a deployment from the same shell would use."""
+        return re.findall(r"^declare -x (AWS_\w+)", self.state.read_text(), re.M)
 
 
 class Checks:
@@ -106,6 +133,18 @@ class Checks:
 def run_examples(checks, here, path, found):
     """Runs the blocks of a file that can be run here."""
     runner = Runner(here, path.replace("/", "-"))
+    gateways = []
+    try:
+        run_blocks(checks, runner, gateways, path, found)
+    finally:
+        for gateway in gateways:
+            gateway.terminate()
+            gateway.wait()
+    checks.check(f"{path}: no variables of a local AWS are left", " ".join(runner.leaked()))
+
+
+def run_blocks(checks, runner, gateways, path, found):
+    """Runs the blocks of a file in their order, and adds the gateways that they start."""
     for index, block in enumerate(found):
         if block.language in ELSEWHERE.get(path, ()) or (path, block.section) in PRODUCERS:
             continue
@@ -113,6 +152,11 @@ def run_examples(checks, here, path, found):
             # What a block prints, a drawing, or an excerpt.
             if block.language not in ("json", "text", "graphql", ""):
                 checks.check(block.name(), f"nothing runs a block of {block.language}")
+            continue
+        if block.mark == GATEWAY:
+            process, fault = runner.start(block)
+            gateways.append(process)
+            checks.check(block.name(), fault)
             continue
         if block.mark:
             if block.mark not in MARKS:
@@ -127,6 +171,28 @@ def run_examples(checks, here, path, found):
         elif shows and not is_like(shows.text(), printed):
             fault = f"it printed:\n{printed}{error}"
         checks.check(block.name(), fault)
+
+
+def deploys_elsewhere(root, here, found):
+    """Runs the commands that deploy with others in place of SAM, where the shell knows a local AWS. Returns what of it SAM
+    would use."""
+    [block] = [block for block in found if "sam deploy --config-env dev" in block.text()]
+    stubs, seen = here.parent / "stubs", here.parent / "seen-by-sam"
+    stubs.mkdir(exist_ok=True)
+    seen.write_text("")
+    for name, script in {
+        "python3": "mkdir -p .venv/bin && touch .venv/bin/activate",
+        "pip": "true",
+        "sam": f'echo "sam $1"; env | grep "^AWS_ENDPOINT_URL" >>"{seen}" || true',
+    }.items():
+        (stubs / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (stubs / name).chmod(0o755)
+    local = {f"AWS_ENDPOINT_URL{service}": "http://localhost:8000" for service in ("", "_EVENTBRIDGE", "_LAMBDA", "_SQS")}
+    process = subprocess.run(["bash", "-euo", "pipefail", "-c", block.text()], cwd=here, capture_output=True, text=True,
+                             env={**os.environ, **local, "PATH": f"{stubs}:{os.environ['PATH']}"})
+    if process.returncode or process.stdout.split() != ["sam", "build", "sam", "deploy"]:
+        return f"exit status {process.returncode}:\n{process.stdout}{process.stderr}"
+    return seen.read_text()
 
 
 def anchors(prose):
@@ -204,6 +270,8 @@ def main(root, here, counts):
     # The first page counts what the demo workspace holds.
     for path in sorted(guides, key=lambda path: path != "README.md"):
         run_examples(checks, here, path, pages[path][0])
+    for path in ("README.md", "docs/operating.md"):
+        checks.check(f"{path}: a deployment uses no local AWS", deploys_elsewhere(root, here, pages[path][0]))
     for path in pages:
         checks.check(f"{path}: links", "\n".join(broken_links(root, path, pages)))
     for path, most in MOST_LINES.items():

@@ -12,8 +12,10 @@
 #   ```sh docker    needs Docker
 #   ```sh build     compiles, or starts a gateway
 #
+# A block with the word `gateway` starts a gateway on a port of its own, which runs until the end of its page.
+#
 # tests/producers.sh runs the section "From services in AWS" of docs/recording.md, and tests/live-client.sh the blocks of
-# JavaScript and HTML in docs/live.md. The examples name port 8000, so it has to be free. Needs curl and jq, and python3
+# JavaScript and HTML in docs/live.md. The examples name the ports 8000 and 8001, so these have to be free. Needs curl and jq, and python3
 # with httpx, which is installed in the target folder when missing.
 set -euo pipefail
 
