@@ -33,6 +33,7 @@ mod template;
 mod unknown_workspaces;
 mod verify;
 mod ways_in;
+mod web_sockets;
 
 use std::time::Duration;
 

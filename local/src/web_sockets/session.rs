@@ -23,6 +23,15 @@ const MAX_CONCURRENT_MESSAGES: usize = 16;
 const CLOSE_NORMAL: u16 = 1000;
 /// The code of a close because a time limit was reached.
 const CLOSE_GOING_AWAY: u16 = 1001;
+/// The code of a close because a client broke the protocol of WebSockets.
+const CLOSE_PROTOCOL_ERROR: u16 = 1002;
+/// The code of a close because a client sent a binary message, of which API Gateway takes none.
+const CLOSE_UNSUPPORTED: u16 = 1003;
+/// The code of a close because a client sent a text that is not UTF-8.
+const CLOSE_INVALID_TEXT: u16 = 1007;
+/// The code of a close because a client sent a frame or a message that is too large. Usual clients do not reconnect after
+/// it, because they would send it again.
+const CLOSE_TOO_LARGE: u16 = 1009;
 
 /// Serves a connection to its end, and lets its function know of that.
 pub(super) async fn serve(registry: &Registry, connection: Connection, mut socket: WebSocket) {
@@ -110,9 +119,10 @@ impl Session {
     fn receive(&self, slot: Slot, received: Option<Result<Message, axum::Error>>) -> Step {
         let body = match received {
             Some(Ok(Message::Text(text))) => text.to_string(),
-            Some(Ok(Message::Binary(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
+            Some(Ok(Message::Binary(_))) => return Step::End(CLOSE_UNSUPPORTED),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Step::Control,
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Step::End(CLOSE_NORMAL),
+            Some(Err(error)) => return Step::End(code_after(error)),
+            Some(Ok(Message::Close(_))) | None => return Step::End(CLOSE_NORMAL),
         };
         self.handle(body, slot);
         Step::Active
@@ -130,6 +140,16 @@ impl Session {
                 outbox.send(Outgoing::Message(message.to_string())).await.ok();
             }
         });
+    }
+}
+
+/// The code to close a connection with after an error of reading it.
+fn code_after(error: axum::Error) -> u16 {
+    match error.into_inner().downcast_ref() {
+        Some(tungstenite::Error::Capacity(_)) => CLOSE_TOO_LARGE,
+        Some(tungstenite::Error::Utf8(_)) => CLOSE_INVALID_TEXT,
+        Some(tungstenite::Error::Protocol(_)) => CLOSE_PROTOCOL_ERROR,
+        _ => CLOSE_NORMAL,
     }
 }
 
