@@ -39,6 +39,13 @@ static FILES: &[(&str, &str, &[u8])] = &[
     ),
 ];
 
+/// Whether a query string has no part of a GraphQL request, which would be for the API.
+pub(crate) fn is_for_page(query: Option<&str>) -> bool {
+    const REQUEST: &[&str] = &["query", "variables", "operationName", "extensions"];
+    let query = query.unwrap_or_default().as_bytes();
+    !form_urlencoded::parse(query).any(|(name, _)| REQUEST.contains(&name.as_ref()))
+}
+
 /// The page, for tokens that `/dev/token` issues with the same query string.
 pub(crate) fn page(tokens: &TokenIssuer, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
     match tokens.issue(query, headers, &response::new_request_id()) {

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{ConnectInfo, RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, Response};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, Method, Response};
 use axum::middleware::{self, Next};
 use axum::routing::{any, get};
 use serde_json::json;
@@ -27,6 +27,8 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
     paths.dedup();
     let api = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(call)));
     let api = api.fallback(call).with_state(gateway.clone()).layer(cors_layer(gateway.cors()));
+    // Other origins must not read the page, because it has a token in it.
+    let api = api.layer(middleware::from_fn_with_state(gateway.clone(), page_or_web_socket));
     let extras = token::routes(gateway.tokens().clone())
         .merge(graphiql::routes())
         .merge(openapi::routes())
@@ -35,12 +37,11 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .method_not_allowed_fallback(async |method: Method| {
             response::method_not_allowed(&method, &[], &response::new_request_id())
         });
-    let page = Router::new().route(graphiql::PATH, get(page_or_web_socket)).route("/healthz", get(health));
-    let page = page.with_state(gateway.clone());
+    let health = Router::new().route("/healthz", get(health)).with_state(gateway.clone());
     let management = gateway.web_sockets().map(|sockets| management::routes(MANAGEMENT_PATH, sockets));
     let management = management.unwrap_or_default().layer(middleware::from_fn(refuse_pages));
     // The management API is not in the access log, because each message to each connection is a request to it.
-    api.merge(extras).merge(page).layer(middleware::from_fn(log)).merge(management)
+    api.merge(health).merge(extras).layer(middleware::from_fn(log)).merge(management)
 }
 
 async fn call(
@@ -51,17 +52,24 @@ async fn call(
     gateway.answer(request, peer).await
 }
 
-/// The page to try GraphQL on, or a WebSocket connection for a client that asks for one.
+/// The page to try GraphQL on, or a WebSocket connection for a client that asks for one. Other requests, and queries by
+/// GET, pass.
 async fn page_or_web_socket(
     State(gateway): State<Gateway>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
+    next: Next,
 ) -> Response<Body> {
+    if request.uri().path() != graphiql::PATH || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
     match upgrade {
-        Ok(upgrade) => gateway.connect(upgrade, headers, peer).await,
-        Err(_) => graphiql::page(gateway.tokens(), query.as_deref(), &headers),
+        Ok(upgrade) => gateway.connect(upgrade, request.headers().clone(), peer).await,
+        Err(_) if graphiql::is_for_page(request.uri().query()) => {
+            graphiql::page(gateway.tokens(), request.uri().query(), request.headers())
+        }
+        Err(_) => next.run(request).await,
     }
 }
 

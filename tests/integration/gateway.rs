@@ -289,6 +289,33 @@ async fn gateway_serves_graphql_and_graphiql() {
     let issued = gateway.send("GET /dev/token", &foreign, b"").await;
     assert!(!issued.headers.contains_key("access-control-allow-origin"), "{issued:?}");
     assert_eq!(ask(issued.body["access_token"].as_str().unwrap()).await.status, 200);
+
+    // Queries by GET are for every origin, with the headers that clients add.
+    let origin = "origin: http://elsewhere.example".to_owned();
+    let get = "GET /graphql?query=%7B__typename%7D";
+    let bearer = format!("authorization: Bearer {}", gateway.reader_token());
+    let reply = gateway.send(get, &[origin.clone(), bearer], b"").await;
+    assert_eq!((reply.status, &reply.body), (200, &json!({ "data": { "__typename": "Query" } })));
+    assert_eq!(reply.headers["access-control-allow-origin"], "*");
+    assert_eq!(code(&gateway.send(get, &[], b"").await), (401, "UNAUTHENTICATED"));
+    let refused = gateway.send("PUT /graphql", std::slice::from_ref(&origin), b"").await;
+    assert_eq!(refused.headers["access-control-allow-origin"], "*", "{refused:?}");
+    assert_eq!(refused.headers["allow"], "POST, GET", "{refused:?}");
+    let wanted = "authorization, content-type, apollographql-client-name, apollographql-client-version, \
+                  apollo-require-preflight, graphql-client-name, graphql-client-version, x-apollo-operation-name";
+    for method in ["GET", "POST"] {
+        let headers = [
+            origin.clone(),
+            format!("access-control-request-method: {method}"),
+            format!("access-control-request-headers: {wanted}"),
+        ];
+        let preflight = gateway.send("OPTIONS /graphql", &headers, b"").await;
+        let allowed = &preflight.headers["access-control-allow-headers"];
+        for header in wanted.split(", ") {
+            assert!(allowed.split(',').any(|name| name.trim() == header), "{header}: {allowed}");
+        }
+        assert!(preflight.headers["access-control-allow-methods"].contains(method), "{preflight:?}");
+    }
     assert_eq!(code(&gateway.send("GET /graphql?user=x", &[], b"").await), (400, "BAD_USER_INPUT"));
     assert_eq!(code(&gateway.send("PUT /graphql", &[], b"").await), (405, "BAD_USER_INPUT"));
 }

@@ -1,11 +1,14 @@
 //! GraphQL queries: `activityList` behaves as its reference says.
 
 mod access;
+mod arguments;
 mod costs;
 mod fields;
 mod large;
+mod merging;
 mod model;
 mod names;
+mod over_http;
 mod paging;
 mod refusals;
 mod schema;

@@ -34,7 +34,12 @@ const MAX_FURTHER_PAGES: usize = 32;
 ///
 /// # Errors
 /// The first error of a topic. The other topics are delivered all the same.
-pub(crate) async fn deliver(dispatcher: &Dispatcher, rows: Vec<Row>, deadline: Instant) -> Result<()> {
+pub(crate) async fn deliver(
+    dispatcher: &Dispatcher,
+    rows: Vec<Row>,
+    request_id: &str,
+    deadline: Instant,
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -49,7 +54,7 @@ pub(crate) async fn deliver(dispatcher: &Dispatcher, rows: Vec<Row>, deadline: I
     let further_pages = Arc::new(Semaphore::new(MAX_FURTHER_PAGES));
     let deliveries = activities_by_topic.into_iter().filter_map(|(topic, activities)| {
         let head = heads.remove(&topic)?;
-        let to = TopicDelivery::new(topic, deadline);
+        let to = TopicDelivery::new(topic, request_id, deadline);
         let batch =
             TopicBatch { dispatcher, to, workspaces: &workspaces, further_pages: Arc::clone(&further_pages) };
         Some(async move { Box::pin(batch.deliver(head, activities)).await })

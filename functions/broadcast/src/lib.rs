@@ -67,10 +67,15 @@ pub async fn invoke(app: &App, event: LambdaEvent<Value>) -> Result<BatchRespons
     let LambdaEvent { payload, context } = event;
     let deadline = lambda_support::deadline(Some(&context)) - DISCONNECT_RESERVE;
     let span = lambda_support::invocation_span(&context.request_id);
-    Box::pin(handle(app, payload, deadline)).instrument(span).await
+    Box::pin(handle(app, payload, &context.request_id, deadline)).instrument(span).await
 }
 
-async fn handle(app: &App, payload: Value, deadline: Instant) -> Result<BatchResponse, Diagnostic> {
+async fn handle(
+    app: &App,
+    payload: Value,
+    request_id: &str,
+    deadline: Instant,
+) -> Result<BatchResponse, Diagnostic> {
     let RecordBatch { rows, alterations, count, first, unreadable } =
         records::parse(payload).map_err(lambda_support::invalid_event)?;
     alterations.iter().for_each(&app.alterations);
@@ -78,7 +83,7 @@ async fn handle(app: &App, payload: Value, deadline: Instant) -> Result<BatchRes
         let error_message = "the first record of the batch cannot be read".to_owned();
         return Err(Diagnostic { error_type: "UnreadableRecord".to_owned(), error_message });
     }
-    let failed = match broadcast::deliver(&app.dispatcher, rows, deadline).await {
+    let failed = match broadcast::deliver(&app.dispatcher, rows, request_id, deadline).await {
         Ok(()) => unreadable,
         Err(error) => {
             lambda_support::log(&error);

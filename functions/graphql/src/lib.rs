@@ -1,11 +1,10 @@
-//! `POST /graphql`: one request with one document.
+//! `POST /graphql` and `GET /graphql`: one request with one document.
 
 use std::convert::Infallible;
 
-use domain::Result;
-use graphql_api::App;
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use graphql_api::{App, Refusal};
+use lambda_http::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use tracing::Instrument as _;
 
@@ -29,17 +28,24 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<String>, Inf
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         // Nobody may keep a response, because each read checks access.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
         response
     };
     Ok(answered.instrument(lambda_support::invocation_span(request_id.unwrap_or_default())).await)
 }
 
-async fn execute(app: &App, request: &Request) -> Result<graphql_api::Response> {
+async fn execute(app: &App, request: &Request) -> Result<graphql_api::Response, Refusal> {
     let caller = lambda_support::caller(request)?;
-    let body = match request.body() {
-        Body::Text(text) => text.as_bytes(),
-        Body::Binary(bytes) => bytes,
-        _ => &[],
+    let parsed = if request.method() == Method::GET {
+        graphql_api::parse_query_string(lambda_support::query(request))?
+    } else {
+        graphql_api::parse(match request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        })?
     };
-    Box::pin(app.execute(graphql_api::parse(body)?, caller)).await
+    Ok(Box::pin(app.execute(parsed, caller)).await?)
 }

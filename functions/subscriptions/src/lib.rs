@@ -107,8 +107,10 @@ impl App {
             ClientMessage::Ping => Ok(Reply::Message(pong())),
             ClientMessage::Pong => Ok(Reply::Nothing),
             ClientMessage::Subscribe { id, document } => {
-                Box::pin(self.subscribe(request, id, document)).await
+                Box::pin(self.subscribe(request, &id, &document)).await
             }
+            // No operation has such an id.
+            ClientMessage::Complete { id } if !message::is_valid(&id) => Ok(Reply::Nothing),
             ClientMessage::Complete { id } => {
                 connections.complete(connection, &id, self.dispatcher.now()).await?;
                 Ok(Reply::Nothing)

@@ -1,6 +1,7 @@
 //! Messages of the graphql-transport-ws protocol, as clients send them.
 
 use domain::subscription::{Document, MAX_SUBSCRIPTION_ID};
+use graphql_api::is_persisted_query;
 use serde_json::{Map, Value};
 
 /// A message from a client.
@@ -12,10 +13,19 @@ pub(crate) enum ClientMessage {
     Ping,
     /// Answers a ping, or tells that the client is alive.
     Pong,
-    /// Begins an operation: a subscription or a query.
-    Subscribe { id: String, document: Document },
+    /// Begins an operation: a subscription or a query. What is wrong with it ends the operation, and not the connection.
+    Subscribe { id: String, document: Result<Document, InvalidOperation> },
     /// Ends a subscription.
     Complete { id: String },
+}
+
+/// Why an operation cannot begin.
+#[derive(Debug, PartialEq)]
+pub(crate) enum InvalidOperation {
+    /// The member at fault, and what is wrong with it.
+    Member(&'static str, String),
+    /// It names its document by a hash.
+    PersistedQuery,
 }
 
 /// Why a message does not belong to the protocol.
@@ -31,24 +41,28 @@ impl ClientMessage {
         let Some(Value::String(kind)) = message.remove("type") else {
             return Err(malformed("type must be a string"));
         };
-        let payload = match message.remove("payload") {
-            None => None,
-            Some(Value::Object(payload)) => Some(payload),
+        let payload = message.remove("payload");
+        match kind.as_str() {
+            "subscribe" => {
+                let id = id(message)?;
+                let document = if is_valid(&id) { document(payload) } else { Err(invalid_id()) };
+                return Ok(Self::Subscribe { id, document });
+            }
+            "complete" => return Ok(Self::Complete { id: id(message)? }),
+            "connection_init" | "ping" | "pong" => {}
+            _ => return Err(malformed("type must be one of the protocol's")),
+        }
+        let payload = match payload {
             // Some clients send null instead of leaving the payload out.
-            Some(Value::Null) if kind != "subscribe" => None,
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(payload)) => payload,
             Some(_) => return Err(malformed("payload must be an object")),
         };
-        match kind.as_str() {
-            "connection_init" => Ok(Self::Init { token: payload.and_then(|payload| token(&payload)) }),
-            "ping" => Ok(Self::Ping),
-            "pong" => Ok(Self::Pong),
-            "subscribe" => {
-                let payload = payload.ok_or_else(|| malformed("payload must be an object"))?;
-                Ok(Self::Subscribe { id: id(message)?, document: document(payload)? })
-            }
-            "complete" => Ok(Self::Complete { id: id(message)? }),
-            _ => Err(malformed("type must be one of the protocol's")),
-        }
+        Ok(match kind.as_str() {
+            "connection_init" => Self::Init { token: token(&payload) },
+            "ping" => Self::Ping,
+            _ => Self::Pong,
+        })
     }
 }
 
@@ -58,28 +72,46 @@ fn malformed(detail: &str) -> MalformedMessage {
 
 fn id(mut message: Map<String, Value>) -> Result<String, MalformedMessage> {
     match message.remove("id") {
-        Some(Value::String(id)) if (1..=MAX_SUBSCRIPTION_ID).contains(&id.len()) => Ok(id),
-        _ => Err(malformed(&format!("id must be a string of 1 to {MAX_SUBSCRIPTION_ID} bytes"))),
+        Some(Value::String(id)) => Ok(id),
+        _ => Err(malformed("id must be a string")),
     }
 }
 
-fn document(mut payload: Map<String, Value>) -> Result<Document, MalformedMessage> {
-    let Some(Value::String(query)) = payload.remove("query") else {
-        return Err(malformed("payload.query must be a string"));
+/// Whether an operation can have this id.
+pub(crate) fn is_valid(id: &str) -> bool {
+    (1..=MAX_SUBSCRIPTION_ID).contains(&id.len())
+}
+
+fn invalid_id() -> InvalidOperation {
+    InvalidOperation::Member("id", format!("must be 1 to {MAX_SUBSCRIPTION_ID} bytes"))
+}
+
+fn document(payload: Option<Value>) -> Result<Document, InvalidOperation> {
+    let invalid = |member, detail: &str| Err(InvalidOperation::Member(member, detail.to_owned()));
+    let Some(Value::Object(mut payload)) = payload else {
+        return invalid("payload", "must be an object");
+    };
+    let extensions = payload.remove("extensions").filter(|extensions| !extensions.is_null());
+    if extensions.as_ref().is_some_and(|extensions| !extensions.is_object()) {
+        return invalid("extensions", "must be an object");
+    }
+    let query = match payload.remove("query") {
+        Some(Value::String(query)) => query,
+        None | Some(Value::Null) if is_persisted_query(extensions.as_ref()) => {
+            return Err(InvalidOperation::PersistedQuery);
+        }
+        _ => return invalid("query", "is required: the document, as a string"),
     };
     let operation = match payload.remove("operationName") {
         None | Some(Value::Null) => None,
-        Some(Value::String(name)) => Some(name),
-        Some(_) => return Err(malformed("payload.operationName must be a string")),
+        Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
+        Some(_) => return invalid("operationName", "must be a string"),
     };
     let variables = match payload.remove("variables") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(variables)) => variables,
-        Some(_) => return Err(malformed("payload.variables must be an object")),
+        Some(_) => return invalid("variables", "must be an object"),
     };
-    if !matches!(payload.remove("extensions"), None | Some(Value::Null | Value::Object(_))) {
-        return Err(malformed("payload.extensions must be an object"));
-    }
     Ok(Document { query, operation, variables: Value::Object(variables).to_string() })
 }
 
@@ -120,15 +152,18 @@ mod tests {
             (r#"{"id":"1","type":"complete"}"#, ClientMessage::Complete { id: "1".into() }),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q"}}"#,
-                ClientMessage::Subscribe { id: "1".into(), document: document("q", None, "{}") },
+                ClientMessage::Subscribe { id: "1".into(), document: Ok(document("q", None, "{}")) },
             ),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q","operationName":"o","variables":{"a":1},"extensions":{}}}"#,
-                ClientMessage::Subscribe { id: "1".into(), document: document("q", Some("o"), r#"{"a":1}"#) },
+                ClientMessage::Subscribe {
+                    id: "1".into(),
+                    document: Ok(document("q", Some("o"), r#"{"a":1}"#)),
+                },
             ),
             (
                 r#"{"id":"1","type":"subscribe","payload":{"query":"q","operationName":null,"variables":null,"extensions":null}}"#,
-                ClientMessage::Subscribe { id: "1".into(), document: document("q", None, "{}") },
+                ClientMessage::Subscribe { id: "1".into(), document: Ok(document("q", None, "{}")) },
             ),
         ] {
             assert_eq!(ClientMessage::parse(text), Ok(expected), "{text}");
@@ -137,7 +172,6 @@ mod tests {
 
     #[test]
     fn other_messages_are_refused() {
-        let long = format!(r#"{{"id":"{}","type":"complete"}}"#, "x".repeat(129));
         for text in [
             "",
             "ping",
@@ -150,19 +184,39 @@ mod tests {
             r#"{"type":"ping","payload":"x"}"#,
             r#"{"type":"connection_init","payload":[]}"#,
             r#"{"type":"complete"}"#,
-            r#"{"type":"complete","id":""}"#,
             r#"{"type":"complete","id":1}"#,
-            &long,
-            r#"{"type":"subscribe","id":"1"}"#,
-            r#"{"type":"subscribe","id":"1","payload":null}"#,
-            r#"{"type":"subscribe","id":"1","payload":{}}"#,
-            r#"{"type":"subscribe","id":"1","payload":{"query":null}}"#,
             r#"{"type":"subscribe","payload":{"query":"q"}}"#,
-            r#"{"type":"subscribe","id":"1","payload":{"query":"q","variables":[]}}"#,
-            r#"{"type":"subscribe","id":"1","payload":{"query":"q","operationName":{}}}"#,
-            r#"{"type":"subscribe","id":"1","payload":{"query":"q","extensions":1}}"#,
+            r#"{"type":"subscribe","id":null,"payload":{"query":"q"}}"#,
         ] {
             assert!(ClientMessage::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_operation_is_no_invalid_message() {
+        let long = format!(r#"{{"type":"subscribe","id":"{}","payload":{{"query":"q"}}}}"#, "x".repeat(129));
+        for (text, at_fault) in [
+            (r#"{"type":"subscribe","id":"1"}"#, Some("payload")),
+            (r#"{"type":"subscribe","id":"1","payload":null}"#, Some("payload")),
+            (r#"{"type":"subscribe","id":"1","payload":{}}"#, Some("query")),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":null}}"#, Some("query")),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"q","variables":[]}}"#, Some("variables")),
+            (
+                r#"{"type":"subscribe","id":"1","payload":{"query":"q","operationName":{}}}"#,
+                Some("operationName"),
+            ),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"q","extensions":1}}"#, Some("extensions")),
+            (r#"{"type":"subscribe","id":"","payload":{"query":"q"}}"#, Some("id")),
+            (&long, Some("id")),
+            (r#"{"type":"subscribe","id":"1","payload":{"extensions":{"persistedQuery":{}}}}"#, None),
+        ] {
+            let Ok(ClientMessage::Subscribe { document: Err(error), .. }) = ClientMessage::parse(text) else {
+                panic!("{text}");
+            };
+            match error {
+                InvalidOperation::Member(member, _) => assert_eq!(Some(member), at_fault, "{text}"),
+                InvalidOperation::PersistedQuery => assert_eq!(None, at_fault, "{text}"),
+            }
         }
     }
 }

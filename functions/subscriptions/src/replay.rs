@@ -9,9 +9,8 @@ use domain::subscription::{JournalPosition, Subscription};
 use domain::{Error, Result};
 use live_delivery::{DeliveryOutcome, TopicDelivery, Update};
 use store::{Handover, JournalEntry, Row};
-use tokio::time::Instant;
 
-use crate::app::App;
+use crate::app::{App, Request};
 
 /// The most entries that are read and delivered at once.
 const CHUNK: usize = 100;
@@ -28,7 +27,7 @@ impl App {
         subscription: &Subscription,
         from: JournalPosition,
         last: u64,
-        deadline: Instant,
+        request: &Request<'_>,
     ) -> Result<Option<JournalPosition>> {
         let connections = &self.dispatcher.connections;
         let (mut delivered, mut known) = (from, HashSet::new());
@@ -44,7 +43,7 @@ impl App {
             // The journal lists a redelivered batch of the stream twice.
             entries.retain(|entry| known.insert((entry.workspace.clone(), entry.position.clone())));
             for chunk in entries.chunks(CHUNK) {
-                if self.deliver(subscription, chunk, deadline).await? != DeliveryOutcome::Delivered {
+                if self.deliver(subscription, chunk, request).await? != DeliveryOutcome::Delivered {
                     return Ok(None);
                 }
             }
@@ -56,7 +55,7 @@ impl App {
         &self,
         subscription: &Subscription,
         entries: &[JournalEntry],
-        deadline: Instant,
+        request: &Request<'_>,
     ) -> Result<DeliveryOutcome> {
         let store = &self.dispatcher.store;
         let positions: Vec<(WorkspaceId, TimePosition)> =
@@ -67,7 +66,7 @@ impl App {
         let (rows, workspaces) = tokio::try_join!(store.activities(&positions), store.workspaces(&ids))?;
         let updates = updates(entries, &positions, rows)?;
         let subscriptions = vec![subscription.clone()];
-        let to = TopicDelivery::new(subscription.topic.clone(), deadline);
+        let to = TopicDelivery::new(subscription.topic.clone(), request.request_id, request.deadline);
         let outcomes = self.dispatcher.deliver(&to, subscriptions, &updates, workspaces).await?;
         Ok(outcomes.first().copied().unwrap_or(DeliveryOutcome::Delivered))
     }

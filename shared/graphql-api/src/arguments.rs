@@ -82,10 +82,12 @@ impl ListArguments {
             skip: skip as u64,
             ..Query::new(scope, limit)
         };
-        let bound = |argument, cursor: &Option<String>| -> Result<Option<Bound>> {
+        let bound = |argument, cursor: &Option<String>, purpose| -> Result<Option<Bound>> {
+            not_empty(argument, cursor.as_deref(), purpose)?;
             cursor.as_ref().map(|text| cursor::decode(&query, argument, text)).transpose()
         };
-        let (after, before) = (bound("after", after)?, bound("before", before)?);
+        let (after, before) =
+            (bound("after", after, "for the first page")?, bound("before", before, "for the last page")?);
         (query.after, query.before) = (after, before);
         Ok(query)
     }
@@ -110,12 +112,28 @@ pub(crate) struct DateRange {
 }
 
 impl DateRange {
-    /// The range from one date to another, both included; `None` unless the start is before the end.
+    /// The range from one date to another, both included, the end as exactly as it was given; `None` unless the start is
+    /// before the end.
     pub(crate) fn new(start: Option<DateTime>, end: Option<DateTime>) -> Option<Self> {
-        let (since, last) = (start.map(|date| date.0), end.map(|date| date.0));
-        let is_reversed = since.zip(last).is_some_and(|(since, last)| since >= last);
-        (!is_reversed).then(|| Self { since, until: last.map(|last| last.plus(Timestamp::RESOLUTION)) })
+        let is_reversed = start.zip(end).is_some_and(|(start, end)| start.time >= end.time);
+        (!is_reversed).then(|| Self { since: start.map(|start| start.time), until: end.map(DateTime::end) })
     }
+}
+
+/// Checks that an argument is not empty, because that could mean everything as well as nothing. `purpose` says what the
+/// argument's absence is for.
+///
+/// # Errors
+/// [`Error::BadInput`] of the argument.
+pub(crate) fn not_empty(argument: &str, value: Option<&str>, purpose: &str) -> Result<()> {
+    if value.is_some_and(str::is_empty) {
+        return Err(empty(argument, purpose));
+    }
+    Ok(())
+}
+
+fn empty(argument: &str, purpose: &str) -> Error {
+    Error::bad_input(argument, format!("must not be empty; leave it out, or give null, {purpose}"))
 }
 
 /// The filters of a list, collected from their arguments. It keeps the first error until [`Filters::filter`].
@@ -137,8 +155,7 @@ impl Filters {
     ) -> Self {
         self.with(values, |filters, values| {
             if values.is_empty() {
-                let detail = "must not be empty; leave it out, or give null, to show all";
-                return Err(Error::bad_input(argument, detail));
+                return Err(empty(argument, "to show all"));
             }
             add_values(&mut filters.filter, kind, argument, values.iter().map(AsRef::as_ref))
         })
@@ -147,6 +164,7 @@ impl Filters {
     /// Shows only what one actor did, out of the actors that the filter shows so far.
     pub(crate) fn only_actor(self, argument: &str, id: Option<String>) -> Self {
         self.with(id, |filters, id| {
+            not_empty(argument, Some(&id), "to show all")?;
             let id = ActorId::parse(argument, id)?;
             let actors = &mut filters.filter.actors;
             filters.excludes_all = !actors.is_empty() && !actors.contains(&id);
@@ -186,6 +204,23 @@ mod tests {
 
     fn ids(ids: &[&str]) -> Option<Vec<String>> {
         Some(ids.iter().map(|&id| id.to_owned()).collect())
+    }
+
+    #[test]
+    fn end_in_milliseconds_includes_the_whole_of_one() {
+        let until = |end: &str| {
+            let end = async_graphql::ScalarType::parse(end.into()).unwrap();
+            DateRange::new(None, Some(end)).unwrap().until.unwrap().key()
+        };
+        for (end, expected) in [
+            ("2025-01-01T00:00:00.123Z", "2025-01-01T00:00:00.124000"),
+            ("2025-01-01T00:00:00Z", "2025-01-01T00:00:00.001000"),
+            ("2025-01-01T02:00:00.5+02:00", "2025-01-01T00:00:00.501000"),
+            ("2025-01-01T00:00:00.123000Z", "2025-01-01T00:00:00.123001"),
+            ("2025-01-01T00:00:00.123999", "2025-01-01T00:00:00.124000"),
+        ] {
+            assert_eq!(until(end), expected, "{end}");
+        }
     }
 
     fn only(actors: &[&str], actor: &str) -> (Result<Filter>, bool) {

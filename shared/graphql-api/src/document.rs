@@ -3,6 +3,9 @@
 //! The library's own checks visit a fragment wherever it is spread. A few hundred fragments that spread each other
 //! would keep them busy for ever.
 
+mod arguments;
+mod merge;
+
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
@@ -14,6 +17,9 @@ use domain::{Error, Result};
 
 use crate::limits::{LEVELS, NESTING};
 
+pub(crate) use arguments::Arguments;
+pub(crate) use merge::merge;
+
 /// Fields of introspection that lead from a type to many. Within one another, they would list the schema many times
 /// over.
 const INTROSPECTION_LISTS: &[&str] = &["fields", "inputFields", "interfaces", "possibleTypes"];
@@ -21,8 +27,8 @@ const INTROSPECTION_LISTS: &[&str] = &["fields", "inputFields", "interfaces", "p
 /// Checks a parsed document.
 ///
 /// # Errors
-/// [`Error::BadInput`] when the document has more than `max_selections`, is too deep, selects one list twice under one
-/// name, or lists the fields of types within each other.
+/// [`Error::BadInput`] when the document has more than `max_selections`, is too deep, or lists the fields of types within
+/// each other.
 pub(crate) fn check(document: &ExecutableDocument, max_selections: usize) -> Result<()> {
     let mut walk = Walk {
         fragments: &document.fragments,
@@ -31,9 +37,7 @@ pub(crate) fn check(document: &ExecutableDocument, max_selections: usize) -> Res
         spread: HashSet::new(),
     };
     for (_, operation) in document.operations.iter() {
-        let root = &operation.node.selection_set.node;
-        walk.visit(root, 0, false)?;
-        walk.check_lists_are_distinct(root, &mut HashSet::new())?;
+        walk.visit(&operation.node.selection_set.node, 0, false)?;
     }
     // The library validates unused fragments too.
     for (name, fragment) in &document.fragments {
@@ -57,6 +61,27 @@ pub(crate) fn operation<'a>(
         }
         _ => None,
     }
+}
+
+/// The same, to change it.
+fn operation_mut<'a>(
+    document: &'a mut ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a mut OperationDefinition> {
+    match (&mut document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(&mut operation.node),
+        (DocumentOperations::Multiple(operations), Some(name)) => Some(&mut operations.get_mut(name)?.node),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values_mut().next().map(|operation| &mut operation.node)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the operation selects exactly one field, and that in no fragment.
+pub(crate) fn has_one_field(document: &ExecutableDocument, name: Option<&str>) -> bool {
+    let selected = operation(document, name).map(|operation| operation.selection_set.node.items.as_slice());
+    matches!(selected, Some([item]) if matches!(item.node, Selection::Field(_)))
 }
 
 /// How many lists an operation selects, those that a directive may leave out included. The document must have passed
@@ -161,27 +186,6 @@ impl<'a> Walk<'a> {
             }
             if let Some(set) = self.selected(&selection.node) {
                 self.visit(set, level + 1, in_list || is_list)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses two lists under one name, because both would be read and their activities mixed.
-    fn check_lists_are_distinct(&self, set: &'a SelectionSet, seen: &mut HashSet<&'a str>) -> Result<()> {
-        for selection in &set.items {
-            match &selection.node {
-                Selection::Field(field) => {
-                    let name = response_name(&field.node);
-                    if !field.node.selection_set.node.items.is_empty() && !seen.insert(name) {
-                        let detail = format!("asks for {name} twice; ask once, or give one of them an alias");
-                        return Err(refused(detail));
-                    }
-                }
-                other => {
-                    if let Some(set) = self.selected(other) {
-                        self.check_lists_are_distinct(set, seen)?;
-                    }
-                }
             }
         }
         Ok(())

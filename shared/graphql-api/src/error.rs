@@ -39,6 +39,13 @@ pub(crate) fn of_request(error: Error) -> ServerError {
     ServerError { locations: Vec::new(), ..error }
 }
 
+/// The error of a request that names its document by a hash, in the words for which Apollo's and urql's clients wait.
+pub(crate) fn persisted_query() -> ServerError {
+    let error = async_graphql::Error::new("PersistedQueryNotSupported");
+    let error = error.extend_with(|_, extensions| extensions.set("code", "PERSISTED_QUERY_NOT_SUPPORTED"));
+    ServerError { locations: Vec::new(), ..error.into_server_error(Pos::default()) }
+}
+
 /// The argument or field at fault, and what is wrong with it, where the error's own text does not say it in GraphQL's
 /// words.
 fn words(error: QueryError) -> (&'static str, Option<String>) {

@@ -26,11 +26,12 @@ use feeds::Budget;
 use feeds::reader::Reader;
 use store::Store;
 
+use document::Arguments;
 use limits::{PageSize, ResponseBudget};
 
 pub use async_graphql::{Request, Response};
 pub use query::Query;
-pub use request::parse;
+pub use request::{Refusal, is_persisted_query, parse, parse_query_string};
 pub use response::respond;
 pub use subscription::{SubscriptionArguments, SubscriptionRoot};
 pub use updates::{GraphqlErrors, GraphqlUpdate, MAX_PAYLOAD, Operation, selects_provenance};
@@ -55,16 +56,20 @@ impl App {
     /// the response.
     pub async fn execute(&self, mut request: Request, caller: Caller) -> Result<Response> {
         let response_budget = Arc::<ResponseBudget>::default();
-        let name = request.operation_name.clone();
-        // A document that does not parse has no list.
-        let lists = request.parsed_query().map_or(0, |document| document::lists(document, name.as_deref()));
+        let (name, variables) = (request.operation_name.clone(), request.variables.clone());
+        // A document that does not parse has no list and no argument.
+        let (lists, arguments) = request.parsed_query().map_or_else(
+            |_| Default::default(),
+            |document| (document::lists(document, name.as_deref()), Arguments::of(document, &variables)),
+        );
         let request = request
             .data(PageSize::of_each(lists))
             .data(Reader::new(self.store.clone(), caller))
             .data(self.store.clone())
             .data(Budget::start())
             .data(Arc::clone(&response_budget));
-        let response = Box::pin(self.schema.execute(request)).await;
+        let mut response = Box::pin(self.schema.execute(request)).await;
+        arguments.name_in(&mut response.errors);
         if response_budget.is_full() { Err(response::too_large()) } else { Ok(response) }
     }
 }

@@ -14,7 +14,7 @@ use feeds::{Budget, Page, Scope, cursor};
 use http_api::response_size;
 use store::{Row, Store};
 
-use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging};
+use crate::arguments::{DateRange, Filters, ListArguments, OrderBy, Paging, not_empty};
 use crate::category::Category;
 use crate::date_time::DateTime;
 use crate::error;
@@ -40,9 +40,12 @@ impl Query {
         #[graphql(desc = "Only acts of this user.")] user_id: Option<String>,
         #[graphql(desc = "Only acts of any of these users; at most 20.")] user_ids: Option<Vec<String>>,
         #[graphql(desc = "Only activities with any of these tags; at most 20.")] tag_ids: Option<Vec<String>>,
-        #[graphql(desc = "Only these categories; at most 20.")] categories: Option<Vec<Category>>,
+        #[graphql(desc = "Only these categories.")] categories: Option<Vec<Category>>,
         #[graphql(desc = "From this instant on.")] start_date: Option<DateTime>,
-        #[graphql(desc = "Up to this instant, included.")] end_date: Option<DateTime>,
+        #[graphql(
+            desc = "Up to this instant, included. With three fraction digits or fewer, its whole millisecond is."
+        )]
+        end_date: Option<DateTime>,
         #[graphql(desc = "Leaves out so many: from the start with first, from the end with last.")]
         skip: Option<i32>,
         #[graphql(desc = "The first so many, 1 to 200; 50 when last is not given.")] first: Option<i32>,
@@ -51,6 +54,9 @@ impl Query {
         #[graphql(desc = "Only activities before this cursor of the same feed.")] before: Option<String>,
         #[graphql(desc = "The order; by default, the most recent first.")] order_by: Option<OrderBy>,
     ) -> async_graphql::Result<ActivityList> {
+        for (argument, value) in [("companyId", &company_id), ("projectId", &project_id)] {
+            not_empty(argument, value.as_deref(), "to show all").map_err(error::of_field)?;
+        }
         let dates = DateRange::new(start_date, end_date).ok_or_else(error::reversed_dates)?;
         let filters = Filters::default()
             .any_of(FilterKind::Actor, "userIds", user_ids)

@@ -8,6 +8,7 @@ use http_api::response_size;
 use serde::Serialize;
 
 use crate::error;
+use crate::request::Refusal;
 
 /// The most characters of a document's error that the log gets, because the error may repeat the document.
 const MAX_LOGGED: usize = 200;
@@ -16,15 +17,15 @@ const MAX_LOGGED: usize = 200;
 ///
 /// A client that goes by statuses gets 400 for a document that was not executed. Other clients go by the body.
 pub fn respond(
-    executed: Result<Response>,
+    executed: Result<Response, Refusal>,
     goes_by_status: bool,
     request_id: Option<&str>,
 ) -> (StatusCode, String) {
     let (mut response, refused) = match executed {
         Ok(response) => (response, None),
-        Err(error) => {
-            let status = status_of(&error);
-            (Response::from_errors(vec![error::of_request(error)]), Some(status))
+        Err(refusal) => {
+            let (status, error) = refused(refusal, goes_by_status);
+            (Response::from_errors(vec![error]), Some(status))
         }
     };
     // A list is not nullable, so that a list that failed leaves no data at all.
@@ -36,9 +37,26 @@ pub fn respond(
     complete_errors(&mut response.errors, request_id);
     let body = body(&response);
     if response_size::of_text(&body) > response_size::MAX {
-        return respond(Err(too_large()), goes_by_status, request_id);
+        return respond(Err(too_large().into()), goes_by_status, request_id);
     }
     (status, body)
+}
+
+/// The status and the error of a request that was not executed.
+fn refused(refusal: Refusal, goes_by_status: bool) -> (StatusCode, ServerError) {
+    match refusal {
+        Refusal::Error(error) => (status_of(&error), error::of_request(error)),
+        // Some clients send the document only after a success.
+        Refusal::PersistedQuery => {
+            let status = if goes_by_status { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            (status, error::persisted_query())
+        }
+        Refusal::Method => {
+            let detail = "GET is for queries; a mutation is sent by POST, and this API has none";
+            let error = error::of_request(Error::bad_input("method", detail));
+            (StatusCode::METHOD_NOT_ALLOWED, error)
+        }
+    }
 }
 
 /// The error of a response that is larger than Lambda can send.

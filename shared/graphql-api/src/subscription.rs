@@ -11,6 +11,8 @@ use domain::{Error, Result};
 use feeds::reader::Reader;
 use futures_util::stream::{self, Stream};
 
+use crate::arguments::not_empty;
+use crate::error;
 use crate::types::Node;
 
 /// The kind of change to an activity.
@@ -115,6 +117,11 @@ impl SubscriptionRoot {
         )]
         after: Option<String>,
     ) -> async_graphql::Result<impl Stream<Item = Option<ActivitySubscriptionPayload>>> {
+        let scope = [("companyId", &company_id), ("projectId", &project_id)];
+        for (argument, value) in scope {
+            not_empty(argument, value.as_deref(), "to leave it open").map_err(error::of_field)?;
+        }
+        not_empty("after", after.as_deref(), "to begin with the next activity").map_err(error::of_field)?;
         let feed: &Arc<UpdateFeed> = ctx.data()?;
         let arguments = SubscriptionArguments { organization: company_id, workspace: project_id, after };
         feed.arguments.set(arguments).ok();

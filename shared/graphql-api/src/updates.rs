@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::parser::types::{OperationType, Selection};
+use async_graphql::parser::types::OperationType;
 use async_graphql::{ErrorExtensionValues, Request, Response, ServerError, Value, Variables};
 use domain::access::Caller;
 use domain::activity::Activity;
@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use http_api::listing;
 use serde::Serialize;
 
+use crate::document::Arguments;
 use crate::limits::ResponseBudget;
 use crate::subscription::{SubscriptionArguments, UpdateFeed};
 use crate::types::Node;
@@ -31,12 +32,12 @@ pub enum Operation {
 }
 
 /// GraphQL's errors, of a document that was refused as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GraphqlErrors(String);
+#[derive(Debug, Clone)]
+pub struct GraphqlErrors(Vec<ServerError>);
 
 impl From<Error> for GraphqlErrors {
     fn from(error: Error) -> Self {
-        Self::new(vec![error::of_request(error)])
+        Self(vec![error::of_request(error)])
     }
 }
 
@@ -45,17 +46,19 @@ impl GraphqlErrors {
     pub fn unauthenticated(reason: String) -> Self {
         let mut error = error::of_request(Error::Unauthenticated(""));
         error.message = reason;
-        Self::new(vec![error])
+        Self(vec![error])
     }
 
-    fn new(mut errors: Vec<ServerError>) -> Self {
-        response::complete_errors(&mut errors, None);
-        Self(serde_json::to_string(&errors).unwrap_or_else(|_| "[]".to_owned()))
+    /// The error of a client that names its document by a hash.
+    pub fn persisted_query() -> Self {
+        Self(vec![error::persisted_query()])
     }
 
-    /// The list of errors, as JSON.
-    pub fn as_json(&self) -> &str {
-        &self.0
+    /// The list of errors, as JSON, with the id of the request that they answer.
+    pub fn to_json(&self, request_id: &str) -> String {
+        let mut errors = self.0.clone();
+        response::complete_errors(&mut errors, Some(request_id));
+        serde_json::to_string(&errors).unwrap_or_else(|_| "[]".to_owned())
     }
 }
 
@@ -111,15 +114,19 @@ impl App {
             return Err(too_large());
         }
         // The protocol has no result for an operation that was not executed.
-        if response::is_executed(&answer) { Ok(payload) } else { Err(GraphqlErrors::new(answer.errors)) }
+        if response::is_executed(&answer) { Ok(payload) } else { Err(GraphqlErrors(answer.errors)) }
     }
 
-    async fn arguments(&self, request: Request) -> Result<SubscriptionArguments, GraphqlErrors> {
+    async fn arguments(&self, mut request: Request) -> Result<SubscriptionArguments, GraphqlErrors> {
         let feed = Arc::<UpdateFeed>::default();
+        let variables = request.variables.clone();
+        let arguments = request.parsed_query().map(|document| Arguments::of(document, &variables));
+        let arguments = arguments.unwrap_or_default();
         let mut answers = self.schema.execute_stream(request.data(Arc::clone(&feed)));
         // The feed has no updates, so that the only answer can be errors.
-        if let Some(answer) = answers.next().await {
-            return Err(GraphqlErrors::new(answer.errors));
+        if let Some(mut answer) = answers.next().await {
+            arguments.name_in(&mut answer.errors);
+            return Err(GraphqlErrors(answer.errors));
         }
         // A directive may skip the field.
         feed.arguments().ok_or_else(|| Error::bad_input("query", "must select subscribeToActivity").into())
@@ -164,7 +171,7 @@ impl App {
                     bytes += payload.len();
                     payloads.push(payload);
                 }
-                Some(answer) => return Err(GraphqlErrors::new(answer.errors)),
+                Some(answer) => return Err(GraphqlErrors(answer.errors)),
                 None => return Err(Error::internal("an update was not rendered").into()),
             }
         }
@@ -212,22 +219,23 @@ fn parse(Document { query, operation, variables }: &Document) -> Result<(Request
     document::check_text(query)?;
     let mut kind = OperationType::Query;
     // The execution reports a document that does not parse, or that lacks the operation.
-    if let Ok(document) = request.parsed_query()
-        && let Some(definition) = document::operation(document, operation.as_deref())
-    {
-        kind = definition.ty;
-        if kind == OperationType::Subscription {
-            check_size(limits::SUBSCRIPTION_BODY)?;
-            document::check(document, limits::SUBSCRIPTION_SELECTIONS)?;
-            let selected = definition.selection_set.node.items.as_slice();
-            if !matches!(selected, [field] if matches!(field.node, Selection::Field(_))) {
-                let detail = "must select exactly one field of the subscription, and that in no fragment";
-                return Err(Error::bad_input("query", detail));
-            }
-        } else {
-            document::check(document, limits::SELECTIONS)?;
+    if let Ok(document) = request.parsed_query() {
+        let (mut document, name) = (document.clone(), operation.as_deref());
+        if let Some(definition) = document::operation(&document, name) {
+            kind = definition.ty;
+            document::fill(&mut variables, definition);
         }
-        document::fill(&mut variables, definition);
+        let is_subscription = kind == OperationType::Subscription;
+        if is_subscription {
+            check_size(limits::SUBSCRIPTION_BODY)?;
+        }
+        let most = if is_subscription { limits::SUBSCRIPTION_SELECTIONS } else { limits::SELECTIONS };
+        document::check(&document, most)?;
+        document::merge(&mut document, name, &variables)?;
+        if is_subscription && !document::has_one_field(&document, name) {
+            return Err(Error::bad_input("query", "must select exactly one field of the subscription"));
+        }
+        request.set_parsed_query(document);
     }
     Ok((request.variables(variables), kind))
 }

@@ -129,7 +129,8 @@ impl Params {
 /// Adds the values of one filter, any of which may match.
 ///
 /// # Errors
-/// [`Error::BadInput`] of `field` when there are more than [`MAX_VALUES`] different values, or one is malformed.
+/// [`Error::BadInput`] of `field` when there are more than [`MAX_VALUES`] different values, unless they are categories,
+/// which the catalog bounds; or when one is malformed.
 pub fn add_values<'a>(
     filter: &mut Filter,
     kind: FilterKind,
@@ -137,7 +138,7 @@ pub fn add_values<'a>(
     values: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
     filter.add(kind, field, values)?;
-    if filter.values(kind).len() > MAX_VALUES {
+    if kind != FilterKind::Category && filter.values(kind).len() > MAX_VALUES {
         return Err(Error::bad_input(field, format!("must have at most {MAX_VALUES} values")));
     }
     Ok(())

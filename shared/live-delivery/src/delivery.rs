@@ -31,6 +31,8 @@ const MAX_CONCURRENT_DOCUMENTS: usize = 64;
 #[derive(Debug)]
 pub struct TopicDelivery {
     topic: Topic,
+    /// The id of the invocation, by which errors are found in the log.
+    request_id: String,
     /// The topic's name, by which it takes turns with others.
     lane: String,
     /// KiB of messages that may still be rendered.
@@ -39,10 +41,10 @@ pub struct TopicDelivery {
 }
 
 impl TopicDelivery {
-    /// A delivery that ends by `deadline`.
-    pub fn new(topic: Topic, deadline: Instant) -> Self {
-        let lane = topic.to_string();
-        Self { topic, lane, memory: Semaphore::new(TOPIC_BYTES / 1024), deadline }
+    /// A delivery of the invocation `request_id` that ends by `deadline`.
+    pub fn new(topic: Topic, request_id: &str, deadline: Instant) -> Self {
+        let (lane, request_id) = (topic.to_string(), request_id.to_owned());
+        Self { topic, request_id, lane, memory: Semaphore::new(TOPIC_BYTES / 1024), deadline }
     }
 
     /// The topic.
@@ -295,7 +297,8 @@ impl Delivery<'_> {
         subscription: &Subscription,
         errors: &GraphqlErrors,
     ) -> Result<DeliveryOutcome> {
-        let message = || message::error(&subscription.id, errors.as_json());
+        let errors = errors.to_json(&self.to.request_id);
+        let message = || message::error(&subscription.id, &errors);
         match self.send(subscription, message, &mut RetryBudget::default()).await {
             Ok(()) => self.dispatcher.connections.end(subscription).await.map(|()| DeliveryOutcome::Ended),
             Err(cause) => self.dispatcher.disconnect_subscriber(subscription, cause).await,

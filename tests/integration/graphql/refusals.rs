@@ -20,7 +20,31 @@ async fn errors_have_the_reference_messages_and_codes() {
     };
     for (query, message, code) in [
         (list("projectId: \"none\""), "Project not found", "NOT_FOUND"),
-        (list("projectId: \"\""), "Project not found", "NOT_FOUND"),
+        (
+            list("projectId: \"\""),
+            "projectId: must not be empty; leave it out, or give null, to show all",
+            "BAD_USER_INPUT",
+        ),
+        (
+            list("projectId: \"ws\", companyId: \"\""),
+            "companyId: must not be empty; leave it out, or give null, to show all",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("userId: \"\""),
+            "userId: must not be empty; leave it out, or give null, to show all",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("after: \"\""),
+            "after: must not be empty; leave it out, or give null, for the first page",
+            "BAD_USER_INPUT",
+        ),
+        (
+            ws("before: \"\""),
+            "before: must not be empty; leave it out, or give null, for the last page",
+            "BAD_USER_INPUT",
+        ),
         (list("projectId: \"a#b/../c\""), "Project not found", "NOT_FOUND"),
         (list("companyId: \"none\""), "Company not found", "NOT_FOUND"),
         (list("companyId: \"a#b\""), "Company not found", "NOT_FOUND"),
@@ -147,10 +171,10 @@ async fn invalid_document_is_rejected_before_any_read() {
             "query: must not list the fields of types within each other",
         ),
         (
-            "{ ...A ...B } fragment A on Query { activityList { totalCount } }
+            "{ ...A ...B } fragment A on Query { activityList(first: 1) { totalCount } }
              fragment B on Query { activityList { activities { id } } }"
                 .to_owned(),
-            "query: asks for activityList twice; ask once, or give one of them an alias",
+            "query: asks for two lists under the name activityList; give one of them an alias",
         ),
         (
             format!("{{ activityList(projectId: \"ws\") {directives} {{ totalCount }} }}"),
@@ -164,6 +188,47 @@ async fn invalid_document_is_rejected_before_any_read() {
         assert!(error["message"].as_str().unwrap().contains(message), "{shown}: {answer}");
         assert!(answer.get("data").is_none(), "{shown}: {answer}");
         assert_eq!(world.transport.take_metered().total(), 0, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn argument_of_a_wrong_type_is_named() {
+    let world = World::new().await;
+    world.given_workspace("ws").await;
+    let query = |arguments: &str| format!("query($x: Int) {{ activityList({arguments}) {{ totalCount }} }}");
+    for (query, variables, field) in [
+        (list("projectId: 1"), json!({}), "projectId"),
+        (list("first: \"1\""), json!({}), "first"),
+        (list("first: 3000000000"), json!({}), "first"),
+        (list("userIds: [1]"), json!({}), "userIds"),
+        (list("categories: [CREATE_WORLD]"), json!({}), "categories"),
+        (list("orderBy: created"), json!({}), "orderBy"),
+        (list("startDate: \"yesterday\""), json!({}), "startDate"),
+        (list("endDate: 7"), json!({}), "endDate"),
+        (list("colour: \"red\""), json!({}), "colour"),
+        (query("first: $x"), json!({ "x": "1" }), "first"),
+        (query("projectId: $x"), json!({ "x": 1 }), "projectId"),
+        (query("first: $x").replace("Int", "Int!"), json!({}), "first"),
+        (
+            "query($x: DateTime) { activityList(endDate: $x) { totalCount } }".to_owned(),
+            json!({ "x": "1" }),
+            "endDate",
+        ),
+        (
+            "{ ...A ...A ...B } fragment A on Query { activityList(first: 1.5) { totalCount } }
+             fragment B on Query { activityList(first: 1.5) { activities { id } } }"
+                .to_owned(),
+            json!({}),
+            "first",
+        ),
+    ] {
+        let answer = world.ask("owner", "", &query, variables).await;
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(
+            (&extensions["field"], &extensions["code"]),
+            (&json!(field), &json!("BAD_USER_INPUT")),
+            "{answer}"
+        );
     }
 }
 

@@ -242,9 +242,10 @@ async fn provenance_goes_to_those_who_may_see_it() {
         for node in nodes {
             let (ws, _) = node["uid"].as_str().unwrap().split_once('/').unwrap();
             let (at, by) = match sees.contains(&ws) {
-                true => {
-                    ("2026-11-23T00:00:09.000Z".into(), json!({ "source": "HTTP", "principal": "harness" }))
-                }
+                true => (
+                    "2026-11-23T00:00:09.000000Z".into(),
+                    json!({ "source": "HTTP", "principal": "harness" }),
+                ),
                 false => (Value::Null, Value::Null),
             };
             assert_eq!((&node["recordedAt"], &node["by"]), (&at, &by), "{}: {node}", subscriber.sub);

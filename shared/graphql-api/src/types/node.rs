@@ -67,12 +67,12 @@ impl Node {
 
     /// When it happened.
     async fn created_at(&self) -> DateTime {
-        DateTime(self.activity.created_at)
+        self.activity.created_at.into()
     }
 
     /// When it was last changed. Activities never change, so this is when it happened.
     async fn updated_at(&self) -> DateTime {
-        DateTime(self.activity.created_at)
+        self.activity.created_at.into()
     }
 
     /// The user or agent that did it.
@@ -167,7 +167,7 @@ impl Node {
     /// When it was recorded, by the server's clock. Null for readers who are neither owners nor admins of the project nor
     /// have the scope `activity:read`, and for activities from before this was kept.
     async fn recorded_at(&self) -> Option<DateTime> {
-        Some(DateTime(self.provenance()?.recorded_at))
+        Some(self.provenance()?.recorded_at.into())
     }
 
     /// The service that recorded it. Null where `recordedAt` is.
