@@ -17,7 +17,7 @@ MARKS = {"aws", "docker", "build"}
 # The word of a block that starts a gateway, which runs until the end of its page.
 GATEWAY = "gateway"
 # Languages of blocks that are run elsewhere, or that are nothing to run.
-ELSEWHERE = {"docs/live.md": {"js", "html"}}
+ELSEWHERE = {"docs/live.md": {"js", "html"}, "docs/graphql.md": {"js"}}
 # Sections that tests/producers.sh runs.
 PRODUCERS = {("docs/recording.md", "From services in AWS")}
 # The most lines of a page that is to stay short.

@@ -14,8 +14,9 @@
 #
 # A block with the word `gateway` starts a gateway on a port of its own, which runs until the end of its page.
 #
-# tests/producers.sh runs the section "From services in AWS" of docs/recording.md, and tests/live-client.sh the blocks of
-# JavaScript and HTML in docs/live.md. The examples name the ports 8000 and 8001, so these have to be free. Needs curl and jq, and python3
+# tests/producers.sh runs the section "From services in AWS" of docs/recording.md, tests/live-client.sh the blocks of
+# JavaScript and HTML in docs/live.md, and tests/graphql-client.sh those in docs/graphql.md. The examples name the ports 8000
+# and 8001, so these have to be free. Needs curl and jq, and python3
 # with httpx, which is installed in the target folder when missing.
 set -euo pipefail
 

@@ -110,7 +110,7 @@ class Run:
     def subscribe(self):
         check = self.check
         check("the WebSocket refuses another protocol", not Live(self.stack, "another").accepted)
-        query = f'subscription {{ subscribeToActivity(projectId: "{self.workspace}") {{ mutation node {{ id }} }} }}'
+        query = f'subscription {{ subscribeToActivity(projectId: "{self.workspace}") {{ mutation node {{ id: activityId }} }} }}'
         operation = {"type": "subscribe", "id": "1", "payload": {"query": query}}
         client = Live(self.stack)
         client.send(operation)

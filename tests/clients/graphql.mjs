@@ -66,7 +66,9 @@ await check("basic example", async () => {
 
 await check("advanced example", async () => {
   const { activityList } = await client.request(advanced);
-  assert.deepEqual(activityList.activities.map(({ id }) => id), ["of-2024-3", "of-2024-2", "of-2024-1"]);
+  const ids = ["of-2024-3", "of-2024-2", "of-2024-1"].map((id) => `ws-demo/${id}`);
+  assert.deepEqual(activityList.activities.map(({ id }) => id), ids);
+  assert.deepEqual(activityList.activities.map(({ uid }) => uid), ids);
   assert.equal(activityList.totalCount, 3);
   const [, comment, created] = activityList.activities;
   assert.deepEqual(comment.comment, { id: "c-1", text: "Soon." });
@@ -101,6 +103,16 @@ await check("pages of three, in both directions", async () => {
   } while (before);
   assert.equal(new Set(forward).size, total);
   assert.deepEqual(backward, forward);
+});
+
+await check("components that select one list", async () => {
+  const components = `query Page { ...Feed_query ...Header_query }
+    fragment Feed_query on Query { activityList(projectId: "ws-demo", first: 2) { activities { id html } } }
+    fragment Header_query on Query { activityList(projectId: "ws-demo", first: 2) { totalCount activities { category } } }`;
+  const { activityList } = await client.request(components);
+  assert.deepEqual(Object.keys(activityList.activities[0]).toSorted(), ["category", "html", "id"]);
+  assert.equal(activityList.activities.length, 2);
+  assert.ok(activityList.totalCount > 2);
 });
 
 await check("errors of the reference", async () => {

@@ -48,7 +48,7 @@ await check("subscription of the reference", async () => {
   assert.equal(mutation, "ACTIVITY_CREATED");
   assert.ok(Number.isFinite(new Date(node.createdAt).getTime()));
   assert.deepEqual(node, {
-    id: "live-1",
+    id: "ws-demo/live-1",
     category: "CREATE_COMMENT",
     html: "<strong>Ada</strong> commented: <em>Soon.</em>",
     createdAt: node.createdAt,
@@ -66,7 +66,9 @@ await check("queries, errors and completed subscriptions", async () => {
   const subscription = "subscription($p: String) { subscribeToActivity(projectId: $p) { mutation } }";
   const refused = async (query, variables) => ask(query, variables).then(() => assert.fail("the operation succeeded"), ([error]) => error);
   assert.equal((await refused(subscription, { p: "nothing" })).extensions.code, "NOT_FOUND");
-  assert.equal((await refused(subscription, {})).extensions.code, "BAD_USER_INPUT");
+  const { extensions } = await refused(subscription, { p: "" });
+  assert.equal(extensions.code, "BAD_USER_INPUT");
+  assert.ok(extensions.requestId);
   assert.equal((await refused("subscription { nothing }")).extensions.code, "BAD_USER_INPUT");
   let updates = 0;
   let begun = false;
@@ -99,6 +101,31 @@ await check("an invalid token is an error, without a reconnect", async () => {
   const other = new WebSocket(SOCKET, "graphql-ws");
   const refused = await new Promise((resolve) => other.on("error", resolve));
   assert.match(refused.message, /400/);
+});
+
+await check("a large frame, or an id in use, does not bring the client back", async () => {
+  let connections = 0;
+  const ids = ["one", "one", "two"];
+  const client = createClient({
+    ...demo,
+    generateID: () => ids.shift() ?? "more",
+    retryAttempts: Infinity,
+    shouldRetry: () => true,
+    retryWait: async () => {},
+    on: { opened: () => (connections += 1) },
+  });
+  const query = "subscription { subscribeToActivity(projectId: \"ws-demo\") { mutation } }";
+  const begun = new Promise((resolve) => client.on("pong", (received, payload) => payload?.cursor && resolve()));
+  client.subscribe({ query }, { next() {}, error() {}, complete() {} });
+  await begun;
+  const [error] = await client.iterate({ query }).next().catch((errors) => errors);
+  assert.deepEqual([error.extensions.code, error.extensions.field], ["BAD_USER_INPUT", "id"]);
+  assert.equal(connections, 1);
+  const large = await client.iterate({ query: `{ __typename } #${"x".repeat(40_000)}` }).next().catch((event) => event);
+  assert.equal(large.code, 1009);
+  await sleep(500);
+  assert.equal(connections, 1);
+  await client.dispose();
 });
 
 await check("many messages at once are all handled", async () => {
@@ -185,7 +212,7 @@ await check("200 connections of 5 users, 10 workspaces, 2,000 activities, connec
         },
       });
       const query = `subscription($companyId: String, $projectId: String, $after: String) {
-        subscribeToActivity(companyId: $companyId, projectId: $projectId, after: $after) { node { id project { id } } }
+        subscribeToActivity(companyId: $companyId, projectId: $projectId, after: $after) { node { id: activityId project { id } } }
       }`;
       subscriber.client.subscribe(
         { query, variables },

@@ -257,7 +257,7 @@ async fn health_fails_when_the_log_cannot_be_read() {
 #[tokio::test]
 async fn gateway_serves_graphql_and_graphiql() {
     let gateway = RunningGateway::new().await;
-    let query = json!({ "query": "{ activityList(projectId: \"demo\", first: 2) { activities { id } } }" });
+    let query = json!({ "query": "{ activityList(projectId: \"demo\", first: 2) { activities { id: activityId } } }" });
     let ask = async |token: &str| {
         let headers = [format!("authorization: Bearer {token}"), "content-type: application/json".to_owned()];
         gateway.send("POST /graphql", &headers, query.to_string().as_bytes()).await

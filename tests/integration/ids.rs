@@ -91,7 +91,7 @@ async fn any_visible_text_is_an_id_everywhere() {
         }
         let list = "query($ws: String, $org: String, $user: String) {
             one: activityList(projectId: $ws, userId: $user, tagIds: [$user]) {
-                activities { id uid todo { id } createdBy { id } project { id } } }
+                activities { id: activityId uid todo { id } createdBy { id } project { id } } }
             company: activityList(companyId: $org, userId: $user) { totalCount }
         }";
         let variables = json!({ "ws": id, "org": id, "user": id });

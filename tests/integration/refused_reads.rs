@@ -127,7 +127,7 @@ async fn refused_list_does_not_wait_for_the_page() {
     let list = |project: &str, user: &str| {
         format!(
             "{{ activityList(projectId: \"{project}\", userId: \"{user}\") {{
-                activities {{ id }} totalCount pageInfo {{ hasPreviousPage }} }} }}"
+                activities {{ id: activityId }} totalCount pageInfo {{ hasPreviousPage }} }} }}"
         )
     };
     // The page is asked for, and then whether the text is a slug.

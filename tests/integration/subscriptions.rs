@@ -4,7 +4,9 @@ mod access;
 mod alterations;
 mod bounds;
 mod costs;
+mod everything;
 mod faults;
+mod lifetimes;
 mod pages;
 mod protocol;
 mod resume;
@@ -152,8 +154,7 @@ pub(crate) async fn received_by_a_member(ws: &str, events: [Value; 2]) -> Vec<(S
     world.log.given(events).await;
     world.stream_records().await;
     let connection = world.connect_as(ws, "").await;
-    let query =
-        "subscription($ws: String!) { subscribeToActivity(projectId: $ws) { node { id todo { id } } } }";
+    let query = "subscription($ws: String!) { subscribeToActivity(projectId: $ws) { node { id: activityId todo { id } } } }";
     world.subscribe(&connection, "1", query, json!({ "projectId": ws, "ws": ws })).await;
     let mut activity = comment(ws, ws);
     activity["issue_id"] = json!(ws);
@@ -194,10 +195,10 @@ pub(crate) async fn operations_of(function: &str, log: World) -> BTreeSet<(Strin
     assert_eq!(company.take_received(&world), ["ws-demo/a", "ws-demo/b"]);
     world.send(&company.connection, r#"{"type":"complete","id":"1"}"#).await;
     let query = "{
-        everything: activityList { activities { id } }
-        company: activityList(companyId: \"org-demo\", first: 5) { totalCount activities { id } }
-        user: activityList(projectId: \"ws-demo\", userId: \"agent-demo\") { activities { id } }
-        category: activityList(projectId: \"ws-demo\", categories: [CREATE_TODO]) { totalCount activities { id } }
+        everything: activityList { activities { id: activityId } }
+        company: activityList(companyId: \"org-demo\", first: 5) { totalCount activities { id: activityId } }
+        user: activityList(projectId: \"ws-demo\", userId: \"agent-demo\") { activities { id: activityId } }
+        category: activityList(projectId: \"ws-demo\", categories: [CREATE_TODO]) { totalCount activities { id: activityId } }
     }";
     world.subscribe(&subscriber.connection, "q", query, json!({})).await;
     let answer = &world.sockets.take_messages(&subscriber.connection)[0];

@@ -71,7 +71,7 @@ async fn activity_older_than_its_catalog_row_is_no_fault() {
     assert_eq!(list.ids(), ["act-1"]);
     for (category, ids) in [("OTHER", json!([{ "id": "act-1" }])), ("UPDATE_TODO", json!([]))] {
         let query = format!(
-            "{{ activityList(projectId: \"ws\", categories: [{category}]) {{ activities {{ id }} }} }}"
+            "{{ activityList(projectId: \"ws\", categories: [{category}]) {{ activities {{ id: activityId }} }} }}"
         );
         let answer = world.ask("owner", "", &query, serde_json::Value::Null).await;
         assert_eq!(answer["data"]["activityList"]["activities"], ids, "{category}: {answer}");

@@ -13,7 +13,7 @@ pub(crate) enum ClientMessage {
     Ping,
     /// Answers a ping, or tells that the client is alive.
     Pong,
-    /// Begins an operation: a subscription or a query. What is wrong with it ends the operation, and not the connection.
+    /// Begins an operation: a subscription or a query. A fault ends the operation, and not the connection.
     Subscribe { id: String, document: Result<Document, InvalidOperation> },
     /// Ends a subscription.
     Complete { id: String },

@@ -3,9 +3,11 @@
 //! No process executes a subscription from its beginning to its end. One execution, without updates, finds its arguments
 //! when the client subscribes. Later executions, in other processes, each render some updates.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_graphql::{Context, Enum, SimpleObject, Subscription};
+use domain::access::VisibleWorkspace;
 use domain::subscription::{JournalPosition, Topic};
 use domain::{Error, Result};
 use feeds::reader::Reader;
@@ -53,8 +55,8 @@ impl SubscriptionArguments {
     /// The topic, which the reader may read at least in part.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when neither a workspace nor an organization is given; otherwise those of
-    /// [`Reader::by_id_or_slug`] and [`Reader::organization`].
+    /// [`Error::BadInput`] when neither a workspace nor an organization is given, and no topic has all that the reader may
+    /// see; otherwise those of [`Reader::by_id_or_slug`], [`Reader::organization`] and [`Reader::everything`].
     pub async fn topic(&self, reader: &Reader) -> Result<Topic> {
         let organization = self.organization.as_deref();
         if let Some(workspace) = &self.workspace {
@@ -62,9 +64,10 @@ impl SubscriptionArguments {
             let visible = reader.by_id_or_slug(workspace, organization, read).await?;
             return Ok(Topic::Workspace(visible.workspace));
         }
-        let organization =
-            organization.ok_or_else(|| Error::bad_input("companyId", "or projectId is required"))?;
-        Ok(Topic::Organization(reader.organization(organization).await?.0))
+        match organization {
+            Some(organization) => Ok(Topic::Organization(reader.organization(organization).await?.0)),
+            None => topic_of_all(&reader.everything().await?),
+        }
     }
 
     /// The position in the topic's journal to resume at; `None` to begin with the next update.
@@ -73,6 +76,19 @@ impl SubscriptionArguments {
     /// [`Error::BadInput`] when the cursor `after` was not made for this topic.
     pub fn resume_at(&self, topic: &Topic) -> Result<Option<JournalPosition>> {
         self.after.as_deref().map(|after| JournalPosition::from_cursor("after", after, topic)).transpose()
+    }
+}
+
+/// The topic that has all that a reader may see, which is that of their only organization. There is none for several,
+/// because a cursor is a position in one journal.
+fn topic_of_all(visible: &[VisibleWorkspace]) -> Result<Topic> {
+    let required = |reason| Err(Error::bad_input("companyId", format!("or projectId is required: {reason}")));
+    let organizations: BTreeSet<_> = visible.iter().map(|visible| &visible.organization).collect();
+    match (organizations.into_iter().collect::<Vec<_>>().as_slice(), visible) {
+        (_, []) => required("you may see no project"),
+        ([Some(organization)], _) => Ok(Topic::Organization((*organization).clone())),
+        (_, [only]) => Ok(Topic::Workspace(only.workspace.clone())),
+        _ => required("what you may see belongs to several companies, or to none"),
     }
 }
 
@@ -105,8 +121,9 @@ pub struct SubscriptionRoot;
 
 #[Subscription(name = "Subscription")]
 impl SubscriptionRoot {
-    /// The activities of a project, or of what the caller may see of a company, from now on. Each message has in its
-    /// `extensions` a `cursor`, after which another subscription goes on.
+    /// The activities of a project, or of what the caller may see of a company, from now on. Without both arguments, of all
+    /// that the caller may see, if that belongs to one company. Each message has in its `extensions` a `cursor`, after
+    /// which another subscription goes on.
     async fn subscribe_to_activity(
         &self,
         ctx: &Context<'_>,
@@ -119,7 +136,7 @@ impl SubscriptionRoot {
     ) -> async_graphql::Result<impl Stream<Item = Option<ActivitySubscriptionPayload>>> {
         let scope = [("companyId", &company_id), ("projectId", &project_id)];
         for (argument, value) in scope {
-            not_empty(argument, value.as_deref(), "to leave it open").map_err(error::of_field)?;
+            not_empty(argument, value.as_deref(), "to get all").map_err(error::of_field)?;
         }
         not_empty("after", after.as_deref(), "to begin with the next activity").map_err(error::of_field)?;
         let feed: &Arc<UpdateFeed> = ctx.data()?;

@@ -1,4 +1,4 @@
-//! What the arguments of `activityList` take.
+//! The values that the arguments of `activityList` take.
 
 use harness::World;
 use serde_json::{Value, json};
@@ -14,14 +14,16 @@ async fn all_categories_can_be_asked_for_at_once() {
     let names = schema["__type"]["enumValues"].as_array().unwrap().iter();
     let names: Vec<&str> = names.map(|value| value["name"].as_str().unwrap()).collect();
     assert!(names.len() >= 51, "{names:?}");
-    let all = data(&world, "{ activityList(projectId: \"ws\") { activities { id } totalCount } }").await;
+    let all =
+        data(&world, "{ activityList(projectId: \"ws\") { activities { id: activityId } totalCount } }")
+            .await;
     let known: Vec<&str> = names.iter().copied().filter(|name| *name != "OTHER").collect();
     for (scope, categories) in
         [("projectId: \"ws\"", &names), ("projectId: \"ws\"", &known), ("", &names), ("", &known)]
     {
         let list = |more: &str| {
             format!(
-                "{{ activityList({scope} categories: [{}] {more}) {{ activities {{ id }} totalCount }} }}",
+                "{{ activityList({scope} categories: [{}] {more}) {{ activities {{ id: activityId }} totalCount }} }}",
                 categories.join(" ")
             )
         };
@@ -55,7 +57,7 @@ async fn end_in_milliseconds_includes_the_whole_of_one() {
     ] {
         let query = format!(
             "{{ activityList(projectId: \"ws\", startDate: \"2025-01-01T00:00:00Z\", endDate: \"{end}\",
-               orderBy: createdAt_ASC) {{ activities {{ id createdAt updatedAt }} totalCount }} }}"
+               orderBy: createdAt_ASC) {{ activities {{ id: activityId createdAt updatedAt }} totalCount }} }}"
         );
         let list = &data(&world, &query).await["activityList"];
         assert_eq!(ids(list), expected, "{end}");

@@ -32,7 +32,8 @@ async fn given(world: &World, events: Vec<Value>) {
 
 /// The cost of a list, the number of its activities, and the list.
 async fn cost(world: &World, arguments: &str, fields: &str) -> (Metered, usize, Value) {
-    let query = format!("{{ activityList({arguments}) {{ activities {{ id html }} {fields} }} }}");
+    let query =
+        format!("{{ activityList({arguments}) {{ activities {{ id: activityId html }} {fields} }} }}");
     world.transport.take_metered();
     let answer = world.ask("owner", "", &query, Value::Null).await;
     let list = &answer["data"]["activityList"];
@@ -125,8 +126,8 @@ async fn large_company_is_read_from_its_own_partition() {
     }
     // Several lists read the reader's workspaces only once.
     world.transport.take_metered();
-    let twice = "{ a: activityList(companyId: \"org\", first: 5) { activities { id } }
-                   b: activityList(first: 5) { activities { id } } }";
+    let twice = "{ a: activityList(companyId: \"org\", first: 5) { activities { id: activityId } }
+                   b: activityList(first: 5) { activities { id: activityId } } }";
     let answer = world.ask("owner", "", twice, Value::Null).await;
     assert!(answer.get("errors").is_none(), "{answer}");
     let both = world.transport.take_metered();
@@ -153,7 +154,8 @@ async fn large_company_is_read_from_its_own_partition() {
             &[("few", "member")],
         ))
         .await;
-    let answer = world.ask("few", "", "{ activityList { activities { id } } }", Value::Null).await;
+    let answer =
+        world.ask("few", "", "{ activityList { activities { id: activityId } } }", Value::Null).await;
     assert_eq!(answer["data"]["activityList"]["activities"].as_array().unwrap().len(), 2);
     harness::check(&world.client, &world.table).await;
 }

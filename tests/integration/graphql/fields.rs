@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{data, ids, workspace_events};
 
-const FIELDS: &str = "activities { id uid category html text createdAt updatedAt createdBy { id name email type }
+const FIELDS: &str = "activities { id: activityId uid category html text createdAt updatedAt createdBy { id name email type }
     affectedBy { id name email } company { id name slug } project { id name slug } todo { id title }
     todoList { id title } comment { id text } discussion { id title text } statusUpdate { id text } metadata }";
 
@@ -165,16 +165,31 @@ async fn reference_examples_run_unchanged() {
     let mut queries = text.split("\n\n").filter(|query| query.starts_with("query "));
     let basic = queries.next().unwrap().replace("your-project-id", "ws");
     let list = &data(&world, &basic).await["activityList"];
-    assert_eq!(ids(list), ["a1", "made", "added-owner"]);
+    assert_eq!(ids(list), ["ws/a1", "ws/made", "ws/added-owner"]);
     assert_eq!(list["totalCount"], 3);
     assert_eq!(list["pageInfo"]["hasNextPage"], false);
     assert_eq!(list["activities"][0]["category"], "MARK_TODO_AS_COMPLETE");
     let advanced = queries.next().unwrap().replace("your-company-id", "org-1");
     let list = &data(&world, &advanced).await["activityList"];
     // The end date is inclusive.
-    assert_eq!(ids(list), ["a1"]);
+    assert_eq!(ids(list), ["ws/a1"]);
     assert_eq!(list["activities"][0]["todo"]["id"], "issue-1");
     assert_eq!(queries.next(), None);
+}
+
+#[tokio::test]
+async fn id_of_an_activity_is_unique_everywhere() {
+    let world = world().await;
+    world.given(workspace_events("ws-2", json!({ "name": "Other" }), &[("owner", "owner")])).await;
+    let list = "{ activityList { activities { id uid activityId project { id } } } }";
+    let list = data(&world, list).await["activityList"].take();
+    let found: std::collections::BTreeSet<&str> = ids(&list).into_iter().collect();
+    assert_eq!(found.len(), 4, "{list}");
+    for node in list["activities"].as_array().unwrap() {
+        let text = |name: &str| node[name].as_str().unwrap();
+        assert_eq!(text("id"), format!("{}/{}", node["project"]["id"].as_str().unwrap(), text("activityId")));
+        assert_eq!(text("id"), text("uid"));
+    }
 }
 
 #[tokio::test]
@@ -182,7 +197,7 @@ async fn user_filters_are_intersected() {
     let world = world().await;
     let both = |user: &str| {
         format!(
-            "{{ activityList(projectId: \"ws\", userId: \"{user}\", userIds: [\"maker\", \"x\"]) {{ activities {{ id }} totalCount }} }}"
+            "{{ activityList(projectId: \"ws\", userId: \"{user}\", userIds: [\"maker\", \"x\"]) {{ activities {{ id: activityId }} totalCount }} }}"
         )
     };
     assert_eq!(data(&world, &both("maker")).await["activityList"]["totalCount"], 2);

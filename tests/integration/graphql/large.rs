@@ -23,7 +23,7 @@ async fn walk(world: &World, arguments: &str) -> Vec<String> {
     loop {
         let query = format!(
             "{{ activityList({arguments}, first: 200{after}) {{
-                activities {{ id }} pageInfo {{ hasNextPage endCursor }} }} }}"
+                activities {{ id: activityId }} pageInfo {{ hasNextPage endCursor }} }} }}"
         );
         let answer = data(world, &query).await;
         let list = &answer["activityList"];
@@ -45,7 +45,7 @@ async fn lists_of_a_document_share_their_bytes() {
     let list = |n: usize| {
         format!(
             "l{n}: activityList(projectId: \"ws\", userId: \"ada\", first: 100) {{
-                activities {{ id }} pageInfo {{ hasNextPage endCursor }} }}"
+                activities {{ id: activityId }} pageInfo {{ hasNextPage endCursor }} }}"
         )
     };
     // A list has 16 MB divided by their number, and at most 4.5 MB.
@@ -62,9 +62,11 @@ async fn lists_of_a_document_share_their_bytes() {
                 "projectId: \"ws\", userId: \"ada\", after: {}",
                 answer["l0"]["pageInfo"]["endCursor"]
             );
-            let rest =
-                data(&world, &format!("{{ activityList({rest}, first: 200) {{ activities {{ id }} }} }}"))
-                    .await;
+            let rest = data(
+                &world,
+                &format!("{{ activityList({rest}, first: 200) {{ activities {{ id: activityId }} }} }}"),
+            )
+            .await;
             let rest = ids(&rest["activityList"]).len();
             assert_eq!(rest, 60 - entries, "{lists} lists");
         }
@@ -92,7 +94,9 @@ async fn large_activities_of_many_partitions_are_all_read() {
     }
     // Several such lists at once take turns.
     let list = |n: usize| {
-        format!("l{n}: activityList({comments}, orderBy: category_ASC, first: 9) {{ activities {{ id }} }}")
+        format!(
+            "l{n}: activityList({comments}, orderBy: category_ASC, first: 9) {{ activities {{ id: activityId }} }}"
+        )
     };
     let query: String = (0..8).map(list).collect();
     let answer = data(&world, &format!("{{ {query} }}")).await;

@@ -54,6 +54,13 @@ async fn list_of_several_fragments_is_read_once() {
         assert!(reply.body.get("errors").is_none(), "{query}: {reply:?}");
         assert_eq!((reply.body["data"].take(), world.transport.take_metered().total()), once, "{query}");
     }
+    // A fragment that directives lead to twice is no second list either.
+    let query = format!(
+        "query($p: String, $yes: Boolean = true, $no: Boolean!) {{
+            ...A ...B @include(if: $yes) ... @skip(if: $no) {{ ...B }} }}
+         fragment A on Query {{ {a} }} fragment B on Query {{ {b} }}"
+    );
+    assert_eq!(ask(&query).await, once, "{query}");
     // Other names are other lists.
     let query = format!(
         "query($p: String) {{ ...A ...B }} fragment A on Query {{ {a} }} fragment B on Query {{ {other} }}"

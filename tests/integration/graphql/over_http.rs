@@ -25,7 +25,7 @@ async fn query_by_get_is_answered_as_by_post() {
     let world = World::new().await;
     world.given_workspace("ws").await;
     let query =
-        "query A($p: String!, $n: Int = 2) { activityList(projectId: $p, first: $n) { activities { id } } }
+        "query A($p: String!, $n: Int = 2) { activityList(projectId: $p, first: $n) { activities { id: activityId } } }
                  query B { __typename }";
     for (accept, variables) in [
         ("*/*", json!({ "p": "ws" })),

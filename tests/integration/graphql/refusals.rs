@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{data, refusal};
 
 fn list(arguments: &str) -> String {
-    format!("{{ activityList({arguments}) {{ activities {{ id }} }} }}")
+    format!("{{ activityList({arguments}) {{ activities {{ id: activityId }} }} }}")
 }
 
 #[tokio::test]
@@ -102,7 +102,9 @@ async fn invalid_document_is_rejected_before_any_read() {
     world.given_workspace("ws").await;
     world.transport.take_metered();
     let alias = |n: usize| {
-        format!("a{n}: activityList(projectId: \"ws\", first: 200) {{ activities {{ id html }} }} ")
+        format!(
+            "a{n}: activityList(projectId: \"ws\", first: 200) {{ activities {{ id: activityId html }} }} "
+        )
     };
     let names = |n: usize| format!("a{n}: __typename ");
     // Each fragment spreads the next one 300 times. Their expansion would take more than a day.
@@ -172,7 +174,7 @@ async fn invalid_document_is_rejected_before_any_read() {
         ),
         (
             "{ ...A ...B } fragment A on Query { activityList(first: 1) { totalCount } }
-             fragment B on Query { activityList { activities { id } } }"
+             fragment B on Query { activityList { activities { id: activityId } } }"
                 .to_owned(),
             "query: asks for two lists under the name activityList; give one of them an alias",
         ),
@@ -216,7 +218,7 @@ async fn argument_of_a_wrong_type_is_named() {
         ),
         (
             "{ ...A ...A ...B } fragment A on Query { activityList(first: 1.5) { totalCount } }
-             fragment B on Query { activityList(first: 1.5) { activities { id } } }"
+             fragment B on Query { activityList(first: 1.5) { activities { id: activityId } } }"
                 .to_owned(),
             json!({}),
             "first",

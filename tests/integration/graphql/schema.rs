@@ -15,7 +15,7 @@ const ACTIVITY: &str = "id: ID!, uid: String!, category: ActivityCategory!, html
     updatedAt: DateTime!, createdBy: User!, affectedBy: User, company: Company, project: Project, todo: Todo, \
     todoList: TodoList, comment: Comment, discussion: Discussion, statusUpdate: StatusUpdate, metadata: String";
 /// The fields of an activity beyond the reference.
-const MORE: &str = "recordedAt: DateTime, recordedBy: RecordedBy";
+const MORE: &str = "recordedAt: DateTime, recordedBy: RecordedBy, activityId: ID!";
 const LIST: &str = "activities: [Activity!]!, pageInfo: PageInfo!, totalCount: Int!";
 const CATEGORIES: &[&str] = &[
     "CREATE_TODO",

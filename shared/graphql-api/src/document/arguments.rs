@@ -8,7 +8,7 @@ use async_graphql::{Name, Pos, Positioned, ServerError, Value, Variables};
 /// The names of the arguments of a document's fields.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
-    /// By the positions of the names and of the values.
+    /// All of them, by the positions of the names and of the values.
     at: HashMap<Pos, Name>,
     /// Those whose value is no `Int`, or is missing, by the positions of their fields: the library counts the complexity
     /// of a field before it looks at the arguments one by one.

@@ -89,7 +89,7 @@ struct Merger<'a> {
     /// The type of the root.
     root: &'static str,
     variables: &'a Variables,
-    /// The fragments so far, because a fragment counts only where it is spread first.
+    /// The fragments so far.
     spread: HashSet<&'a Name>,
     /// The selections so far: each list once, and what directives leave out.
     selections: Vec<Positioned<Selection>>,
@@ -120,7 +120,8 @@ impl<'a> Merger<'a> {
                     if !fragment.directives.is_empty() {
                         return Err(Unmerged::Invalid);
                     }
-                    if !self.spread.insert(name) {
+                    // It adds nothing the second time, unless a directive on its way uses a variable.
+                    if !self.spread.insert(name) && path.is_empty() {
                         continue;
                     }
                     (Some(&fragment.type_condition), &fragment.selection_set.node)
@@ -146,7 +147,7 @@ impl<'a> Merger<'a> {
         let selected = &mut field.node.selection_set.node.items;
         *selected = within(path, std::mem::take(selected));
         let name = response_name(&field.node);
-        // What directives leave out still has them.
+        // A selection that directives leave out still has them.
         let same = self.selections.iter_mut().find_map(|item| match &mut item.node {
             Selection::Field(other)
                 if other.node.directives.is_empty() && response_name(&other.node) == name =>

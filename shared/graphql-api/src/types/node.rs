@@ -35,15 +35,15 @@ pub(crate) struct Node {
 /// One immutable record: who did what, where and when.
 #[Object(name = "Activity")]
 impl Node {
-    /// Unique in its project.
+    /// Unique everywhere, for caches: the project's id, a slash, and `activityId`. All but `A-Z a-z 0-9 . _ : @ -` is
+    /// percent-encoded in both.
     async fn id(&self) -> ID {
-        self.activity.id.as_str().into()
+        self.unique_id().into()
     }
 
-    /// Unique everywhere: the project's id, a slash, and the activity's. All but `A-Z a-z 0-9 . _ : @ -` is percent-encoded in
-    /// both.
+    /// The same as `id`.
     async fn uid(&self) -> String {
-        format!("{}/{}", self.activity.workspace_id.key(), self.activity.id.key())
+        self.unique_id()
     }
 
     /// The kind of the activity.
@@ -176,6 +176,11 @@ impl Node {
         let principal = self.fitting(|| principal.clone());
         Some(RecordedBy { source: (*source).into(), principal })
     }
+
+    /// Unique in its project: the `id` in the REST API and in events.
+    async fn activity_id(&self) -> ID {
+        self.activity.id.as_str().into()
+    }
 }
 
 impl Node {
@@ -188,6 +193,10 @@ impl Node {
     ) -> Self {
         let (texts, html, text) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         Self { activity, texts, workspace, shows_provenance: true, response_budget, html, text }
+    }
+
+    fn unique_id(&self) -> String {
+        format!("{}/{}", self.activity.workspace_id.key(), self.activity.id.key())
     }
 
     fn texts(&self) -> &Texts {
