@@ -25,6 +25,12 @@ pub(crate) struct Args {
     /// Release-built gateway to measure subscriptions with, and nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) live: Option<PathBuf>,
+    /// Release-built gateway to measure a quiet producer's queue with, beside poison and a busy producer, and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queue: Option<PathBuf>,
+    /// Seconds of each measurement of the queue
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
     /// Directory of built functions, to measure the memory of their largest reads with, and nothing else
     #[arg(long, value_name = "DIR")]
     pub(crate) documents: Option<PathBuf>,

@@ -14,6 +14,7 @@ mod lambda;
 mod load;
 mod memory;
 mod postgres;
+mod queue;
 mod reads;
 mod report;
 mod sizes;
@@ -55,6 +56,10 @@ async fn run(args: &Args) -> Result<Report> {
     if let Some(gateway) = &args.live {
         Box::pin(fairness::measure(gateway, &mut report)).await?;
         Box::pin(subscribers::measure(gateway, &mut report)).await?;
+        return Ok(report);
+    }
+    if let Some(gateway) = &args.queue {
+        Box::pin(queue::measure(gateway, args.seconds, &mut report)).await?;
         return Ok(report);
     }
     if let Some(functions) = &args.documents {

@@ -162,7 +162,7 @@ pub(crate) async fn start(gateway: &Path) -> Result<(Child, SocketAddr)> {
     Ok((process, SocketAddr::from(([127, 0, 0, 1], port))))
 }
 
-async fn token(address: SocketAddr, sub: &str, scope: &str) -> Result<String> {
+pub(crate) async fn token(address: SocketAddr, sub: &str, scope: &str) -> Result<String> {
     let line = format!("GET /dev/token?sub={sub}&scope={scope} HTTP/1.1");
     let reply = exchange(address, &[&line, "host: localhost"], b"").await;
     Ok(reply.body["access_token"].as_str().ok_or("no token")?.to_owned())

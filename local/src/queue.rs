@@ -16,9 +16,9 @@ use uuid::Uuid;
 use crate::template::QueueSource;
 
 /// The most messages that are waiting or in flight. SQS has no such limit, but memory has one.
-const MAX_MESSAGES: usize = 20_000;
+const MAX_MESSAGES: usize = 100_000;
 /// The most bytes of their bodies.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The most dead letters. Beyond it the oldest are dropped.
 const MAX_DEAD_LETTERS: usize = 1000;
 /// The most bytes of their bodies.

@@ -95,7 +95,7 @@ async fn invoke_rejects_what_lambda_rejects() {
 async fn full_queue_throttles() {
     let gateway = RunningGateway::new().await;
     let input = json!({ "MessageBody": "x".repeat(1024 * 1024), "DelaySeconds": 900 });
-    for _ in 0..16 {
+    for _ in 0..64 {
         assert_eq!(gateway.queue(SEND, input.clone()).await.status, 200);
     }
     assert_eq!(gateway.queue(SEND, input).await.body["__type"], "RequestThrottled");
