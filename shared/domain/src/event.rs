@@ -68,8 +68,8 @@ members! {
         affected: Option<Party>,
         /// Labels to filter by, each once.
         tags: Option<Vec<Tag>>,
-        /// When it happened: RFC 3339, or the same without an offset, which means UTC. At most five minutes ahead, any
-        /// time back. Without it, now.
+        /// When it happened, in ISO 8601; without an offset it is UTC. At most five minutes ahead, any time back. Without it,
+        /// now.
         created_at: Option<Timestamp>,
         /// A number that grows with each change in the system that keeps workspaces and members. A workspace whose first
         /// event has one goes by these numbers and not by time. Only for actions about workspaces and members.

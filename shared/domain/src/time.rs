@@ -1,5 +1,7 @@
 //! Instants to the microsecond, in the forms the log writes them.
 
+mod iso8601;
+
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Timelike, Utc};
 
 use crate::{Error, Result};
@@ -40,18 +42,20 @@ impl Timestamp {
         self.0
     }
 
-    /// Parses RFC 3339, or the same without an offset, which means UTC. Digits past the microsecond are cut.
+    /// Parses ISO 8601 in every spelling that can mean one instant only, RFC 3339 among them. Without an offset it means
+    /// UTC. Digits past the microsecond are cut.
     ///
     /// # Errors
-    /// [`Error::BadInput`] of `field` when the text is neither, or the year is not one of 1 to 9999.
+    /// [`Error::BadInput`] of `field`, with the part at fault, when the text is no such time, there is none such, or the
+    /// year is not one of 1 to 9999.
     pub fn parse(field: &str, text: &str) -> Result<Self> {
-        let parsed = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc)).or_else(|_| {
-            DateTime::parse_from_rfc3339(&format!("{text}Z")).map(|time| time.with_timezone(&Utc))
-        });
-        match parsed.map(Self::truncate) {
-            Ok(time) if (1..=9999).contains(&time.0.year()) && text.is_ascii() => Ok(time),
-            _ => Err(Error::bad_input(field, "must be an RFC 3339 time such as 2025-01-01T00:00:00Z")),
-        }
+        let in_range = |time: DateTime<Utc>| match time.year() {
+            1..=9999 => Ok(Self::truncate(time)),
+            _ => Err("year must be 0001 to 9999 in UTC".to_owned()),
+        };
+        iso8601::parse(text).and_then(in_range).map_err(|fault| {
+            Error::bad_input(field, format!("must be a time such as 2025-01-01T00:00:00Z: its {fault}"))
+        })
     }
 
     /// The fixed-width form used in keys: `2025-01-01T00:00:00.000000`. Its byte order is time order.
@@ -134,23 +138,111 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_time() {
-        for bad in [
-            "",
-            "now",
-            "2025-01-01",
-            "2025-13-01T00:00:00Z",
-            "10000-01-01T00:00:00Z",
-            "0000-12-31T23:59:59Z",
-            "0001-01-01T00:00:00+01:00",
-            " 2025-01-01T00:00:00",
-            "2025-01-01T00:00",
-            "99-1-1T1:1:1",
-            "+2025-01-01T00:00:00",
-            "2025-01-01T00:00:00 Z",
-            "٢٠٢٥-01-01T00:00:00Z",
+    fn reads_every_spelling_of_an_instant() {
+        for (given, instant) in [
+            // Jira's, Java's without and JavaScript's with milliseconds.
+            ("2024-03-01T12:34:56.000+0000", "2024-03-01T12:34:56"),
+            ("2024-03-01T12:34:56.789-0530", "2024-03-01T18:04:56.789"),
+            ("2024-03-01T12:34:56.789Z", "2024-03-01T12:34:56.789"),
+            ("2024-03-01t12:34:56z", "2024-03-01T12:34:56"),
+            ("2024-03-01 12:34:56+01:00", "2024-03-01T11:34:56"),
+            ("2024-03-01T12:34:56+01", "2024-03-01T11:34:56"),
+            ("2024-03-01T12:34:56-00:00", "2024-03-01T12:34:56"),
+            ("2024-03-01T12:34:56\u{2212}05:00", "2024-03-01T17:34:56"),
+            ("2024-03-01T12:34:56,5Z", "2024-03-01T12:34:56.500"),
+            ("2024-03-01T12:34Z", "2024-03-01T12:34:00"),
+            ("2024-03-01T12:34", "2024-03-01T12:34:00"),
+            ("2024-03-01T12Z", "2024-03-01T12:00:00"),
+            ("2024-03-01T12.5Z", "2024-03-01T12:30:00"),
+            ("2024-03-01T12:34.1Z", "2024-03-01T12:34:06"),
+            ("20240301T123456Z", "2024-03-01T12:34:56"),
+            ("20240301T123456.25+0100", "2024-03-01T11:34:56.250"),
+            ("20240301T1234-03", "2024-03-01T15:34:00"),
+            ("20240301T12:34:56Z", "2024-03-01T12:34:56"),
+            ("2024-061T12:34:56Z", "2024-03-01T12:34:56"),
+            ("2024061T123456Z", "2024-03-01T12:34:56"),
+            ("2024-366T00:00:00Z", "2024-12-31T00:00:00"),
+            ("2024-W09-5T12:34:56Z", "2024-03-01T12:34:56"),
+            ("2024W095T123456Z", "2024-03-01T12:34:56"),
+            ("2020-W53-7T00:00:00Z", "2021-01-03T00:00:00"),
+            ("2025-W01-1T00:00:00Z", "2024-12-30T00:00:00"),
+            ("2024-02-29T23:59:59.9999999Z", "2024-02-29T23:59:59.999999"),
+            ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999"),
+            ("2016-12-31T23:59:60.5Z", "2017-01-01T00:00:00.500"),
+            ("2015-07-01T01:59:60+02:00", "2015-07-01T00:00:00"),
+            ("2015-07-01T05:29:60+05:30", "2015-07-01T00:00:00"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999"),
         ] {
-            assert!(Timestamp::parse("since", bad).is_err(), "{bad}");
+            assert_eq!(at(given).to_string(), instant, "{given}");
+        }
+    }
+
+    #[test]
+    fn refusal_says_which_part_is_wrong() {
+        for (bad, fault) in [
+            ("", "date is missing"),
+            ("now", "date is not written like"),
+            ("1700000000", "date is not written like"),
+            ("2025-01-01", "time of day is missing"),
+            ("2025-01-01T", "time of day is missing"),
+            ("2025-01-01TZ", "time of day is missing"),
+            ("2025", "date is not written like"),
+            ("2025-01", "day is missing"),
+            ("2025-W01", "day of the week is missing"),
+            ("2025-W01T00:00:00Z", "day of the week is missing"),
+            ("2025-13-01T00:00:00Z", "month is 13, and must be 01 to 12"),
+            ("2025-00-01T00:00:00Z", "month is 00, and must be 01 to 12"),
+            ("2025-01-32T00:00:00Z", "day is 32, and must be 01 to 31"),
+            ("2025-02-30T00:00:00Z", "day is 30, and its month is shorter"),
+            ("2023-02-29T00:00:00Z", "day is 29, and its month is shorter"),
+            ("2025-366T00:00:00Z", "day of the year is 366, and its year is shorter"),
+            ("2025-000T00:00:00Z", "day of the year is 000, and must be 001 to 366"),
+            ("2025-W53-1T00:00:00Z", "week is 53, and its year is shorter"),
+            ("2025-W01-8T00:00:00Z", "day of the week is 8, and must be 1 to 7"),
+            ("2025-1-1T00:00:00Z", "month must have 2 digits"),
+            ("99-01-01T00:00:00Z", "year must have 4 digits"),
+            ("10000-01-01T00:00:00Z", "year must have 4 digits"),
+            ("+2025-01-01T00:00:00", "year must have 4 digits"),
+            ("0000-12-31T23:59:59Z", "year must be 0001 to 9999"),
+            ("0001-01-01T00:00:00+01:00", "year must be 0001 to 9999"),
+            ("9999-12-31T23:59:59-01:00", "year must be 0001 to 9999"),
+            ("2025-01-01T24:00:00Z", "hour is 24: write 00 of the next day"),
+            ("2025-01-01T25:00:00Z", "hour is 25, and must be 00 to 23"),
+            ("2025-01-01T12:60:00Z", "minute is 60, and must be 00 to 59"),
+            ("2025-01-01T12:34:61Z", "second is 61, and must be 00 to 60"),
+            ("2025-01-01T12:34:60Z", "second is 60, and only the last minutes"),
+            ("2025-03-15T23:59:60Z", "second is 60, and only the last minutes"),
+            ("2016-12-31T23:59:60+01:00", "second is 60, and only the last minutes"),
+            ("2016-12-31T22:59:60Z", "second is 60, and only the last minutes"),
+            ("2025-01-01T12:34:5Z", "second must have 2 digits"),
+            ("2025-01-01T1:1:1Z", "hour must have 2 digits"),
+            ("2025-01-01T12345Z", "time of day is not written like"),
+            ("2025-01-01T12:34:56:78Z", "time of day is not written like"),
+            ("2025-01-01T12:34:56.Z", "fraction is missing"),
+            ("2025-01-01T12:34:56.x", "time of day has a character"),
+            ("2025-01-01T12:34:56 +01:00", "offset has a space before it"),
+            ("2025-01-01T00:00:00 01:00", "offset has a space before it; in a URL, + is written %2B"),
+            ("2025-01-01T00:00:00 Z", "offset has a space before it"),
+            ("2025-01-01T00:00:00+24:00", "offset's hour is 24, and must be 00 to 23"),
+            ("2025-01-01T00:00:00+01:60", "offset's minute is 60, and must be 00 to 59"),
+            ("2025-01-01T00:00:00+1", "offset's hour must have 2 digits"),
+            ("2025-01-01T00:00:00+", "offset is not written like"),
+            ("2025-01-01T00:00:00+-1", "offset's hour must have 2 digits"),
+            ("2025-01-01T00:00:00--01", "offset is not written like"),
+            ("2025-01-01T00:00:00ZZ", "offset is not written like"),
+            ("2025-01-01T00:00:00UTC", "second must have 2 digits"),
+            ("2025-01-01T00:00:00+01:00[Europe/Paris]", "time zone has a name in brackets"),
+            (" 2025-01-01T00:00:00", "first or last character is a space"),
+            ("2025-01-01T00:00:00Z\n", "first or last character is a space"),
+            ("٢٠٢٥-01-01T00:00:00Z", "date has a character"),
+            ("2025-01-01T٠٠:00:00Z", "time of day has a character"),
+            ("2025-01-01T00:00:00+é1", "offset is not written like"),
+            ("é", "date has a character"),
+        ] {
+            let refused = Timestamp::parse("since", bad).unwrap_err().to_string();
+            let expected = format!("since: must be a time such as 2025-01-01T00:00:00Z: its {fault}");
+            assert!(refused.starts_with(&expected), "{bad}: {refused}");
         }
     }
 

@@ -56,7 +56,8 @@ async fn errors_have_the_reference_messages_and_codes() {
         ),
         (
             ws("startDate: \"yesterday\""),
-            "Failed to parse \"DateTime\": must be an RFC 3339 time such as 2025-01-01T00:00:00Z",
+            "Failed to parse \"DateTime\": must be a time such as 2025-01-01T00:00:00Z: its date is not written \
+             like 2024-03-01",
             "BAD_USER_INPUT",
         ),
         (ws("first: 1, last: 1"), "first: must not be given together with last", "BAD_USER_INPUT"),

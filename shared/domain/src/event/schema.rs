@@ -14,8 +14,8 @@ use crate::{directory, ids};
 /// [`super::MAX_EVENT_LEN`] bytes; its workspace is the path's; its time is after the year 0 and at most
 /// [`super::MAX_AHEAD`] ahead, or [`super::MAX_AHEAD_IN_DIRECTORY`]; its numbers can be kept exactly; its ids have at most
 /// [`ids::MAX_ID_LEN`] bytes, and no format characters beyond U+FFFF. The schema asks
-/// for a little more than the parser does: an unknown member must be absent, even if it is null, and a time must have
-/// its offset and be written as RFC 3339 writes it, with a `T`.
+/// for a little more than the parser does: an unknown member must be absent, even if it is null, and a time must be
+/// written as RFC 3339 writes it, with its offset, whereas the parser reads every spelling of ISO 8601.
 pub fn schema(entry: &Entry) -> Value {
     let mut schema = any();
     let details = entry.details_schema();

@@ -94,11 +94,7 @@ pub static PARAMETERS: &[Parameter] = &[
         Kind::Filter(FilterKind::Action, Values::AnyOf, action),
     ),
     Parameter::new("tag", "With any of these tags only.", Kind::Filter(FilterKind::Tag, Values::AnyOf, id)),
-    Parameter::new(
-        "since",
-        "Not before this time: RFC 3339, or the same without an offset, which means UTC.",
-        Kind::Since,
-    ),
+    Parameter::new("since", "Not before this time, in ISO 8601; without an offset it is UTC.", Kind::Since),
     Parameter::new("until", "Before this time.", Kind::Until),
     Parameter::new(
         INCLUDE,
