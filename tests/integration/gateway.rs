@@ -174,6 +174,11 @@ async fn unknown_path_or_method_is_a_problem() {
     let origin = ["origin: https://app.example".to_owned(), "access-control-request-method: GET".to_owned()];
     let preflight = gateway.send(&format!("OPTIONS {PAGE}"), &origin, b"").await;
     assert_eq!((preflight.status, preflight.headers["access-control-allow-origin"].as_str()), (200, "*"));
+    // Without these, tracing in a page, and a page that compresses, would stop every request.
+    let allowed: Vec<&str> = preflight.headers["access-control-allow-headers"].split(',').collect();
+    for header in ["traceparent", "tracestate", "content-encoding"] {
+        assert!(allowed.contains(&header), "{allowed:?}");
+    }
     let writer = [format!("authorization: Bearer {}", gateway.token("s", "activity:write"))];
     let large = gateway.send(&format!("POST {PAGE}"), &writer, &vec![b' '; 6 * 1024 * 1024 + 1]).await;
     assert_eq!(code(&large), (413, "PAYLOAD_TOO_LARGE"));

@@ -22,7 +22,13 @@ pub async fn handle(store: &Store, request: Request) -> Result<Response<String>,
             Some(IssueId::parse_segment("issue_id", lambda_support::path_parameter(&request, "issue_id")?)?);
         let if_none_match = lambda_support::header(&request, IF_NONE_MATCH.as_str())?;
         let query = lambda_support::query(&request);
-        listing::list(store, ListRequest { caller, workspace, issue, query, if_none_match }).await
+        let prefix = lambda_support::path_prefix(&request);
+        let request_id = lambda_support::request_id(&request);
+        listing::list(
+            store,
+            ListRequest { caller, workspace, issue, query, if_none_match, prefix, request_id },
+        )
+        .await
     })
     .await
 }

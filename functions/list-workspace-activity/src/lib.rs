@@ -20,8 +20,11 @@ pub async fn handle(store: &Store, request: Request) -> Result<Response<String>,
             WorkspaceId::parse_segment("ws_id", lambda_support::path_parameter(&request, "ws_id")?)?;
         let if_none_match = lambda_support::header(&request, IF_NONE_MATCH.as_str())?;
         let query = lambda_support::query(&request);
+        let prefix = lambda_support::path_prefix(&request);
+        let request_id = lambda_support::request_id(&request);
         if !has_activity_id(&request) {
-            let request = ListRequest { caller, workspace, issue: None, query, if_none_match };
+            let request =
+                ListRequest { caller, workspace, issue: None, query, if_none_match, prefix, request_id };
             return listing::list(store, request).await;
         }
         let id = ActivityId::parse_segment(

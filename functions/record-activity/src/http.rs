@@ -111,7 +111,7 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
         return several(results, lambda_support::request_id(request));
     }
     match results.pop() {
-        Some(result) => one(result?),
+        Some(result) => one(result?, lambda_support::path_prefix(request)),
         None => Err(Error::internal("an event was left without a result")),
     }
 }
@@ -126,11 +126,11 @@ fn key(text: &str) -> Result<String> {
     Err(Error::bad_input(IDEMPOTENCY_KEY, detail))
 }
 
-fn one(outcome: WriteOutcome) -> Result<Response<String>> {
+fn one(outcome: WriteOutcome, prefix: &str) -> Result<Response<String>> {
     let mut response = json_response(&RecordedActivity::from(outcome.clone()))?;
     if let WriteOutcome::New(recorded) = &outcome {
         *response.status_mut() = StatusCode::CREATED;
-        let path = listing::path_of(&recorded.activity);
+        let path = format!("{prefix}{}", listing::path_of(&recorded.activity));
         let location = HeaderValue::from_str(&path).map_err(Error::internal)?;
         response.headers_mut().insert(LOCATION, location);
     }

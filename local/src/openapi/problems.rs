@@ -14,7 +14,11 @@ const FAILED: Cause = (500, "The log failed. Report it with the `request_id`.");
 
 /// The problems of reading a workspace.
 pub(super) const READING: &[Cause] = &[
-    (400, "A parameter is wrong, unknown or given twice; `field` names it."),
+    (
+        400,
+        "A parameter is wrong, unknown or given twice; `field` names it. Or the page is too long for one request: then \
+         `max_limit` fits, and the header `Link` and `cursor` go on.",
+    ),
     NO_TOKEN,
     (403, "The caller may not read this workspace."),
     (404, "The workspace, or what is asked for in it, does not exist."),
@@ -31,6 +35,10 @@ pub(super) const RECORDING: &[Cause] = &[
     (404, "The workspace is not known: its `workspace.created` is not recorded."),
     (409, "The id names an activity with other content."),
     (413, "The body, the event or their number exceeds a limit."),
+    (
+        415,
+        "The body has an encoding besides gzip, a charset besides UTF-8, or CloudEvents in a format besides JSON.",
+    ),
     (429, "The log is busy. Send the same again later: it is recorded once."),
     FAILED,
     (503, "The log did not answer. Send the same again: it is recorded once."),
@@ -43,6 +51,7 @@ pub(super) const WITHOUT_TABLE: &[Cause] = &[(400, "There are no parameters."), 
 pub(super) fn response((status, description): Cause) -> Ordered {
     let header = match status {
         401 => Some(("WWW-Authenticate", json!({ "type": "string" }), "Always `Bearer`.")),
+        415 => Some(("Accept-Encoding", json!({ "type": "string" }), "Always `gzip`.")),
         429 | 503 => Some(("Retry-After", json!({ "type": "integer" }), "Seconds to wait.")),
         _ => None,
     };

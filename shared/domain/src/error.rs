@@ -52,6 +52,14 @@ pub enum Error {
         /// The limit, with its unit.
         detail: String,
     },
+    /// The body is of a kind that is not read here.
+    #[error("{field}: {detail}")]
+    UnsupportedMedia {
+        /// The header that says so.
+        field: &'static str,
+        /// The fault, and what is allowed.
+        detail: String,
+    },
     /// The table refused for capacity, or for contention, until the time ran out. Safe to retry.
     #[error("the log is busy")]
     Throttled(#[source] Source),
@@ -311,6 +319,9 @@ impl Error {
             Self::Conflict { field, detail } => Self::Conflict { field, detail: detail.clone() },
             Self::IdTaken { field, detail } => Self::IdTaken { field, detail: detail.clone() },
             Self::TooLarge { field, detail } => Self::too_large(field, detail),
+            Self::UnsupportedMedia { field, detail } => {
+                Self::UnsupportedMedia { field, detail: detail.clone() }
+            }
             Self::Throttled(_) => Self::Throttled(source()),
             Self::Unavailable(_) => Self::Unavailable(source()),
             Self::Internal(_) => Self::Internal(source()),

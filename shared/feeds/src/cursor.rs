@@ -10,9 +10,18 @@ use crate::query::{Query, Scope};
 /// First byte of a cursor; another layout of the payload or the binding gets another number.
 const VERSION: u8 = 2;
 
+/// The mark of a cursor whose page begins with the activity at its position, and not after it.
+const WITH: char = '=';
+
 /// The cursor of `bound` in the feed of `query`.
 pub fn encode(query: &Query, bound: &Bound) -> String {
     cursor::encode(VERSION, cursor_text(bound).as_bytes(), &binding(query))
+}
+
+/// The cursor of the page that begins with the activity at `position`.
+pub fn encode_with(query: &Query, position: &Bound) -> String {
+    let text = format!("{WITH}{}", cursor_text(position));
+    cursor::encode(VERSION, text.as_bytes(), &binding(query))
 }
 
 /// The bound that a cursor names.
@@ -20,8 +29,14 @@ pub fn encode(query: &Query, bound: &Bound) -> String {
 /// # Errors
 /// [`Error::BadInput`] of `field` unless it was made for this very feed, with these filters and this order.
 pub fn decode(query: &Query, field: &str, text: &str) -> Result<Bound> {
+    let parse = |text: &str| parse_cursor_text(text, query.sort, query.has_several_workspaces());
     let bound = cursor::decode(VERSION, text, &binding(query)).and_then(|payload| {
-        parse_cursor_text(std::str::from_utf8(&payload).ok()?, query.sort, query.has_several_workspaces())
+        let text = std::str::from_utf8(&payload).ok()?;
+        match (text.strip_prefix(WITH), query.order) {
+            (None, _) => parse(text),
+            (Some(position), Order::Ascending) => parse(position).map(Bound::just_before),
+            (Some(position), Order::Descending) => parse(position).map(Bound::just_after),
+        }
     });
     bound.ok_or_else(|| {
         Error::bad_input(field, "must be one that this feed gave, used with the same filters and order")

@@ -45,6 +45,9 @@ pub struct Page<T> {
     pub ends: Option<(Bound, Bound)>,
     /// Where the next page begins, in the direction of reading; `None` when this one is the last.
     pub next: Option<Bound>,
+    /// Set when there are fewer entries than the limit and more follow: a lower limit that fits the answer, or that the
+    /// reads of a request are likely to reach, 0 if there is none.
+    pub fits: Option<usize>,
     /// Whether anything lies on the other side, when asked for.
     pub behind: Option<bool>,
     /// How many activities the whole feed has, when asked for.
@@ -133,7 +136,7 @@ impl<T> PageReader<'_, T> {
         let Self { store, query, visible, counts, budget, render } = &self;
         if visible.is_empty() {
             let (behind, total) = (query.behind.then_some(false), query.total.then_some(0));
-            return Ok(Page { entries: Vec::new(), ends: None, next: None, behind, total });
+            return Ok(Page { entries: Vec::new(), ends: None, next: None, fits: None, behind, total });
         }
         let ranks = Ranks::new(store, visible, counts, budget);
         let page = async {
@@ -154,7 +157,7 @@ impl<T> PageReader<'_, T> {
                 true => Counter { store, query, visible, budget }.count().await.map(Some),
             }
         };
-        let (Taken { mut entries, next }, total) = futures_util::future::try_join(page, total).await?;
+        let (Taken { mut entries, next, fits }, total) = futures_util::future::try_join(page, total).await?;
         // The read of what is behind needs the memory of the page's partitions.
         drop(merge);
         let behind =
@@ -165,7 +168,7 @@ impl<T> PageReader<'_, T> {
         let ends = entries.first().zip(entries.last());
         let ends = ends.map(|((_, first), (_, last))| (first.clone(), last.clone()));
         let entries = entries.into_iter().map(|(entry, _)| entry).collect();
-        Ok(Page { entries, ends, next, behind, total })
+        Ok(Page { entries, ends, next, fits, behind, total })
     }
 
     /// Whether anything lies before the point where reading began.

@@ -54,6 +54,8 @@ struct Stream {
     reached: Option<Bound>,
     scanned: usize,
     matched: usize,
+    /// The size of the last read, if it was to find more than it did.
+    disappointing: usize,
 }
 
 impl Stream {
@@ -66,6 +68,7 @@ impl Stream {
             reached: None,
             scanned: 0,
             matched: 0,
+            disappointing: 0,
         }
     }
 
@@ -86,7 +89,7 @@ impl Stream {
     }
 
     /// How many activities to read, of at most `most`, so that `need` of them pass the filter. It goes by how many passed
-    /// so far.
+    /// so far. A guess that found too few is at least doubled, because activities that pass often come in runs.
     fn read_size(&self, need: usize, most: usize) -> usize {
         let size = match (self.scanned, self.matched) {
             (0, _) => need,
@@ -96,7 +99,7 @@ impl Stream {
                 need.saturating_mul(scanned).div_ceil(matched).min(scanned.saturating_mul(4))
             }
         };
-        size.clamp(need.min(most), most)
+        size.max(2 * self.disappointing).clamp(need.min(most), most)
     }
 
     /// Whether it must be read further before an activity at `candidate` can be said to come first.
@@ -118,11 +121,13 @@ pub(crate) struct Taken<T> {
     pub(crate) entries: Vec<(T, Bound)>,
     /// Where to continue; `None` at the end.
     pub(crate) next: Option<Bound>,
+    /// When a bound on the page ended it before its limit: a limit that this bound is likely to let be reached.
+    pub(crate) fits: Option<usize>,
 }
 
 impl<T> Default for Taken<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), next: None }
+        Self { entries: Vec::new(), next: None, fits: None }
     }
 }
 
@@ -241,7 +246,7 @@ impl<'a> Merge<'a> {
         render: Render<T>,
     ) -> Result<Taken<T>> {
         let mut entries: Vec<(T, Bound)> = Vec::with_capacity(limit);
-        let mut bytes = 0;
+        let (mut bytes, mut early) = (0, 0);
         let requests = if skip > 0 { SKIP_REQUESTS } else { PAGE_REQUESTS };
         loop {
             if entries.len() == limit && self.first().is_some() {
@@ -250,6 +255,10 @@ impl<'a> Merge<'a> {
             }
             if self.is_blocked() {
                 let most = requests + 2 * self.streams.len().saturating_sub(1);
+                // Reads for a lower limit begin smaller, so that all of them together reach as far as the first half of these.
+                if 2 * self.requests <= most {
+                    early = entries.len();
+                }
                 if self.requests < most && self.budget.has_time() {
                     let left = limit + 1 - entries.len();
                     let need = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(left);
@@ -270,13 +279,18 @@ impl<'a> Merge<'a> {
                     continue;
                 }
                 return match cut {
-                    Some(next) if skip == 0 => Ok(Taken { entries, next: Some(next) }),
+                    Some(next) if skip == 0 => {
+                        let fits = (entries.len() < limit).then_some(early);
+                        Ok(Taken { entries, next: Some(next), fits })
+                    }
                     Some(_) => Err(QueryError::SkipTooDeep.into()),
                     // Everything before took all the time, and nothing says how far the feed was read.
                     None => Err(out_of_time()),
                 };
             }
-            let Some((position, mut row)) = self.pop() else { return Ok(Taken { entries, next: None }) };
+            let Some((position, mut row)) = self.pop() else {
+                return Ok(Taken { entries, ..Taken::default() });
+            };
             if skip > 0 {
                 skip -= 1;
                 continue;
@@ -287,7 +301,8 @@ impl<'a> Merge<'a> {
             let (entry, size) = render(row)?;
             // The first entry fits always.
             if !entries.is_empty() && bytes + size > self.query.max_bytes {
-                return Ok(resume_after_last(entries));
+                let fits = Some(entries.len());
+                return Ok(Taken { fits, ..resume_after_last(entries) });
             }
             bytes += size;
             entries.push((entry, position));
@@ -379,7 +394,7 @@ impl<'a> Merge<'a> {
 /// Entries after the last of which the next page begins.
 fn resume_after_last<T>(entries: Vec<(T, Bound)>) -> Taken<T> {
     let next = entries.last().map(|(_, position)| position.clone());
-    Taken { entries, next }
+    Taken { entries, next, fits: None }
 }
 
 /// Whether the reader sees an activity that was read from this partition.
@@ -427,8 +442,10 @@ impl ReadContext<'_> {
                 stream.rows.push_back((position, row));
             }
         }
+        let found = stream.rows.len() - before;
+        stream.disappointing = if found < need && chunk.scanned >= limit { limit } else { 0 };
         stream.scanned += chunk.scanned;
-        stream.matched += stream.rows.len() - before;
+        stream.matched += found;
         if stream.is_shared() {
             // An index does not order items that have the same key there.
             stream.rows.make_contiguous().sort_by(|(a, _), (b, _)| match window.order {

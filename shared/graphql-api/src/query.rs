@@ -158,7 +158,14 @@ impl<'a> ListReader<'a> {
         }
         if self.arguments.filters.excludes_all() {
             access.await?;
-            let empty = Page { entries: Vec::new(), ends: None, next: None, behind: None, total: Some(0) };
+            let empty = Page {
+                entries: Vec::new(),
+                ends: None,
+                next: None,
+                fits: None,
+                behind: None,
+                total: Some(0),
+            };
             return self.list(&query, empty);
         }
         let page = Box::pin(feeds::read(self.store, self.read_budget, &query, weigh, access)).await?;
@@ -167,7 +174,7 @@ impl<'a> ListReader<'a> {
     }
 
     fn list(&self, query: &feeds::Query, page: Page<Activity>) -> Result<ActivityList> {
-        let Page { entries, ends, next, behind, total } = page;
+        let Page { entries, ends, next, behind, total, .. } = page;
         let (has_more, has_behind) = (next.is_some(), behind.unwrap_or(false));
         let (has_next_page, has_previous_page) =
             if query.backward { (has_behind, has_more) } else { (has_more, has_behind) };

@@ -7,7 +7,7 @@ use domain::ids::{ActivityId, IssueId, WorkspaceId};
 use domain::position::TimePosition;
 use domain::time::Timestamp;
 use domain::{Error, Result};
-use feeds::{Budget, Scope};
+use feeds::{Budget, Scope, cursor};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
@@ -15,6 +15,7 @@ use store::{Row, Store};
 
 use crate::entry;
 use crate::params::Params;
+use crate::problem::PageTooLong;
 
 /// The header with the number of all entries of a list.
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -35,16 +36,22 @@ pub struct ListRequest<'a> {
     pub query: &'a str,
     /// The header `If-None-Match`.
     pub if_none_match: Option<&'a str>,
+    /// The prefix of the path, as the client sees it, before that of the route: a stage, or the path of a custom domain.
+    pub prefix: &'a str,
+    /// The name of the request in our logs.
+    pub request_id: Option<&'a str>,
 }
 
-/// Answers with a page of a feed: an array of activities, with `Link`, `X-Total-Count` and `ETag`.
+/// Answers with a page of a feed: an array of activities, with `Link`, `X-Total-Count` and `ETag`. It is never shorter than
+/// both the limit and what is left, unless a cursor began it: who counts offsets would skip what a short page leaves out,
+/// or take it for the last. So such a page is refused, with a cursor that goes on from there.
 ///
 /// # Errors
 /// Those of [`Params`], of access, and of [`feeds::read`].
 pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<String>> {
-    let ListRequest { caller, workspace, issue, query, if_none_match } = request;
+    let ListRequest { caller, workspace, issue, query, if_none_match, prefix, request_id } = request;
     let params = Params::parse(query)?;
-    let path = path(&workspace, issue.as_ref());
+    let path = format!("{prefix}{}", path(&workspace, issue.as_ref()));
     let query = params.query(match issue {
         None => Scope::Workspace(workspace.clone()),
         Some(issue) => Scope::Issue(workspace.clone(), issue),
@@ -52,10 +59,23 @@ pub async fn list(store: &Store, request: ListRequest<'_>) -> Result<Response<St
     let access = async { Ok(vec![visible_workspace(store, &caller, &workspace).await?]) };
     let render = if params.includes_provenance() { render_with_provenance } else { render_plain };
     let page = Box::pin(feeds::read(store, &Budget::start(), &query, render, access)).await?;
+    let link = |cursor: &str| {
+        let link = format!("<{path}?{}>; rel=\"next\"", params.page_at(cursor));
+        HeaderValue::from_str(&link).map_err(Error::internal)
+    };
+    if let (Some(fits), Some(next), None) = (page.fits, &page.next, &query.after) {
+        let cursor = match &page.ends {
+            Some((first, _)) => cursor::encode_with(&query, first),
+            None => cursor::encode(&query, next),
+        };
+        let link = link(&cursor)?;
+        let mut response = PageTooLong::new(fits, cursor, request_id).into_response();
+        response.headers_mut().insert(LINK, link);
+        return Ok(response);
+    }
     let mut response = Response::new(json_array(&page.entries));
     if let Some(next) = &page.next {
-        let link = format!("<{path}?{}>; rel=\"next\"", params.next_page(&query, next));
-        response.headers_mut().insert(LINK, HeaderValue::from_str(&link).map_err(Error::internal)?);
+        response.headers_mut().insert(LINK, link(&cursor::encode(&query, next))?);
     }
     if let Some(total) = page.total {
         response.headers_mut().insert(TOTAL_COUNT, total.into());

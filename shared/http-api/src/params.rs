@@ -5,7 +5,6 @@ mod table;
 use std::ops::RangeInclusive;
 
 use domain::filter::{Filter, FilterKind};
-use domain::position::Bound;
 use domain::time::Timestamp;
 use domain::{Error, Result};
 use feeds::{Query, Scope, cursor};
@@ -104,12 +103,12 @@ impl Params {
         self.values(INCLUDE).any(|text| text == PROVENANCE)
     }
 
-    /// The same query string, for the page that begins at `next`.
-    pub fn next_page(&self, query: &Query, next: &Bound) -> String {
+    /// The same query string, for the page that begins at `cursor`.
+    pub fn page_at(&self, cursor: &str) -> String {
         let same = self.0.iter().filter(|(name, _)| name != OFFSET && name != CURSOR);
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(same)
-            .append_pair(CURSOR, &cursor::encode(query, next))
+            .append_pair(CURSOR, cursor)
             .finish()
     }
 
@@ -167,7 +166,7 @@ fn choose<T: Copy>(name: &str, text: &str, choices: &[(&'static str, T)]) -> Res
 mod tests {
     use domain::filter::Order;
     use domain::ids::{ActivityId, WorkspaceId};
-    use domain::position::TimePosition;
+    use domain::position::{Bound, TimePosition};
 
     use super::*;
 
@@ -262,7 +261,7 @@ mod tests {
         let query = params.query(scope()).unwrap();
         let created_at = Timestamp::parse("t", "2025-01-01T00:00:00Z").unwrap();
         let bound = Bound::from(TimePosition { created_at, id: ActivityId::parse("id", "act-1").unwrap() });
-        let next = params.next_page(&query, &bound);
+        let next = params.page_at(&cursor::encode(&query, &bound));
         assert!(next.starts_with("limit=2&action=issue.created&action=issue.updated&cursor="), "{next}");
         let again = Params::parse(&next).unwrap().query(scope()).unwrap();
         assert_eq!(again.after, Some(bound));

@@ -2,7 +2,7 @@
 
 use domain::Error;
 use domain::error::{Fault, Forbidden, Missing, QueryError};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -34,6 +34,40 @@ pub struct Problem {
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// The problem of a page that is too long for one request, and that a short answer would make look like the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PageTooLong {
+    #[serde(flatten)]
+    problem: Problem,
+    /// The highest limit that fits here. Absent when none is sure to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_limit: Option<usize>,
+    /// The `cursor` that begins where the page does.
+    cursor: String,
+}
+
+impl PageTooLong {
+    /// The problem of a page of which `fits` entries fit, and which `cursor` begins.
+    pub(crate) fn new(fits: usize, cursor: String, request_id: Option<&str>) -> Self {
+        let max_limit = (fits > 0).then_some(fits);
+        let fault = match max_limit {
+            Some(fits) => {
+                format!("must be at most {fits} here, because one request can neither read nor answer more")
+            }
+            None => "is more than one request finds here".to_owned(),
+        };
+        let detail = format!("{fault}; or follow the header Link, whose pages may be shorter than the limit");
+        let problem = Problem::new(&Error::bad_input("limit", detail), request_id);
+        Self { problem, max_limit, cursor }
+    }
+
+    /// The response.
+    pub(crate) fn into_response(self) -> Response<String> {
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        self.problem.into_response().map(|_| body)
+    }
 }
 
 /// The kind of a problem.
@@ -82,6 +116,8 @@ pub enum Code {
     IdTaken,
     /// Send less.
     PayloadTooLarge,
+    /// Send it in another form.
+    UnsupportedMediaType,
     /// Send it again later, more slowly.
     Throttled,
     /// Send it again later.
@@ -148,6 +184,9 @@ impl Problem {
             Error::TooLarge { field, detail } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, of_field(field, detail))
             }
+            Error::UnsupportedMedia { field, detail } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, of_field(field, detail))
+            }
             Error::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, Code::Throttled, without_field(error)),
             Error::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, without_field(error))
@@ -175,6 +214,8 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.code {
             Code::Unauthenticated => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            // The encodings of bodies, as RFC 9110 has it for this status.
+            Code::UnsupportedMediaType => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
             // Seconds.
             Code::Throttled | Code::Unavailable => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => None,

@@ -1,6 +1,9 @@
 //! Everything a Lambda function has around its handler: start-up, the log, metrics, the caller, and errors as answers.
 
+mod answer;
+mod body;
 mod metrics;
+mod request;
 mod token;
 
 use std::convert::Infallible;
@@ -13,12 +16,10 @@ use domain::access::Caller;
 use domain::directory::DEFAULT_TOLERANCE;
 use domain::{Error, Result};
 use http_api::problem::Problem;
-use lambda_http::http::header::HOST;
+use lambda_http::http::header::ACCEPT_ENCODING;
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{
-    Adapter, Context, LambdaEvent, Request, RequestExt as _, Response, Service as _, service_fn,
-};
+use lambda_http::{Context, LambdaEvent, Request, RequestExt as _, Response};
 use serde::Serialize;
 use store::Store;
 use tokio::time::Instant;
@@ -27,7 +28,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use answer::Answer;
+
+pub use body::body;
 pub use metrics::MetricLine;
+pub use request::path_prefix;
 pub use token::{Token, grants_of};
 
 /// Time for the first call. Lambda ends a start that takes 10 s, and repeats it within the first request.
@@ -103,26 +108,19 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response<String>, Infallible>> + Send,
 {
-    let LambdaEvent { mut payload, context } = event;
-    if let LambdaRequest::ApiGatewayV2(request) = &mut payload {
-        // lambda_http makes a URI of these, and panics when that fails.
-        request.headers.remove(HOST);
-        request.headers.remove("x-forwarded-proto");
-        request.raw_query_string = request.raw_query_string.take().map(|query| encoded(&query));
+    let refuse = |error: Error, id: Option<&str>| {
+        log(&error);
+        Answer::new(Problem::new(&error, id).into_response(), None)
+    };
+    let LambdaEvent { payload: LambdaRequest::ApiGatewayV2(event), context } = event else {
+        return Ok(refuse(Error::internal("an event of another kind than the HTTP API's"), None));
+    };
+    let (id, headers) = (event.request_context.request_id.clone(), &event.headers);
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match request::of_event(event, context) {
+        Ok(request) => Ok(Answer::new(handler(request).await?, accepted.as_deref())),
+        Err(error) => Ok(refuse(error, id.as_deref())),
     }
-    Adapter::from(service_fn(handler)).call(LambdaEvent { payload, context }).await
-}
-
-/// Escapes everything in a query string that a URI must not hold.
-fn encoded(query: &str) -> String {
-    let mut encoded = String::with_capacity(query.len());
-    for byte in query.bytes() {
-        match byte {
-            b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => encoded.push(byte.into()),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 /// Answers `request` with the response of `handler`, within the invocation's span. An error becomes a problem, and is
@@ -207,23 +205,5 @@ pub fn request_id(request: &Request) -> Option<&str> {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whatever_a_query_holds_it_becomes_part_of_a_uri() {
-        assert_eq!(
-            encoded("limit=2&since=2025-01-01T00:00:00%2B01:00"),
-            "limit=2&since=2025-01-01T00:00:00%2B01:00"
-        );
-        assert_eq!(encoded("tag=<a b>\"#^`{|}\\é"), "tag=%3Ca%20b%3E%22%23%5E%60%7B%7C%7D%5C%C3%A9");
-        for byte in 0..=127u8 {
-            let uri = format!("https://localhost/?{}", encoded(&char::from(byte).to_string()));
-            assert!(uri.parse::<lambda_http::http::Uri>().is_ok(), "{uri}");
-        }
     }
 }
