@@ -210,7 +210,7 @@ async fn graphql_shows_provenance_by_the_role_in_each_project() {
                     let (ws, _) = node["uid"].as_str().unwrap().split_once('/').unwrap();
                     let (at, by, who) = match sees.contains(&ws) {
                         true => (
-                            json!("2026-11-23T00:00:00.000Z"),
+                            json!("2026-11-23T00:00:00.000000Z"),
                             json!({ "source": "HTTP", "principal": "tracker app-1" }),
                             json!({ "who": "tracker app-1" }),
                         ),
