@@ -3,6 +3,7 @@
 
 mod events;
 mod lambda;
+mod plain_events;
 mod sqs;
 
 use std::sync::Arc;
@@ -77,6 +78,9 @@ pub(crate) fn routes(aws: Aws) -> Router {
 }
 
 async fn put_events(State(aws): State<Aws>, request: Request) -> Response<Body> {
+    if !request.headers().contains_key(aws_protocol::TARGET) {
+        return plain_events::put(aws.bus_queue.as_deref(), &aws.clock, request.into_body()).await;
+    }
     let answer =
         |operation: &str, input: &_| events::answer(aws.bus_queue.as_deref(), &aws.clock, operation, input);
     aws_protocol::call("AWSEvents", "application/x-amz-json-1.1", request, answer).await

@@ -14,7 +14,8 @@ use crate::{body, response, token};
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-const TARGET: &str = "x-amz-target";
+/// The header with the operation of a call.
+pub(crate) const TARGET: &str = "x-amz-target";
 /// The longest part of an unknown operation's name that an error repeats, in characters.
 const MAX_SHOWN_NAME: usize = 64;
 

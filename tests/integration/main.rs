@@ -36,6 +36,7 @@ mod unknown_workspaces;
 mod verify;
 mod ways_in;
 mod web_sockets;
+mod wrappings;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use recording::WriteOutcome;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{App, RecordedActivity};
+use crate::{App, RecordedActivity, wrapping};
 
 /// The most events that an error describes, because Lambda keeps the error of an asynchronous invocation in a message,
 /// beside the payload, whose size is limited.
@@ -34,7 +34,8 @@ pub(crate) async fn invoke(
     let sender = app.ingress.sender(app.ingress.source, &[]);
     let parse = |(index, event)| {
         let id = if is_array { format!("{request}.{index}") } else { request.clone() };
-        sender.admit(InputEvent::parse(Document::read(event), &app.defaults(&sender, id, "id"))?)
+        let event = wrapping::event(Document::read(event))?;
+        sender.admit(InputEvent::parse(event, &app.defaults(&sender, id, "id"))?)
     };
     let parsed = events.into_iter().enumerate().map(parse).collect();
     let results = app.record(request, parsed, lambda_support::deadline(Some(context))).await;

@@ -9,22 +9,17 @@ use domain::provenance::Source;
 use domain::time::Timestamp;
 use domain::{Error, Result};
 
-use crate::Ingress;
+use crate::wrapping::DETAIL_TYPE;
+use crate::{Ingress, cloud_event, wrapping};
 
 const ACTION: &str = "action";
 const DETAIL: &str = "detail";
-const DETAIL_TYPE: &str = "detail-type";
 /// The longest `detail-type`, in characters: EventBridge allows 128.
 const MAX_DETAIL_TYPE_LEN: usize = 128;
 /// The longest `source`, in characters: EventBridge allows 256.
 const MAX_SOURCE_LEN: usize = 256;
 /// The length of an account's id, in characters.
 const MAX_ACCOUNT_LEN: usize = 12;
-
-/// Whether a value is an envelope and no event: no event has a member of this name.
-pub(crate) fn is_envelope(document: &Document) -> bool {
-    document.value.as_object().is_some_and(|members| members.get(DETAIL_TYPE).is_some())
-}
 
 /// Parses the event in an envelope. Its sender, `account/source`, must be one whom `ingress` lets record it.
 ///
@@ -48,20 +43,32 @@ pub(crate) fn parse(
     if let Some(time) = envelope.text("time", MAX_TIME_LEN)? {
         defaults.created_at = Timestamp::parse("time", &time)?;
     }
-    let Some(Json::Object(mut detail)) = envelope.take(DETAIL) else {
-        return Err(Error::bad_input(DETAIL, "must be an object: the event"));
+    let detail = envelope.take(DETAIL).filter(|detail| detail.as_object().is_some());
+    let detail = detail.ok_or_else(|| Error::bad_input(DETAIL, "must be an object: the event"))?;
+    // A pipe says by the detail-type what it reads, and a CloudEvent has a type of its own.
+    let event = if wrapping::is_wrapped(&detail) || cloud_event::is_one(&detail) {
+        wrapping::event(wrapping::unwrap(detail.into(), &mut defaults)?)?
+    } else {
+        with_action(wrapping::event(detail.into())?, &action)?
     };
-    match detail.get(ACTION) {
-        None | Some(Json::Null) => detail.insert(ACTION, action.as_str().into()),
-        Some(Json::String(own)) if *own == action => {}
-        Some(_) => {
-            let allowed = format!("must be absent, or the envelope's detail-type {action}");
-            return Err(Error::bad_input(ACTION, allowed));
-        }
-    }
     let sender = ingress.sender(Source::EventBus, &[&format!("{account}/{source}")]);
     defaults.recorded_by = sender.recorded_by.clone();
-    sender.admit(InputEvent::parse(Json::Object(detail), &defaults)?)
+    sender.admit(InputEvent::parse(event, &defaults)?)
+}
+
+/// The event with the action that its envelope says.
+fn with_action(mut event: Document, action: &str) -> Result<Document> {
+    if let Json::Object(detail) = &mut event.value {
+        match detail.get(ACTION) {
+            None | Some(Json::Null) => detail.insert(ACTION, action.into()),
+            Some(Json::String(own)) if own == action => {}
+            Some(_) => {
+                let allowed = format!("must be absent, or the envelope's detail-type {action}");
+                return Err(Error::bad_input(ACTION, allowed));
+            }
+        }
+    }
+    Ok(event)
 }
 
 #[cfg(test)]
@@ -115,7 +122,8 @@ mod tests {
     fn an_event_without_an_envelope_is_refused() {
         let mut bare = envelope()["detail"].clone();
         bare["action"] = json!("issue.updated");
-        assert!(!is_envelope(&bare.clone().into()) && is_envelope(&envelope().into()));
+        let is_envelope = |value: &Value| wrapping::is_envelope(&value.clone().into());
+        assert!(!is_envelope(&bare) && is_envelope(&envelope()));
         assert_eq!(parsed(bare).unwrap_err().to_string(), "account: is required");
     }
 

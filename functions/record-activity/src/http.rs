@@ -17,7 +17,7 @@ use recording::WriteOutcome;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{App, actions};
+use crate::{App, actions, cloud_event, wrapping};
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The longest key, in characters: an id less a dot and three digits, which tell the events of an array apart.
@@ -91,7 +91,8 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
         return Err(Error::bad_input("query", "must be empty: recording takes no parameters"));
     }
     let key = lambda_support::header(request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
-    let body = json::parse(request.body())?;
+    let form = cloud_event::Form::of(request)?;
+    let body = json::parse(&lambda_support::body(request)?)?;
     let (events, is_array) = crate::events(&body)?;
     let parse = |(index, event)| {
         let (id, origin) = match &key {
@@ -100,7 +101,8 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
             None => (format!("act-{}", Uuid::new_v4()), "id"),
         };
         let defaults = Defaults { workspace: Some(workspace.clone()), ..app.defaults(&sender, id, origin) };
-        sender.admit(InputEvent::parse(Document::read(event), &defaults)?)
+        let event = wrapping::event(form.event(Document::read(event), is_array)?)?;
+        sender.admit(InputEvent::parse(event, &defaults)?)
     };
     let parsed = events.into_iter().enumerate().map(parse).collect();
     let invocation = request.lambda_context_ref();

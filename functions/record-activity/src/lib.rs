@@ -6,6 +6,7 @@
 //! payloads of no other. Each way has a module that parses its events and answers in its way; they share [`App`].
 
 mod actions;
+mod cloud_event;
 mod direct;
 mod envelope;
 mod forward;
@@ -14,6 +15,7 @@ mod ingress;
 mod origin;
 mod queue;
 mod summary;
+mod wrapping;
 
 use domain::event::{Defaults, InputEvent, MAX_BATCH};
 use domain::json;

@@ -1,5 +1,5 @@
 //! Recording from SQS: the body of each message is an event, or, in the queue of the bus, an EventBridge envelope around
-//! one.
+//! one. SNS, or a pipe, may have put its own wrapping around it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::forward::{Destination, Forward, LAST_RECEIVES};
 use crate::origin::Origin;
-use crate::{App, envelope};
+use crate::{App, envelope, wrapping};
 
 const SQS: &str = "aws:sqs";
 /// Time kept at the end of an invocation with messages that only an outage keeps from being recorded, to forward them.
@@ -144,18 +144,19 @@ fn parse(app: &App, origin: &Origin, message: &SqsMessage) -> Result<InputEvent>
     let body = message.body.as_deref().ok_or_else(|| Error::bad_input("body", "is required"))?;
     let role = Some(origin.sender.as_str()).filter(|sender| !sender.is_empty());
     let sender = app.ingress.sender(origin.source, role.as_slice());
-    let defaults =
+    let mut defaults =
         Defaults { created_at: origin.sent, ..app.defaults(&sender, origin.id.clone(), "messageId") };
     let document = Document::read(&json::parse(body.as_bytes())?);
     if origin.source == Source::EventBus {
         return envelope::parse(document, defaults, &app.ingress);
     }
-    if envelope::is_envelope(&document) {
+    let document = wrapping::unwrap(document, &mut defaults)?;
+    if wrapping::is_envelope(&document.value) {
         let detail = "must be the event itself: whoever sends to this queue could make up an envelope; put the event on \
                       the bus instead";
         return Err(Error::bad_input("body", detail));
     }
-    sender.admit(InputEvent::parse(document, &defaults)?)
+    sender.admit(InputEvent::parse(wrapping::event(document)?, &defaults)?)
 }
 
 /// How often a message was received, this time included.

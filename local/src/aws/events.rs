@@ -1,4 +1,4 @@
-//! EventBridge's `PutEvents`. All buses are one here, with one rule that sends every event to the queue.
+//! EventBridge's `PutEvents`, as SDKs call it. All buses are one here, with one rule that sends every event to the queue.
 
 use std::time::Duration;
 
@@ -27,12 +27,7 @@ pub(super) fn answer(
     if operation != "PutEvents" {
         return Err(AwsError::unknown_operation(operation, "PutEvents is"));
     }
-    let Some(queue) = queue else {
-        return Err(AwsError::new(
-            "InternalException",
-            "The template's rule sends to no queue that feeds a function",
-        ));
-    };
+    let queue = queue.ok_or_else(no_queue)?;
     let inputs = list(input, "Entries")?;
     if inputs.is_empty() || inputs.len() > MAX_ENTRIES {
         let detail = format!("Entries must have 1 to {MAX_ENTRIES} members");
@@ -43,22 +38,30 @@ pub(super) fn answer(
         let detail = "Total size of the entries in the request is over the limit.";
         return Err(AwsError::new("ValidationException", detail));
     }
-    let results: Vec<Value> = entries
-        .iter()
-        .map(|entry| match put(queue, clock, entry) {
-            Ok(id) => json!({ "EventId": id }),
-            Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
-        })
-        .collect();
+    Ok(output(entries.iter().map(|entry| put(queue, clock, entry))))
+}
+
+/// The error of a gateway whose bus leads nowhere.
+pub(super) fn no_queue() -> AwsError {
+    AwsError::new("InternalException", "The template's rule sends to no queue that feeds a function")
+}
+
+/// The output of `PutEvents`, from what became of each entry.
+pub(super) fn output(entries: impl Iterator<Item = Result<String, EntryError>>) -> Value {
+    let result = |entry| match entry {
+        Ok(id) => json!({ "EventId": id }),
+        Err((code, message)) => json!({ "ErrorCode": code, "ErrorMessage": message }),
+    };
+    let results: Vec<Value> = entries.map(result).collect();
     let failed = results.iter().filter(|result| result["ErrorCode"].is_string()).count();
-    Ok(json!({ "FailedEntryCount": failed, "Entries": results }))
+    json!({ "FailedEntryCount": failed, "Entries": results })
 }
 
 /// The code and the message of an entry that failed.
-type EntryError = (&'static str, String);
+pub(super) type EntryError = (&'static str, String);
 
 /// Puts one event on the bus, and returns the event's id.
-fn put(queue: &Queue, clock: &Clock, entry: &Entry<'_>) -> Result<String, EntryError> {
+pub(super) fn put(queue: &Queue, clock: &Clock, entry: &Entry<'_>) -> Result<String, EntryError> {
     let source = required("Source", entry.source)?;
     let detail_type = required("DetailType", entry.detail_type)?;
     let detail = required("Detail", entry.detail)?;
@@ -98,7 +101,7 @@ fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, EntryErro
 }
 
 /// An entry of the request.
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     source: Option<&'a str>,
     detail_type: Option<&'a str>,
     detail: Option<&'a str>,
@@ -107,6 +110,12 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// An entry without resources and a time.
+    pub(super) fn new(source: &'a str, detail_type: &'a str, detail: &'a str) -> Self {
+        let (source, detail_type, detail) = (Some(source), Some(detail_type), Some(detail));
+        Self { source, detail_type, detail, resources: &[], time: None }
+    }
+
     fn read(input: &'a Value) -> Result<Self, AwsError> {
         let malformed = |detail: &str| AwsError::new("SerializationException", detail);
         if !input.is_object() {
