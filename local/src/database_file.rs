@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-/// How a file of SQLite begins.
+/// The beginning of a file of SQLite.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The largest file whose pages are all read at the start, in bytes. A larger one would delay it by seconds.
 const MAX_CHECKED_LEN: u64 = 256 * 1024 * 1024;

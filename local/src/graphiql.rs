@@ -19,13 +19,13 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// What the page may load: what this gateway serves, and the fonts and pictures that are written into the style sheets.
+/// The page may load what this gateway serves, and the fonts and pictures that are written into the style sheets.
 /// GraphiQL sets styles of elements. Some browsers do not count WebSockets to 'self'.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src data:; \
                       img-src 'self' data:; connect-src 'self' ws://localhost:* ws://127.0.0.1:*; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// What the page loads: name, type and content. The folder of the third parties' files says where they are from.
+/// The files that the page loads: name, type and content. The folder of the third parties' files says where they are from.
 static FILES: &[(&str, &str, &[u8])] = &[
     ("page.js", SCRIPT, include_bytes!("../pages/graphiql.js")),
     ("page.css", CSS, include_bytes!("../pages/graphiql.css")),
@@ -58,7 +58,7 @@ pub(crate) fn page(tokens: &TokenIssuer, query: Option<&str>, headers: &HeaderMa
     }
 }
 
-/// What the page loads.
+/// The routes of the files that the page loads.
 pub(crate) fn routes() -> Router {
     let serve = async |Path(name): Path<String>| match FILES.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, content)) => file(kind, content),

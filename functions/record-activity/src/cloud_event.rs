@@ -1,5 +1,5 @@
 //! CloudEvents 1.0 around an event: `type` stands in for its action, `id` for its id and `time` for its time, and `data` is
-//! the event. What the event says itself counts before them. Other attributes do not matter.
+//! the event. The event's own members count before them. Other attributes do not matter.
 //!
 //! The structured form and the batch are JSON, so that they are known by their `specversion` wherever JSON comes in. The
 //! binary form is that of HTTP, with the attributes in headers.
@@ -25,7 +25,7 @@ const MAX_SOURCE_LEN: usize = 2048;
 const ATTRIBUTES: [&str; 5] = [SPEC_VERSION, "id", "source", "type", "time"];
 /// The beginning of the media types of the structured form and of the batch.
 const MEDIA_TYPE: &str = "application/cloudevents";
-/// What such a media type ends with when it is JSON.
+/// The end of such a media type when it is JSON.
 const JSON_SUFFIX: &str = "+json";
 
 /// Whether a value is a CloudEvent and no event: no event has a member of this name.
@@ -89,13 +89,13 @@ fn is_json(content_type: &str) -> bool {
     essence.ends_with("/json") || essence.ends_with(JSON_SUFFIX)
 }
 
-/// What the headers of a request say of its body.
+/// The form of a request's body, as its headers say.
 pub(crate) enum Form {
-    /// Nothing: events, or CloudEvents that say so themselves.
+    /// Events, or CloudEvents that say so themselves.
     Plain,
-    /// That it is a CloudEvent, or a batch of them.
+    /// A CloudEvent, or a batch of them.
     Structured,
-    /// These attributes of a CloudEvent, whose data it is.
+    /// The data of a CloudEvent with these attributes.
     Binary(Object),
 }
 

@@ -52,7 +52,7 @@ impl App {
     /// Records into `store` what comes in on `ingress`, at the time of `clock`, with retries spread by `jitter`. `sink`
     /// takes a summary of each invocation.
     pub fn new(ingress: Ingress, store: Store, clock: Clock, jitter: fastrand::Rng, sink: Sink) -> Self {
-        // Whoever records over these gets the activity for an answer.
+        // These ways in answer with the activity.
         let answers = matches!(ingress.source, Source::Http | Source::Invoke);
         let recorder = Recorder::new(store, jitter)
             .with_unknown_workspaces(ingress.allows_unknown_workspaces)

@@ -24,7 +24,7 @@ const FIRST_SENDER: &str = "first-sender";
 const WAY_IN: &str = "way-in";
 const PARKED_SINCE: &str = "parked-since";
 
-/// Where a message comes from, whichever queue it is in now.
+/// The origin of a message, whichever queue it is in now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The first message's id.

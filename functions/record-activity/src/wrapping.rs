@@ -1,4 +1,4 @@
-//! What queues, topics and pipes put around an event. It is taken off where that believes nobody's word for who sent the
+//! The wrappings that queues, topics and pipes put around an event. A wrapping is taken off where that believes nobody's word for who sent the
 //! event: the sender stays the one who was verified. Anything else that is known, and is no event, is refused with words
 //! that help.
 

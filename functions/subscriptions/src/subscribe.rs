@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout_at};
 use crate::app::{App, Reply, Request};
 use crate::message::InvalidOperation;
 
-/// How often an operation looks whether its id is free, because the `complete` that frees it may be under way.
+/// The times that an operation looks whether its id is free, because the `complete` that frees it may be under way.
 const ID_CHECKS: u32 = 7;
 /// The pause after the first of these checks. Each further pause is twice as long, all together 3.2 s.
 const ID_PAUSE: Duration = Duration::from_millis(50);

@@ -39,7 +39,7 @@ impl ActorType {
     }
 }
 
-/// Who may see an activity, of those who may read its workspace.
+/// The readers of a workspace who may see an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]

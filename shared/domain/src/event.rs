@@ -74,9 +74,9 @@ members! {
         /// A number that grows with each change in the system that keeps workspaces and members. A workspace whose first
         /// event has one goes by these numbers and not by time. Only for actions about workspaces and members.
         version: Option<Version>,
-        /// Who may see it: `everyone` who may read the workspace, or `staff`, which leaves out the role client. The catalog
-        /// says so for its actions, and an event can only narrow that. Any other action is for staff, unless this says
-        /// `everyone`.
+        /// Its audience: `everyone` who may read the workspace, or `staff`, which leaves out the role client. The catalog
+        /// has one for each of its actions, and an event can only narrow it. Any other action is for staff, unless this
+        /// says `everyone`.
         audience: Option<Audience>,
     }
 }

@@ -74,7 +74,7 @@ fn differing(one: &Object, other: &Object) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// What version 2 digests.
+/// The content that version 2 digests.
 fn content(activity: &Activity) -> Object {
     // Naming every field lets the compiler ask, of each new one, whether it is content.
     let Activity {

@@ -16,7 +16,7 @@ pub const MAX_ID_LEN: usize = 256;
 /// U+FFFF, because languages write those in different ways.
 pub const PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]+$";
 
-/// What [`is_valid`] asks for, in words that follow "must be".
+/// The rule of [`is_valid`], in words that follow "must be".
 pub const RULE: &str = "1 to 256 bytes of text without control and format characters";
 
 /// Unicode's format characters, its general category Cf, in version 16: they cannot be seen, and make ids look alike.
@@ -103,7 +103,7 @@ const MAX_SLUG_LEN: usize = 128;
 /// languages lack: after at most two dots comes another character, or a third dot.
 #[cfg(feature = "openapi")]
 const SLUG_PATTERN: &str = r"^(\.{0,2}[A-Za-z0-9_:@-][A-Za-z0-9._:@-]*|\.{3}[A-Za-z0-9._:@-]*)$";
-/// What [`is_slug`] asks for.
+/// The rule of [`is_slug`].
 const SLUG_RULE: &str = "1 to 128 characters of A-Z a-z 0-9 . _ : @ -";
 
 fn is_slug(text: &str) -> bool {

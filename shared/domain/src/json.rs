@@ -151,7 +151,7 @@ impl From<Value> for Json {
 }
 
 impl FromIterator<(String, Json)> for Object {
-    /// Of two members of one name, the last one counts.
+    /// The last one of two members of one name counts.
     fn from_iter<I: IntoIterator<Item = (String, Json)>>(members: I) -> Self {
         let mut object = Self::default();
         members.into_iter().for_each(|(name, value)| object.insert(&name, value));

@@ -54,7 +54,7 @@ pub fn path_prefix(request: &Request) -> &str {
     let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else { return "" };
     let route = context.route_key.as_deref().and_then(|key| key.split_once(' ')).map_or("", |(_, path)| path);
     let path = request.raw_http_path();
-    // What a parameter stands for may hold anything, so that only the route's beginning is looked for.
+    // The value of a parameter may hold anything, so that only the route's beginning is looked for.
     let beginning = route.split('{').next().unwrap_or_default();
     let prefix = path.find(beginning).map_or("", |at| &path[..at]);
     // It becomes part of a header.

@@ -71,7 +71,7 @@ fn filled(activity: &Activity, html: bool) -> String {
     out
 }
 
-/// What a sentence is about.
+/// The subject of a sentence.
 struct Subject<'a> {
     activity: &'a Activity,
     details: Object,

@@ -10,7 +10,7 @@ use super::{Json, Number, Object};
 use crate::error::Fault;
 use crate::{Error, Result};
 
-/// How deep arrays and objects nest at most.
+/// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;
 /// The most characters of a member's name in an error.
 const MAX_NAME: usize = 64;
