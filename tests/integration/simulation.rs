@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::activity::Activity;
+use domain::fingerprint;
 use harness::{Message, Queue, World, check, reported_failures};
 use serde_json::{Value, json};
 
@@ -26,9 +28,9 @@ type Key = (String, String);
 #[derive(Default)]
 struct History {
     messages: Vec<Message>,
-    /// The fingerprints of the contents that were sent under an id. Any of them may be recorded.
-    contents: BTreeMap<Key, BTreeSet<String>>,
-    /// The key and fingerprint of each message's event, by the message's id; `None` for a malformed event.
+    /// The contents that were sent under an id, by their fingerprints without a salt. Any of them may be recorded.
+    contents: BTreeMap<Key, BTreeMap<String, Activity>>,
+    /// The key and the content of each message's event, by the message's id; `None` for a malformed event.
     events: HashMap<String, Option<(Key, String)>>,
 }
 
@@ -54,11 +56,12 @@ impl History {
     }
 
     fn send(&mut self, world: &World, random: &mut fastrand::Rng, event: &Value) {
-        let parsed = world.parse_event(event.clone());
-        let key = (parsed.activity.workspace_id.to_string(), parsed.activity.id.to_string());
-        self.contents.entry(key.clone()).or_default().insert(parsed.fingerprint.clone());
+        let activity = Activity { salt: None, ..world.parse_event(event.clone()).activity };
+        let key = (activity.workspace_id.to_string(), activity.id.to_string());
+        let content = fingerprint::of(&activity).unwrap();
+        self.contents.entry(key.clone()).or_default().insert(content.clone(), activity);
         let body = if random.bool() { event.clone() } else { envelope(event) };
-        self.push(body.to_string(), Some((key, parsed.fingerprint)));
+        self.push(body.to_string(), Some((key, content)));
     }
 
     fn send_malformed(&mut self, random: &mut fastrand::Rng, mut event: Value) {
@@ -203,15 +206,18 @@ async fn simulation_records_every_event_exactly_once() {
 
     let recorded = fingerprints(&world).await;
     assert!(recorded.keys().eq(history.contents.keys()), "other ids are recorded than were sent");
-    for (key, fingerprint) in &recorded {
-        assert!(history.contents[key].contains(fingerprint), "{key:?} has a content that was not sent");
-    }
+    let content = |(key, stored): (Key, String)| {
+        let is_it = |(_, activity): &(&String, &Activity)| fingerprint::matches(&stored, activity).unwrap();
+        let found = history.contents[&key].iter().find(is_it);
+        let (content, _) = found.unwrap_or_else(|| panic!("{key:?} has a content that was not sent"));
+        (key, content.clone())
+    };
+    let recorded: BTreeMap<Key, String> = recorded.into_iter().map(content).collect();
     // The remaining dead letters are exactly the malformed messages and those that conflict with the recorded content.
     let dead_letters = queue.lock().unwrap().take_dead_letters();
     let dead_letters: BTreeSet<&str> = dead_letters.iter().map(|message| message.id.as_str()).collect();
-    let must_fail = |event: &Option<(Key, String)>| {
-        event.as_ref().is_none_or(|(key, fingerprint)| recorded[key] != *fingerprint)
-    };
+    let must_fail =
+        |event: &Option<(Key, String)>| event.as_ref().is_none_or(|(key, content)| recorded[key] != *content);
     let failures: BTreeSet<&str> =
         history.events.iter().filter(|(_, event)| must_fail(event)).map(|(id, _)| id.as_str()).collect();
     assert_eq!(dead_letters, failures);
