@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use graphql_api::{App, Refusal};
 use lambda_http::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Request, Response};
 use tracing::Instrument as _;
 
 /// The media type of responses whose status says whether the document was executed. A client asks for it in `Accept`.
@@ -41,11 +41,7 @@ async fn execute(app: &App, request: &Request) -> Result<graphql_api::Response, 
     let parsed = if request.method() == Method::GET {
         graphql_api::parse_query_string(lambda_support::query(request))?
     } else {
-        graphql_api::parse(match request.body() {
-            Body::Text(text) => text.as_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => &[],
-        })?
+        graphql_api::parse(&lambda_support::body(request)?)?
     };
     Ok(Box::pin(app.execute(parsed, caller)).await?)
 }

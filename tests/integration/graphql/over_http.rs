@@ -1,5 +1,9 @@
 //! Requests as the GraphQL-over-HTTP specification has them: by GET and by POST.
 
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use harness::{Reply, World, token_claims};
 use serde_json::{Value, json};
 
@@ -134,4 +138,29 @@ async fn persisted_query_is_not_supported_and_says_so() {
     let body = json!({ "query": "{ __typename }", "extensions": hash }).to_string();
     let reply = world.send("POST", "/graphql", Some(token_claims("owner", "")), &[], Some(&body)).await;
     assert_eq!(reply.body, json!({ "data": { "__typename": "Query" } }));
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_read_and_others_refused() {
+    let world = World::new().await;
+    let query = json!({ "query": "{ __typename }" }).to_string();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(query.as_bytes()).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let claims = || Some(token_claims("owner", ""));
+    for (header, body, status, text) in [
+        (("content-encoding", "gzip"), &compressed[..], 200, r#"{"data":{"__typename":"Query"}}"#),
+        (("content-encoding", "identity"), query.as_bytes(), 200, r#"{"data":{"__typename":"Query"}}"#),
+        (("content-encoding", "br"), query.as_bytes(), 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (
+            ("content-type", "application/json; charset=utf-16"),
+            query.as_bytes(),
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+        ),
+        (("content-encoding", "gzip"), query.as_bytes(), 400, "BAD_USER_INPUT"),
+    ] {
+        let (found, answer) = world.send_text("POST", "/graphql", claims(), &[header], body).await;
+        assert!(found == status && answer.contains(text), "{header:?}: {found} {answer}");
+    }
 }
