@@ -37,7 +37,7 @@ async fn role_decides_access() {
     let forbidden = "You do not have permission to view activities for this project";
     assert_eq!(problem(&stranger), (403, "FORBIDDEN", forbidden));
     let unknown = world.get("/api/v1/workspaces/elsewhere/activity").await;
-    assert_eq!(problem(&unknown), (404, "NOT_FOUND", "Project not found"));
+    assert_eq!(problem(&unknown), (404, "NOT_FOUND", "Workspace not found"));
     let nobody = world.send("GET", PAGE, None, &[], None).await;
     assert_eq!((nobody.status, nobody.headers["www-authenticate"].as_str()), (401, "Bearer"));
     harness::check(&world.client, &world.table).await;

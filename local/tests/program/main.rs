@@ -126,5 +126,5 @@ fn no_demo_starts_empty() {
     let running = Running::start(&["--no-demo"]);
     let token = running.token("sub=user-demo");
     let answer = running.request("GET /api/v1/workspaces/ws-demo/activity", Some(&token), "");
-    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Project not found"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Workspace not found"), "{answer}");
 }

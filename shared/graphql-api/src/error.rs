@@ -17,6 +17,7 @@ pub(crate) fn of_field(error: Error) -> async_graphql::Error {
             let detail = detail.unwrap_or_else(|| error.to_string());
             (Some(argument), format!("{argument}: {detail}"))
         }
+        Error::NotFound(Missing::Workspace) => (None, "Project not found".to_owned()),
         Error::NotFound(Missing::Organization) => (None, "Company not found".to_owned()),
         Error::Forbidden(Forbidden::ReadOrganization) => {
             (None, "You do not have permission to view activities for this company".to_owned())

@@ -166,7 +166,7 @@ impl Problem {
             }
             Error::NotFound(missing) => {
                 let detail = match missing {
-                    Missing::Workspace => "Project not found",
+                    Missing::Workspace => "Workspace not found",
                     Missing::RecordedWorkspace => {
                         "The workspace is not known: record its workspace.created first"
                     }
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn refusals_have_the_words_of_the_reference() {
         for (error, status, detail) in [
-            (Error::NotFound(Missing::Workspace), 404, "Project not found"),
+            (Error::NotFound(Missing::Workspace), 404, "Workspace not found"),
             (Error::NotFound(Missing::Activity), 404, "Activity not found"),
             (
                 Error::Forbidden(Forbidden::ReadWorkspace),
