@@ -3,6 +3,8 @@
 Prints a line for each event, and writes the numbers of passed and failed events to a file.
 """
 
+import base64
+import gzip
 import http.server
 import json
 import pathlib
@@ -79,10 +81,20 @@ def message_fault(expected, connection, status):
     return None if outcome == expected and status == 200 else f"expected {expected}, got {outcome} with status {status}"
 
 
+def body_of(response):
+    """The text of a response's body, which API Gateway decodes and a client decompresses."""
+    body = response.get("body") or ""
+    if response.get("isBase64Encoded"):
+        body = base64.b64decode(body)
+        compressed = header(response, "content-encoding") == "gzip"
+        body = (gzip.decompress(body) if compressed else body).decode()
+    return body
+
+
 def graphql_fault(expected, status, response):
     """The fault of a GraphQL response, which must have a status without errors, or an error's code; None if none."""
     try:
-        body = json.loads(response.get("body") or "")
+        body = json.loads(body_of(response))
         codes = [error["extensions"]["code"] for error in body.get("errors", [])]
     except (ValueError, TypeError, KeyError):
         return "the body is no GraphQL response"
@@ -119,7 +131,7 @@ def fault(expected, event, response):
     if status == 304:
         return "a body with status 304" if members.get("body") else None
     try:
-        body = json.loads(members.get("body") or "")
+        body = json.loads(body_of(members))
     except ValueError:
         return "the body is not JSON"
     if status >= 400:
