@@ -92,15 +92,15 @@ async fn large_activities_of_many_partitions_are_all_read() {
     for order in ["category_ASC", "createdAt_ASC"] {
         assert_eq!(walk(&world, &format!("{comments}, orderBy: {order}")).await, all, "{order}");
     }
-    // Several such lists at once take turns.
+    // Several such lists at once take turns. Four of them leave a slow machine enough of the 5 s for reading.
     let list = |n: usize| {
         format!(
             "l{n}: activityList({comments}, orderBy: category_ASC, first: 9) {{ activities {{ id: activityId }} }}"
         )
     };
-    let query: String = (0..8).map(list).collect();
+    let query: String = (0..4).map(list).collect();
     let answer = data(&world, &format!("{{ {query} }}")).await;
-    for n in 0..8 {
+    for n in 0..4 {
         assert_eq!(ids(&answer[format!("l{n}")]), all[..9]);
     }
     harness::check(&world.client, &world.table).await;
