@@ -1,4 +1,4 @@
-//! What is recorded comes back as it was sent, and what is wrong with an event is told in full and harms no other.
+//! Activities come back as they were sent, and the faults of an event are told in full and harm no other.
 
 use std::time::Duration;
 

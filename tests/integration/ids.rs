@@ -84,7 +84,7 @@ async fn any_visible_text_is_an_id_everywhere() {
             .finish();
         let first = format!("/api/v1/workspaces/{segment}/activity?{query}");
         assert_eq!(world.walk(id, &first, |_| {}).await, [id], "{first}");
-        // Whoever may read one workspace may not read another by an id that looks like it.
+        // A member of one workspace may not read another by an id that looks like it.
         for other in IDS.iter().filter(|other| **other != id) {
             let reply = world.get_as(other, "", &location).await;
             assert_eq!(reply.status, 403, "{other} reads {id}");

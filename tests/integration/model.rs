@@ -16,7 +16,7 @@ struct Entry {
     actor: usize,
     agent: bool,
     action: usize,
-    /// What its event asks for.
+    /// The audience that its event asks for.
     audience: Option<&'static str>,
     tags: BTreeSet<usize>,
 }

@@ -72,7 +72,7 @@ async fn offsets_find_every_large_activity_or_a_problem() {
                 let first = world.get(&format!("{feed}&limit=1&cursor={cursor}")).await;
                 assert_eq!(first.ids(), expected[offset..=offset]);
             }
-            // What is left fits.
+            // The rest fits.
             assert_eq!(page_at(&world, &feed, 200, 100).await.ids(), expected[100..], "{feed}");
         }
     }

@@ -217,7 +217,7 @@ async fn wrong_counter_is_found() {
     let found = damaged(&world, INVITED, with("staff", AttributeValue::Bool(false))).await;
     assert!(found.contains(&"ws: invited has a stray staff".to_owned()), "{found:?}");
 
-    // What its event asked for holds for ever.
+    // The audience that its event asked for holds for ever.
     let asked = damaged(&world, INVITED, with("audience", string("staff"))).await;
     assert_eq!(asked, ["ws: invited has another fingerprint than its id item"]);
     let found = damaged(&world, INVITED, with("audience", string("everyone"))).await;

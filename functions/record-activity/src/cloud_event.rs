@@ -4,15 +4,17 @@
 //! The structured form and the batch are JSON, so that they are known by their `specversion` wherever JSON comes in. The
 //! binary form is that of HTTP, with the attributes in headers.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::error::FaultList;
 use domain::event::MAX_TIME_LEN;
 use domain::ids::MAX_ID_LEN;
 use domain::json::{self, Document, Json, Members, Object};
 use domain::{Error, Result};
 use lambda_http::Request;
 use lambda_http::http::header::CONTENT_TYPE;
+use percent_encoding::percent_decode_str;
 
 const SPEC_VERSION: &str = "specversion";
 /// The only version there is of the attributes that are read here.
@@ -38,9 +40,7 @@ pub(crate) fn is_one(value: &Json) -> bool {
 /// # Errors
 /// [`Error::BadInput`] of an attribute that is malformed, absent or of another version, or of data that are no JSON object.
 pub(crate) fn event(document: Document) -> Result<Document> {
-    let mut faults = FaultList::default();
-    let mut attributes = Members::of_document(document, &mut faults)?;
-    faults.end()?;
+    let mut attributes = Members::outermost(document.sound()?)?;
     if attributes.take(SPEC_VERSION).as_ref().and_then(Json::as_str) != Some(VERSION) {
         return Err(Error::bad_input(SPEC_VERSION, format!("must be {VERSION:?}")));
     }
@@ -68,11 +68,7 @@ fn data(attributes: &mut Members) -> Result<Object> {
         (None, Some(Json::String(text))) => {
             let bytes =
                 STANDARD.decode(text).map_err(|_| Error::bad_input("data_base64", "must be base64"))?;
-            let document = Document::read(&json::parse(&bytes)?);
-            let mut faults = FaultList::default();
-            faults.extend(document.faults);
-            faults.end()?;
-            Some(document.value)
+            Some(Document::read(&json::parse("body", &bytes)?).sound()?)
         }
         (_, Some(_)) => {
             return Err(Error::bad_input("data_base64", "must be text, and without data beside it"));
@@ -155,24 +151,8 @@ impl Form {
 
 /// The value of an attribute in a header, where everything but printable ASCII is percent-encoded.
 fn decoded(name: &str, value: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match (first, code) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
     let wrong = |_| Error::bad_input(format!("ce-{name}"), "must be UTF-8, percent-encoded");
-    String::from_utf8(bytes).map_err(wrong)
+    percent_decode_str(value).decode_utf8().map(Cow::into_owned).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! EventBridge's envelope around an event: `detail-type` is the action, `detail` the event, and `id` and `time` stand in
 //! for the event's own. `account` and `source` are its sender. Its other members do not matter.
 
-use domain::error::FaultList;
 use domain::event::{Defaults, InputEvent, MAX_TIME_LEN};
 use domain::ids::MAX_ID_LEN;
 use domain::json::{Document, Json, Members};
@@ -31,9 +30,7 @@ pub(crate) fn parse(
     mut defaults: Defaults,
     ingress: &Ingress,
 ) -> Result<InputEvent> {
-    let mut faults = FaultList::default();
-    let mut envelope = Members::of_document(document.into(), &mut faults)?;
-    faults.end()?;
+    let mut envelope = Members::outermost(document.into().sound()?)?;
     let account = envelope.required_text("account", MAX_ACCOUNT_LEN)?;
     let source = envelope.required_text("source", MAX_SOURCE_LEN)?;
     let action = envelope.required_text(DETAIL_TYPE, MAX_DETAIL_TYPE_LEN)?;

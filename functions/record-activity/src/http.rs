@@ -92,7 +92,7 @@ async fn record(app: &App, request: &Request) -> Result<Response<String>> {
     }
     let key = lambda_support::header(request, IDEMPOTENCY_KEY)?.map(key).transpose()?;
     let form = cloud_event::Form::of(request)?;
-    let body = json::parse(&lambda_support::body(request)?)?;
+    let body = json::parse("body", &lambda_support::body(request)?)?;
     let (events, is_array) = crate::events(&body)?;
     let parse = |(index, event)| {
         let (id, origin) = match &key {

@@ -146,7 +146,7 @@ fn parse(app: &App, origin: &Origin, message: &SqsMessage) -> Result<InputEvent>
     let sender = app.ingress.sender(origin.source, role.as_slice());
     let mut defaults =
         Defaults { created_at: origin.sent, ..app.defaults(&sender, origin.id.clone(), "messageId") };
-    let document = Document::read(&json::parse(body.as_bytes())?);
+    let document = Document::read(&json::parse("body", body.as_bytes())?);
     if origin.source == Source::EventBus {
         return envelope::parse(document, defaults, &app.ingress);
     }

@@ -1,9 +1,8 @@
-//! The wrappings that queues, topics and pipes put around an event. A wrapping is taken off where that believes nobody's word for who sent the
-//! event: the sender stays the one who was verified. Anything else that is known, and is no event, is refused with words
-//! that help.
+//! The wrappings that queues, topics and pipes put around an event. A wrapping is taken off where that believes nobody's
+//! word for who sent the event: the sender stays the one who was verified. Anything else that is known, and is no event, is
+//! refused with words that help.
 
 use chrono::DateTime;
-use domain::error::FaultList;
 use domain::event::{Defaults, MAX_TIME_LEN};
 use domain::ids::MAX_ID_LEN;
 use domain::json::{self, Document, Json, Members};
@@ -61,7 +60,7 @@ fn is_notification(value: &Json) -> bool {
 }
 
 fn notification(document: Document, defaults: &mut Defaults) -> Result<Document> {
-    let mut notification = members(document)?;
+    let mut notification = Members::outermost(document.sound()?)?;
     if let Some(id) = notification.text("MessageId", MAX_ID_LEN)? {
         defaults.id = (id, "MessageId");
     }
@@ -77,7 +76,7 @@ fn is_queue_record(value: &Json) -> bool {
 }
 
 fn queue_record(document: Document, defaults: &mut Defaults) -> Result<Document> {
-    let mut record = members(document)?;
+    let mut record = Members::outermost(document.sound()?)?;
     if let Some(id) = record.text("messageId", MAX_ID_LEN)? {
         defaults.id = (id, "messageId");
     }
@@ -89,20 +88,10 @@ fn queue_record(document: Document, defaults: &mut Defaults) -> Result<Document>
     inner("body", record.take("body"))
 }
 
-fn members(document: Document) -> Result<Members> {
-    let mut faults = FaultList::default();
-    let members = Members::of_document(document, &mut faults)?;
-    faults.end()?;
-    Ok(members)
-}
-
 /// The JSON in a text.
 fn inner(field: &str, text: Option<Json>) -> Result<Document> {
     let text = text.as_ref().and_then(Json::as_str).unwrap_or_default();
-    let wrong = |error| Error::bad_input(field, format!("must be JSON: {error}"));
-    // The strict reader would call it the body.
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(wrong)?;
-    Ok(Document::read(&json::parse(text.as_bytes())?))
+    Ok(Document::read(&json::parse(field, text.as_bytes())?))
 }
 
 /// The event that a value is, or that a CloudEvent has.
@@ -223,7 +212,7 @@ mod tests {
         for _ in 0..=MAX_WRAPPINGS {
             wrapped = notification(&wrapped).to_string();
         }
-        let wrapped = Document::read(&json::parse(wrapped.as_bytes()).unwrap());
+        let wrapped = Document::read(&json::parse("body", wrapped.as_bytes()).unwrap());
         let left = unwrap(wrapped, &mut defaults()).unwrap();
         assert!(event(left).is_err());
     }

@@ -1,5 +1,9 @@
 //! Paths of routes, such as `/api/v1/workspaces/{ws_id}/activity`.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 /// The names of the parameters of a route's path.
 pub(crate) fn parameters(template: &str) -> impl Iterator<Item = &str> {
     template.split('/').filter_map(parameter)
@@ -25,18 +29,7 @@ pub(super) fn matches<'a>(template: &'a str, path: &str) -> Option<Vec<(&'a str,
 /// Decodes a percent-encoded value. Returns `None` when it is not UTF-8. A `%` without two hexadecimal digits stands for
 /// itself.
 pub(super) fn decode(value: &str) -> Option<String> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = match (first, digit(after.first()), digit(after.get(1))) {
-            (b'%', Some(high), Some(low)) => u8::try_from(16 * high + low).ok(),
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
 }
 
 fn parameter(segment: &str) -> Option<&str> {

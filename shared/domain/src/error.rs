@@ -125,7 +125,7 @@ impl Display for Faults {
 }
 
 /// The most faults of one request that are told.
-const MAX_FAULTS: usize = 20;
+pub(crate) const MAX_FAULTS: usize = 20;
 
 /// Gathers the faults of a request, so that all of them can be told at once.
 #[derive(Debug, Default)]

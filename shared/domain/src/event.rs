@@ -154,7 +154,8 @@ impl InputEvent {
             return Err(Error::too_large("body", format!("an event must be at most {MAX_EVENT_LEN} bytes")));
         }
         let mut faults = FaultList::default();
-        let event = Members::of_document(document, &mut faults)?;
+        faults.extend(document.faults);
+        let event = Members::outermost(document.value)?;
         let mut together = FaultList::default();
         check_together(&event, defaults, &mut together);
         let members = EventMembers::read(event, &mut faults);

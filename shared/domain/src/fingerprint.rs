@@ -146,7 +146,7 @@ mod tests {
         let recorded_by = RecordedBy::new(Source::Http, &["ada"]);
         let defaults =
             Defaults { id: ("id".into(), "id"), workspace: None, created_at: now, now, recorded_by };
-        let document = Document::read(&parse(event.as_bytes()).unwrap());
+        let document = Document::read(&parse("event", event.as_bytes()).unwrap());
         InputEvent::parse(document, &defaults).unwrap().activity
     }
 

@@ -17,6 +17,9 @@ pub use members::{Members, TEXT_PATTERN, text};
 pub use number::Number;
 pub use read::{Document, items, parse};
 
+/// The most characters of a member's name in an error.
+const MAX_NAME: usize = 64;
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json {
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Json {
-        let Document { value, faults } = Document::read(&parse(text.as_bytes()).unwrap());
+        let Document { value, faults } = Document::read(&parse("body", text.as_bytes()).unwrap());
         assert!(faults.is_empty(), "{text}: {faults:?}");
         value
     }

@@ -264,23 +264,27 @@ impl<'a> Writer<'a> {
         is_new: bool,
     ) -> Vec<(Index, Result<WriteOutcome>)> {
         let duplicates = locked(&self.duplicates).remove(&event.activity.id).unwrap_or_default();
-        let all: Vec<_> = std::iter::once((index, event)).chain(duplicates).collect();
-        let are_same = all.iter().all(|(_, event)| is_same(event, &stored));
-        let first = &all[0].1.activity;
+        let all = std::iter::once((index, event)).chain(duplicates);
+        let all: Vec<_> = all.map(|(at, event)| (at, is_same(&event, &stored), event)).collect();
+        let are_same = all.iter().all(|(_, is_same, _)| *is_same);
+        let reads_repeats = self.recorder.reads_repeats;
+        let first = &all[0].2.activity;
         let found = match is_new {
             true => Ok((all.len() > 1).then(|| first.clone())),
-            false if are_same && !self.recorder.reads_repeats => Ok(None),
+            false if are_same && !reads_repeats => Ok(None),
             false => {
                 let position = TimePosition { created_at: stored.created_at, id: first.id.clone() };
                 taken::stored(self.recorder, self.call, &self.workspace, &position).await
             }
         };
-        let outcome = |(at, event): (Index, InputEvent)| {
+        let outcome = |(at, is_same, event): (Index, bool, InputEvent)| {
             let is_repeat = !is_new || at != index;
             let outcome = match &found {
-                Ok(found) if is_same(&event, &stored) => {
-                    let found = found.clone().filter(|_| is_repeat && self.recorder.reads_repeats);
-                    Ok(recorded(found.unwrap_or(event.activity), is_repeat, &stored))
+                _ if is_same && !(is_repeat && reads_repeats) => {
+                    Ok(recorded(event.activity, is_repeat, &stored))
+                }
+                Ok(found) if is_same => {
+                    Ok(recorded(found.clone().unwrap_or(event.activity), is_repeat, &stored))
                 }
                 Ok(found) => Err(taken::conflict(&event, found.as_ref())),
                 Err(error) => Err(error.duplicate()),
@@ -351,8 +355,12 @@ impl<'a> Writer<'a> {
 fn is_same(event: &InputEvent, stored: &StoredId) -> bool {
     // A time that the producer did not give is ours, and differs from one delivery to the next.
     let is_same_time = !event.timed || event.activity.created_at == stored.created_at;
-    let is_same_content = fingerprint::matches(&stored.fingerprint, &event.activity);
-    is_same_time && is_same_content.is_ok_and(|is_same| is_same)
+    // An event that was just recorded has the fingerprint itself. Any other one has another salt.
+    let is_same_content = || {
+        event.fingerprint == stored.fingerprint
+            || fingerprint::matches(&stored.fingerprint, &event.activity).is_ok_and(|is_same| is_same)
+    };
+    is_same_time && is_same_content()
 }
 
 /// The outcome of an activity that is in the log.

@@ -1,6 +1,6 @@
 //! The members of an object, taken one by one.
 
-use super::{Document, Json, Object};
+use super::{Json, MAX_NAME, Object};
 use crate::error::FaultList;
 use crate::{Error, Result};
 
@@ -40,10 +40,9 @@ impl Members {
         }
     }
 
-    /// Reads a document as the outermost object, whose members are named without a prefix. Its own faults go to `faults`.
-    pub fn of_document(document: Document, faults: &mut FaultList) -> Result<Self> {
-        faults.extend(document.faults);
-        let members = Self::of("body", document.value)?;
+    /// Reads `value` as the outermost object, whose members are named without a prefix.
+    pub fn outermost(value: Json) -> Result<Self> {
+        let members = Self::of("body", value)?;
         Ok(Self { prefix: String::new(), ..members })
     }
 
@@ -81,7 +80,7 @@ impl Members {
     /// Ends the reading. Each member that was not taken is a fault, which names those `allowed`.
     pub fn end(self, allowed: &str, faults: &mut FaultList) {
         for (name, _) in self.members.iter().filter(|(_, value)| !value.is_null()) {
-            let name: String = name.chars().take(64).collect();
+            let name: String = name.chars().take(MAX_NAME).collect();
             let detail = format!("is not known here; allowed are {allowed}");
             faults.add(Error::bad_input(self.field(&name), detail));
         }

@@ -6,31 +6,27 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Json, Number, Object};
-use crate::error::Fault;
+use super::{Json, MAX_NAME, Number, Object};
+use crate::error::{Fault, FaultList, MAX_FAULTS};
 use crate::{Error, Result};
 
 /// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;
-/// The most characters of a member's name in an error.
-const MAX_NAME: usize = 64;
-/// The most faults that are described.
-const MAX_FAULTS: usize = 20;
 /// Stands for a string that cannot be read, so that the faults of the other members are found too.
 const UNREADABLE: &str = "\u{fffd}";
 
-/// Checks that a body is one JSON value. Bytes that are not UTF-8 become halves of characters, so that only the string that has
+/// Checks that bytes are one JSON value. Those that are not UTF-8 become halves of characters, so that only the string that has
 /// them is refused.
 ///
 /// # Errors
-/// [`Error::BadInput`] of `body` when it is not one JSON value.
-pub fn parse(body: &[u8]) -> Result<Box<RawValue>> {
-    let mut text = String::with_capacity(body.len());
-    for chunk in body.utf8_chunks() {
+/// [`Error::BadInput`] of `field` when they are not one JSON value.
+pub fn parse(field: &str, bytes: &[u8]) -> Result<Box<RawValue>> {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\udc{byte:02x}")));
     }
-    RawValue::from_string(text).map_err(|error| Error::bad_input("body", format!("must be JSON: {error}")))
+    RawValue::from_string(text).map_err(|error| Error::bad_input(field, format!("must be JSON: {error}")))
 }
 
 /// The items of an array; `None` for any other value.
@@ -54,6 +50,16 @@ impl Document {
         let mut faults = Vec::new();
         let value = read(raw, &Path::Root, 0, &mut faults);
         Self { value, faults }
+    }
+
+    /// The value, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] of all faults.
+    pub fn sound(self) -> Result<Json> {
+        let mut faults = FaultList::default();
+        faults.extend(self.faults);
+        faults.finish(Some(self.value))
     }
 }
 
@@ -172,7 +178,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &[u8]) -> Vec<String> {
-        let Document { faults, .. } = Document::read(&parse(text).unwrap());
+        let Document { faults, .. } = Document::read(&parse("body", text).unwrap());
         faults.into_iter().map(|Fault { field, detail }| format!("{field} {detail}")).collect()
     }
 
@@ -213,20 +219,20 @@ mod tests {
             "[\"\\x\"]",
             "[1,]",
         ] {
-            let error = parse(body.as_bytes()).unwrap_err().to_string();
+            let error = parse("body", body.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("body: must be JSON"), "{body}");
         }
-        assert!(parse(b"{\xff}").is_err());
+        assert!(parse("body", b"{\xff}").is_err());
     }
 
     #[test]
     fn items_of_arrays_stand_alone() {
-        let body = parse(br#"[{"a":"\ud800"}, {"a":1.0} ]"#).unwrap();
+        let body = parse("body", br#"[{"a":"\ud800"}, {"a":1.0} ]"#).unwrap();
         let items = items(&body).unwrap();
         assert_eq!(
             items.iter().map(|item| item.get()).collect::<Vec<_>>(),
             [r#"{"a":"\ud800"}"#, r#"{"a":1.0}"#]
         );
-        assert!(super::items(&parse(b"{}").unwrap()).is_none());
+        assert!(super::items(&parse("body", b"{}").unwrap()).is_none());
     }
 }
